@@ -1,0 +1,2 @@
+//! gen-orders
+fn main() {}

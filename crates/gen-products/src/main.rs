@@ -1,0 +1,2 @@
+//! gen-products
+fn main() {}

@@ -1,0 +1,2 @@
+//! gen-users
+fn main() {}

@@ -1,0 +1,2 @@
+//! stream-pageviews
+fn main() {}

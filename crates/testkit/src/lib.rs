@@ -1,0 +1,1 @@
+//! Development only: strict fake servers and fault injection that the generators are tested against.
