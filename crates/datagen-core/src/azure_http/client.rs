@@ -7,7 +7,7 @@ use azure_core::{
     Error, Result,
     error::ErrorKind,
     http::{
-        AsyncRawResponse, Body, HttpClient, Request, Transport,
+        AsyncRawResponse, Body, HttpClient, Method, Request, Transport,
         headers::{HeaderName, HeaderValue, Headers},
     },
 };
@@ -72,15 +72,24 @@ impl SdkHttpClient {
         let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
         let mut outgoing = self.http.request(method, request.url().clone());
+        let mut has_length = false;
         for (name, value) in request.headers().iter() {
+            has_length |= name.as_str().eq_ignore_ascii_case("content-length");
             outgoing = outgoing.header(name.as_str(), value.as_str());
         }
         outgoing = match request.body().clone() {
-            Body::Bytes(bytes) if bytes.is_empty() => outgoing,
-            // The length is given, so that the body is not sent in chunked encoding, which Azure refuses.
-            Body::Bytes(bytes) => outgoing
-                .header("content-length", bytes.len())
-                .body(reqwest::Body::wrap_stream(progress.body(bytes))),
+            Body::Bytes(bytes) => {
+                // The length is given, so that the body is not sent in chunked encoding, which Azure refuses.
+                let asked_for = !bytes.is_empty() || matches!(request.method(), Method::Put | Method::Post);
+                if asked_for && !has_length {
+                    outgoing = outgoing.header("content-length", bytes.len());
+                }
+                if bytes.is_empty() {
+                    outgoing
+                } else {
+                    outgoing.body(reqwest::Body::wrap_stream(progress.body(bytes)))
+                }
+            }
             Body::SeekableStream(stream) => outgoing.body(reqwest::Body::wrap_stream(stream)),
         };
         let exchange = async {
