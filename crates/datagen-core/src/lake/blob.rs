@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RequestContent, RetryOptions};
 use azure_storage_blob::models::{
-    BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, BlockLookupList,
+    BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
 };
 use azure_storage_blob::{
     BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
@@ -97,6 +97,7 @@ impl Lake for BlobLake {
             path: path.to_string(),
             run: fastrand::u64(..),
         };
+        self.door.make_way(&upload.target, &upload.path).await?;
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
@@ -201,8 +202,43 @@ impl Door {
         }
     }
 
+    /// Removes a file that was appended through the Data Lake API: it has no blocks, and the service refuses
+    /// to replace it by some. Its removal would drop blocks that are already staged, so it comes first.
+    /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
+    async fn make_way(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+        let was_appended = self.requests.run(what, |_| async {
+            let found = self
+                .blob(target)?
+                .get_properties(None)
+                .await
+                .map_err(|error| Fault::of(&error))?;
+            // One Put Blob leaves an MD5, a commit leaves blocks.
+            if found.content_length().ok().flatten() == Some(0)
+                || found.content_md5().ok().flatten().is_some()
+            {
+                return Ok(false);
+            }
+            let client = self.block_blob(target)?;
+            let list = client.get_block_list(BlockListType::Committed, None).await;
+            let list = list
+                .and_then(|list| list.into_model())
+                .map_err(|error| Fault::of(&error))?;
+            Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty()))
+        });
+        match was_appended.await {
+            Ok(true) => {
+                tracing::info!("{what}: replacing a file that was written through the Data Lake API");
+                self.remove(target, what).await
+            }
+            Ok(false) => Ok(()),
+            // Nothing there, or not to be read by these credentials.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404, _))) => Ok(()),
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+
     /// Writes to `target`, after making its container if it is missing, or after removing what stands in
-    /// the way: a file that another API wrote cannot be replaced by blocks, nor a page blob by anything.
+    /// the way, such as a page blob.
     async fn write(&self, target: &Target, what: &str, write: &Write) -> Result<(), DestinationError> {
         let mut removed = false;
         loop {
@@ -285,7 +321,7 @@ impl Door {
         });
         match created.await {
             Ok(()) => tracing::info!("created the container {}", target.container),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "ContainerAlreadyExists"))) => {}
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
                 return Err(self.requests.error(what, missing).advise(format!(
                     "the container {} does not exist and these credentials may not create it: create it first",
@@ -314,8 +350,7 @@ impl Door {
     }
 }
 
-/// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>: a file written through
-/// the Data Lake API has no blocks, and its API may refuse them.
+/// A file of another type or API, which must be removed before it can be written.
 fn stands_in_the_way(fault: &Fault) -> bool {
     match fault.status() {
         Some((409, code)) => !code.starts_with("Lease") && !code.ends_with("BeingDeleted"),
