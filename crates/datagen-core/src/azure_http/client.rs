@@ -40,9 +40,18 @@ impl fmt::Debug for SdkHttpClient {
 }
 
 impl SdkHttpClient {
-    /// A client with its own pool of connections.
+    /// A client with its own pool of connections, through the proxy of the environment if there is one.
     pub fn new(on_error_status: OnErrorStatus) -> Self {
-        let http = reqwest::Client::builder()
+        Self::build(reqwest::Client::builder(), on_error_status)
+    }
+
+    /// A client that uses no proxy: for the identity endpoints of this machine, which none can reach.
+    pub fn direct(on_error_status: OnErrorStatus) -> Self {
+        Self::build(reqwest::Client::builder().no_proxy(), on_error_status)
+    }
+
+    fn build(builder: reqwest::ClientBuilder, on_error_status: OnErrorStatus) -> Self {
+        let http = builder
             .tls_backend_preconfigured(tls_config().as_ref().clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -53,13 +62,6 @@ impl SdkHttpClient {
             stall: STALL_TIMEOUT,
             on_error_status,
         }
-    }
-
-    /// The same client with another limit for requests that make no progress.
-    #[must_use]
-    pub fn with_stall_timeout(mut self, limit: Duration) -> Self {
-        self.stall = limit;
-        self
     }
 
     /// This client as the `transport` of an SDK client's options.

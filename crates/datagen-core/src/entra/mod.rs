@@ -153,8 +153,12 @@ impl EntraCredential {
     /// # Errors
     /// As [`EntraCredential::from_env`].
     pub fn new(method: Method) -> Result<Self, EntraError> {
+        let http = match method {
+            Method::ManagedIdentity { .. } => SdkHttpClient::direct(OnErrorStatus::Return),
+            _ => SdkHttpClient::new(OnErrorStatus::Return),
+        };
         let client_options = ClientOptions {
-            transport: Some(SdkHttpClient::new(OnErrorStatus::Return).transport()),
+            transport: Some(http.transport()),
             ..ClientOptions::default()
         };
         let sdk: azure_core::Result<Arc<dyn TokenCredential>> = match &method {

@@ -385,7 +385,8 @@ impl Door {
         Ok(())
     }
 
-    /// Removes the directories of temporary files that are empty; other processes may be using them.
+    /// Removes the directories of temporary files that are empty; other processes may be using them. One
+    /// attempt: the data is in place, and an empty directory harms nobody.
     async fn tidy(&self) {
         let used: Vec<_> = self
             .used
@@ -394,28 +395,17 @@ impl Door {
             .drain()
             .collect();
         for (filesystem, directory) in used {
-            let mut directory = directory.as_str();
-            loop {
+            let mut next = Some(directory.as_str());
+            while let Some(directory) = next.filter(|path| path.split('/').any(|name| name == TEMPORARY)) {
                 let delete = self.directory(&filesystem, directory).delete(false);
-                let removed = self.requests.run(directory, |_| {
-                    let delete = delete.clone();
-                    async move {
-                        match delete.into_stream().next().await {
-                            Some(Err(error)) => Err(Fault::of(&error)),
-                            _ => Ok(()),
-                        }
+                if let Some(Err(error)) = delete.into_stream().next().await {
+                    let fault = Fault::of(&error);
+                    if !matches!(fault.status(), Some((404, _))) {
+                        tracing::debug!("{directory} was left: {fault:?}");
+                        break;
                     }
-                });
-                let gone = match removed.await {
-                    Ok(()) => true,
-                    Err(gave_up) => matches!(gave_up.fault.status(), Some((404, _))),
-                };
-                match directory.rsplit_once('/') {
-                    Some((parent, _)) if gone && parent.split('/').any(|name| name == TEMPORARY) => {
-                        directory = parent;
-                    }
-                    _ => break,
                 }
+                next = directory.rsplit_once('/').map(|(parent, _)| parent);
             }
         }
     }

@@ -80,8 +80,11 @@ impl Fault {
 
     fn is_transient(&self, answered: bool) -> bool {
         match self {
-            // Before the account has ever answered, its name is taken to be wrong.
-            Self::Http(Failure::Dns { .. }) => answered,
+            // Before the account has ever answered, its name is taken to be wrong, unless the resolver itself
+            // says that it is in trouble (EAI_AGAIN, as glibc and musl print it).
+            Self::Http(Failure::Dns { message }) => {
+                answered || message.contains("Temporary failure") || message.contains("Try again")
+            }
             Self::Http(Failure::Connect { certificate, .. }) => !certificate,
             Self::Http(Failure::Stalled { .. } | Failure::Io { .. }) => true,
             Self::Http(Failure::Status { status, code, .. }) => {

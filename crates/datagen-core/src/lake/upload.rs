@@ -2,10 +2,12 @@
 //! file is committed when all have arrived.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::{Blocks, LakeFile};
 use crate::error::DestinationError;
@@ -29,6 +31,8 @@ const MIB: u64 = 1024 * 1024;
 /// What all blocks under way may have together.
 const MEMORY: usize = 48 << 20;
 const MOST_IN_FLIGHT: usize = 12;
+/// How long the removal of an unfinished file may take.
+const CLEANING: Duration = Duration::from_secs(5);
 
 /// Blocks of 4 MiB, larger only where a file would need more than the service takes, and as many at once as
 /// keep the process below 128 MiB: the blocks, and their copies in the kernel and under TLS.
@@ -109,7 +113,10 @@ impl LakeFile for RemoteFile {
 
     async fn discard(mut self: Box<Self>) {
         self.sending.shutdown().await;
-        self.upload.abandon().await;
+        // A process that was told to stop has about ten seconds; what stays is cleaned up by the next run.
+        if timeout(CLEANING, self.upload.abandon()).await.is_err() {
+            tracing::debug!("what was sent could not be removed in time");
+        }
     }
 }
 
