@@ -247,7 +247,9 @@ def termination(door):
     names = door.names("stopped")
     check("users/users.json" not in names, "a part of users.json was published")
     check(not [name for name in names if "_datagen" in name], "a manifest of an interrupted run")
-    for name in names[:50]:
+    published = [name for name in names if "_temporary/" not in name]
+    check(published, "nothing was published before the end")
+    for name in published[:50]:
         json.loads(door.read_by_sdk("stopped", name))
     say(f"{door.api}: SIGTERM stops both with 143, nothing half there")
 
