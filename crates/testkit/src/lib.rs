@@ -1,7 +1,12 @@
 //! Development only: what the generators are tested with.
 //!
-//! - [`process`]: runs a generator as a process with nothing but the given environment.
+//! - [`process`]: runs a generator as a process with nothing but the given environment;
+//! - [`dfs`]: a strict storage account in memory; [`faults`]: a proxy that breaks things before it;
+//! - [`imds`]: the identity endpoint of Azure's machines.
 
+pub mod dfs;
+pub mod faults;
+pub mod imds;
 pub mod process;
 
 use sha2::Digest;
@@ -18,5 +23,5 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// moments at which tests disturb a process.
 pub fn scattered(n: u32, end: u32) -> u32 {
     // Multiples of the golden ratio modulo 1.
-    (u64::from(n.wrapping_mul(2_654_435_769)) * u64::from(end) >> 32) as u32
+    ((u64::from(n.wrapping_mul(2_654_435_769)) * u64::from(end)) >> 32) as u32
 }
