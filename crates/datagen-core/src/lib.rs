@@ -11,6 +11,11 @@
 //! Dependencies point from the binaries to here. Records know nothing of destinations, and destinations
 //! take bytes, not records.
 
+// For `settings!`, which names this crate from within it and from without.
+extern crate self as datagen_core;
+#[doc(hidden)]
+pub use serde;
+
 pub mod chunks;
 pub mod config;
 pub mod error;

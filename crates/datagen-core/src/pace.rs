@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// The highest RATE that means anything: a record a nanosecond.
+pub const MAX_RATE: f64 = 1e9;
+
 /// Lets records through at a steady rate.
 ///
 /// Keeps to a schedule counted from the start, so that short waits do not add up to a slower rate; after a

@@ -41,8 +41,8 @@ macro_rules! settings {
         }
     ) => {
         $(#[$attr])*
-        #[derive(Debug, Default, serde::Deserialize)]
-        #[serde(default)]
+        #[derive(Debug, Default, $crate::serde::Deserialize)]
+        #[serde(default, crate = "datagen_core::serde")]
         $vis struct $name {
             $( #[doc = $meaning] $vis $field: $crate::config::Setting<$type>, )+
         }

@@ -10,20 +10,15 @@ use super::Problems;
 use crate::secret::Secret;
 
 /// The value of a variable. Deserializing one never fails; asking it for its value reports what was wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Setting<T> {
     /// Not in the environment.
+    #[default]
     Unset,
     /// Read.
     Value(T),
     /// In the environment, but not a `T`: what is wrong and what is allowed, after the variable's name.
     Wrong(String),
-}
-
-impl<T> Default for Setting<T> {
-    fn default() -> Self {
-        Self::Unset
-    }
 }
 
 impl<'de, T: FromSetting> Deserialize<'de> for Setting<T> {

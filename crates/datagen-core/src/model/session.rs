@@ -144,9 +144,9 @@ impl Latency {
         out.push_number(u64::from(self.micros / 1_000));
         out.push_ascii(b'.');
         let decimals = self.micros % 1_000;
-        match decimals {
-            _ if decimals % 100 == 0 => out.push_digits::<1>(decimals / 100),
-            _ if decimals % 10 == 0 => out.push_digits::<2>(decimals / 10),
+        match (decimals.is_multiple_of(100), decimals.is_multiple_of(10)) {
+            (true, _) => out.push_digits::<1>(decimals / 100),
+            (_, true) => out.push_digits::<2>(decimals / 10),
             _ => out.push_digits::<3>(decimals),
         }
     }
