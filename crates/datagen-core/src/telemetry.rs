@@ -26,6 +26,10 @@ const CAPPED_AT_INFO: &[&str] = &[
     "librdkafka",
 ];
 
+/// A library that logs every error it also returns, which the program tells better: silent unless RUST_LOG
+/// names it.
+const TOLD_BY_US: &str = "tiberius";
+
 /// Whether `directives` is something that [`init`] can use.
 ///
 /// # Errors
@@ -42,11 +46,12 @@ pub fn check_filter(directives: &str) -> Result<(), &'static str> {
 /// Later calls in the same process change nothing, so that tests may run several generators.
 pub fn init(format: LogFormat, directives: &str, bar: &Bar) {
     let allowed = EnvFilter::builder().parse_lossy(directives);
-    let harmless = filter_fn(|event| {
-        *event.level() <= LevelFilter::INFO
-            || !CAPPED_AT_INFO
-                .iter()
-                .any(|library| event.target().starts_with(library))
+    let named = directives.contains(TOLD_BY_US);
+    let harmless = filter_fn(move |event| {
+        let capped = CAPPED_AT_INFO
+            .iter()
+            .any(|library| event.target().starts_with(library));
+        (*event.level() <= LevelFilter::INFO || !capped) && (named || !event.target().starts_with(TOLD_BY_US))
     });
     let writer = BesideBar(bar.clone());
     let layer = tracing_subscriber::fmt::layer()

@@ -437,11 +437,13 @@ impl Engine {
                 Value::Text(text) => Key::Text(text.to_lowercase()),
                 other => panic!("a primary key of {other:?} is not supported"),
             },
-            [one, two] => match (&values[*one], &values[*two]) {
-                (Value::Int(a), Value::Int(b)) => Key::Ints([*a, *b]),
-                other => panic!("a primary key of {other:?} is not supported"),
+            several => match several.iter().map(|i| &values[*i]).collect::<Vec<_>>().as_slice() {
+                [Value::Int(a), Value::Int(b)] => Key::Ints([*a, *b]),
+                parts => {
+                    let parts: Vec<String> = parts.iter().map(|part| show(part).to_lowercase()).collect();
+                    Key::Text(parts.join("\u{1f}"))
+                }
             },
-            more => panic!("a primary key of {} columns is not supported", more.len()),
         };
         let mut replaced = None;
         if let Some(row) = table.rows.get(&key) {
