@@ -15,8 +15,8 @@ const CANNOT_OPEN_DATABASE: u32 = 4060;
 /// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>, and 1222,
 /// the lock timeout that our sessions ask for.
 const TRANSIENT: [u32; 18] = [
-    64, 233, 1205, 1222, 4060, 4221, 10053, 10054, 10060, 10928, 10929, 40197, 40501, 40613, 42108, 49918, 49919,
-    49920,
+    64, 233, 1205, 1222, 4060, 4221, 10053, 10054, 10060, 10928, 10929, 40197, 40501, 40613, 42108, 49918,
+    49919, 49920,
 ];
 
 /// Whether an attempt that failed like this may succeed later, over a new connection.
@@ -47,7 +47,10 @@ pub(super) fn is_doubtful(error: &Error) -> bool {
 pub(super) fn describe(destination: &str, error: &Error, entra: bool) -> DestinationError {
     let problem = match error {
         Error::Server(token) => format!("error {}: {}", token.code(), token.message()),
-        Error::Io { kind: IoErrorKind::TimedOut, .. } => "the server does not answer".to_owned(),
+        Error::Io {
+            kind: IoErrorKind::TimedOut,
+            ..
+        } => "the server does not answer".to_owned(),
         Error::Io { message, .. } => format!("the connection failed ({message})"),
         Error::Tls(text) => format!("TLS failed: {}", tls_cause(text)),
         Error::Routing { .. } => "the server sends to another server again and again".to_owned(),
@@ -98,12 +101,18 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
 /// What rustls said, without tiberius's advice, which is for programmers.
 fn tls_cause(text: &str) -> &str {
     let text = text.split("during the TLS handshake: ").nth(1).unwrap_or(text);
-    text.split(" To connect anyway").next().unwrap_or(text).trim_end_matches('.')
+    text.split(" To connect anyway")
+        .next()
+        .unwrap_or(text)
+        .trim_end_matches('.')
 }
 
 /// A request that took longer than `limit`, as the error that tiberius has for it.
 pub(super) fn timed_out(limit: Duration) -> Error {
-    Error::Io { kind: IoErrorKind::TimedOut, message: format!("nothing within {limit:?}") }
+    Error::Io {
+        kind: IoErrorKind::TimedOut,
+        message: format!("nothing within {limit:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -115,15 +124,23 @@ mod tests {
         let text = "the server's certificate was rejected during the TLS handshake: invalid peer certificate: \
                     UnknownIssuer. To connect anyway you can: (1) trust";
         let line = describe("host/db", &Error::Tls(text.into()), false).to_string();
-        assert!(line.starts_with("host/db: TLS failed: invalid peer certificate: UnknownIssuer; check"), "{line}");
+        assert!(
+            line.starts_with("host/db: TLS failed: invalid peer certificate: UnknownIssuer; check"),
+            "{line}"
+        );
     }
 
     #[test]
     fn what_passes_and_what_stays() {
-        let io = |kind| Error::Io { kind, message: String::new() };
+        let io = |kind| Error::Io {
+            kind,
+            message: String::new(),
+        };
         assert!(is_transient(&io(IoErrorKind::UnexpectedEof)));
         assert!(is_transient(&Error::Protocol("Never got DONE token.".into())));
-        assert!(!is_transient(&Error::Protocol("Server does not allow the requested encryption level.".into())));
+        assert!(!is_transient(&Error::Protocol(
+            "Server does not allow the requested encryption level.".into()
+        )));
         assert!(!is_transient(&Error::Tls("no".into())));
         assert!(!is_transient(&Error::BulkInput("wrong".into())));
         assert!(is_doubtful(&io(IoErrorKind::ConnectionRefused)));

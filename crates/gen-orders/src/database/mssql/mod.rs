@@ -103,12 +103,24 @@ impl Mssql {
         };
         session.batch(statements::BEGIN).await?;
         let patience = self.connector.timeout().as_millis() / 2;
-        if session.number(&statements::lock_schema(patience)).await?.is_none_or(|result| result < 0) {
+        if session
+            .number(&statements::lock_schema(patience))
+            .await?
+            .is_none_or(|result| result < 0)
+        {
             let problem = "another process is setting the tables up and does not finish";
-            return Err(Fault::Other(DestinationError::transient(self.describe(), problem)));
+            return Err(Fault::Other(DestinationError::transient(
+                self.describe(),
+                problem,
+            )));
         }
         let mut missing = Vec::new();
-        for name in run.tables.iter().map(|table| table.name).chain(statements::own_tables()) {
+        for name in run
+            .tables
+            .iter()
+            .map(|table| table.name)
+            .chain(statements::own_tables())
+        {
             if session.number(&statements::exists(name)).await?.is_none() {
                 missing.push(name);
             }
@@ -117,19 +129,34 @@ impl Mssql {
             && let Some(row) = session.rows(statements::CURRENT_RUN, &[]).await?.first()
             && row.try_get::<&str, _>(0)? == Some(run.parameters.as_str())
         {
-            let chunk_orders = integer(row, 1)?.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+            let chunk_orders = integer(row, 1)?
+                .and_then(|n| u32::try_from(n).ok())
+                .filter(|n| *n > 0);
             session.batch(statements::COMMIT).await?;
             let chunk_orders = chunk_orders.ok_or_else(|| {
-                permanent("dbo._datagen_run has no valid chunk_orders".into(), "drop dbo._datagen_run")
+                permanent(
+                    "dbo._datagen_run has no valid chunk_orders".into(),
+                    "drop dbo._datagen_run",
+                )
             })?;
-            return Ok(Prepared { chunk_orders, loaded: loaded(&mut session).await? });
+            return Ok(Prepared {
+                chunk_orders,
+                loaded: loaded(&mut session).await?,
+            });
         }
         // Without a run of ours the tables are somebody else's, and full ones are not for us to drop.
         if missing.contains(&"_datagen_run") {
             for table in run.tables.iter().filter(|table| !missing.contains(&table.name)) {
-                if !session.rows(&statements::any_row(table.name), &[]).await?.is_empty() {
+                if !session
+                    .rows(&statements::any_row(table.name), &[])
+                    .await?
+                    .is_empty()
+                {
                     return Err(permanent(
-                        format!("the table dbo.{} is there with rows that gen-orders did not write", table.name),
+                        format!(
+                            "the table dbo.{} is there with rows that gen-orders did not write",
+                            table.name
+                        ),
                         "drop it, or give another database",
                     ));
                 }
@@ -139,12 +166,17 @@ impl Mssql {
             session.batch(&text).await?;
         }
         let chunk_orders = i32::try_from(run.chunk_orders).expect("SQL_CHUNK is at most 100000");
-        session.execute(statements::INSERT_RUN, &[&run.parameters.as_str(), &chunk_orders]).await?;
+        session
+            .execute(statements::INSERT_RUN, &[&run.parameters.as_str(), &chunk_orders])
+            .await?;
         session.batch(statements::COMMIT).await?;
         for table in run.tables {
             maintain(&mut session, &statements::escalate_locks(table.name, false)).await;
         }
-        Ok(Prepared { chunk_orders: run.chunk_orders, loaded: Vec::new() })
+        Ok(Prepared {
+            chunk_orders: run.chunk_orders,
+            loaded: Vec::new(),
+        })
     }
 }
 
@@ -160,7 +192,10 @@ async fn loaded(session: &mut Session) -> Result<Vec<LoadedChunk>, Fault> {
     let mut chunks = Vec::with_capacity(rows.len());
     for row in &rows {
         let (chunk, rows) = (integer(row, 0)?.unwrap_or(0), integer(row, 1)?.unwrap_or(0));
-        chunks.push(LoadedChunk { chunk: chunk as u64, rows: rows as u64 });
+        chunks.push(LoadedChunk {
+            chunk: chunk as u64,
+            rows: rows as u64,
+        });
     }
     Ok(chunks)
 }
@@ -181,8 +216,11 @@ impl Database for Mssql {
 
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
         let timeout = self.connector.timeout();
-        let prepared =
-            self.retried("setting the tables up", timeout, |session| self.set_up(session, run)).await?;
+        let prepared = self
+            .retried("setting the tables up", timeout, |session| {
+                self.set_up(session, run)
+            })
+            .await?;
         self.parameters.get_or_init(|| run.parameters.as_str().into());
         Ok(prepared)
     }
@@ -191,12 +229,17 @@ impl Database for Mssql {
         let parameters = self.parameters.get().expect("prepare comes first").clone();
         let connected = self.connector.connect(self.connector.timeout()).await;
         let session = connected.map_err(|fault| self.connector.describe(fault))?;
-        Ok(Box::new(Loader { connector: self.connector.clone(), session, parameters }))
+        Ok(Box::new(Loader {
+            connector: self.connector.clone(),
+            session,
+            parameters,
+        }))
     }
 
     async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError> {
         let read = |mut session| async move { loaded(&mut session).await };
-        self.retried("reading the progress", self.connector.timeout(), read).await
+        self.retried("reading the progress", self.connector.timeout(), read)
+            .await
     }
 
     async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
@@ -207,7 +250,8 @@ impl Database for Mssql {
             }
             Ok(rows as u64)
         };
-        self.retried("counting rows", self.connector.timeout() * LONG_REQUEST, count).await
+        self.retried("counting rows", self.connector.timeout() * LONG_REQUEST, count)
+            .await
     }
 
     async fn finish(&self, tables: &[&'static Table]) {
@@ -230,12 +274,17 @@ impl Database for Mssql {
         let (index, count) = (i64::from(shard.index), i64::from(shard.count));
         let write = |mut session: Session| async move {
             session.batch(statements::BEGIN).await?;
-            session.execute(statements::DELETE_MANIFEST, &[&kind, &index, &count]).await?;
-            session.execute(statements::INSERT_MANIFEST, &[&kind, &index, &count, &manifest]).await?;
+            session
+                .execute(statements::DELETE_MANIFEST, &[&kind, &index, &count])
+                .await?;
+            session
+                .execute(statements::INSERT_MANIFEST, &[&kind, &index, &count, &manifest])
+                .await?;
             session.batch(statements::COMMIT).await?;
             Ok(())
         };
-        self.retried("writing the manifest", self.connector.timeout(), write).await
+        self.retried("writing the manifest", self.connector.timeout(), write)
+            .await
     }
 }
 
@@ -251,8 +300,10 @@ impl Loader {
         let number = i64::try_from(chunk).expect("chunks are fewer than orders");
         let rows = batches.iter().map(|batch| batch.rows() as i64).sum::<i64>();
         self.session.batch(statements::BEGIN).await?;
-        let claimed =
-            self.session.execute(statements::INSERT_CHUNK, &[&number, &rows, &&*self.parameters]).await;
+        let claimed = self
+            .session
+            .execute(statements::INSERT_CHUNK, &[&number, &rows, &&*self.parameters])
+            .await;
         match claimed {
             Ok(0) => {
                 return Err(self.permanent(
@@ -318,13 +369,25 @@ mod tests {
     use super::statements;
     use crate::rows::{ITEMS, ORDERS};
 
+    /// With STATEMENTS_FILE set it also leaves the texts there, one a line, for parsers of other languages.
     #[test]
     fn every_statement_is_t_sql_to_an_independent_parser() {
         let texts = statements::all(&[&ORDERS, &ITEMS]);
         assert!(texts.len() > 30, "{}", texts.len());
-        for text in texts {
+        // What sqlparser 0.63 does not know of T-SQL: these two statements, and that EXEC may assign the
+        // result of a procedure.
+        let unknown =
+            |text: &str| text.starts_with("UPDATE STATISTICS ") || text.contains(" SET (LOCK_ESCALATION = ");
+        for text in texts.iter().filter(|text| !unknown(text)) {
+            let text = text.replace("EXEC @result = ", "EXEC ");
             let parsed = Parser::parse_sql(&MsSqlDialect {}, &text);
-            assert!(parsed.is_ok_and(|statements| !statements.is_empty()), "{text}");
+            assert!(
+                parsed.as_ref().is_ok_and(|statements| !statements.is_empty()),
+                "{text}: {parsed:?}"
+            );
+        }
+        if let Some(path) = std::env::var_os("STATEMENTS_FILE") {
+            std::fs::write(path, texts.join("\n")).expect("STATEMENTS_FILE can be written");
         }
     }
 }

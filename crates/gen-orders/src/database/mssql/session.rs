@@ -61,7 +61,12 @@ impl Connector {
                     .advise("set SQL_USER and SQL_PASSWORD, or mend the sign-in")
             })?),
         };
-        Ok(Self { server: server.clone(), destination, credential, routed: Mutex::default() })
+        Ok(Self {
+            server: server.clone(),
+            destination,
+            credential,
+            routed: Mutex::default(),
+        })
     }
 
     /// `server/database`, for messages.
@@ -124,16 +129,24 @@ impl Connector {
             let limit = CONNECT_TIMEOUT.min(self.server.timeout);
             // An IPv6 address stands in brackets where a port follows it, and without them here.
             let address = (host.trim_matches(['[', ']']), port);
-            let tcp = within(limit, async { TcpStream::connect(address).await.map_err(Error::from) }).await?;
+            let tcp = within(limit, async {
+                TcpStream::connect(address).await.map_err(Error::from)
+            })
+            .await?;
             tcp.set_nodelay(true).map_err(Error::from)?;
             match Client::connect(config, tcp.compat_write()).await {
                 Ok(client) => {
                     let mut session = Session { client, timeout };
                     // Half of the patience of this side, so that the server's word comes first.
-                    session.batch(&statements::session(timeout.as_millis() / 2)).await?;
+                    session
+                        .batch(&statements::session(timeout.as_millis() / 2))
+                        .await?;
                     return Ok(session);
                 }
-                Err(Error::Routing { host: next, port: next_port }) => {
+                Err(Error::Routing {
+                    host: next,
+                    port: next_port,
+                }) => {
                     let mut routed = self.routed.lock().expect("nothing panics with it");
                     if routed.as_ref() != Some(&next) {
                         tracing::info!(server = %next, port = next_port, "the login is sent on");
@@ -156,7 +169,9 @@ fn has_native_authorities() -> bool {
 
 /// Runs `work`, but no longer than `limit`.
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(timed_out(limit)))
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(timed_out(limit)))
 }
 
 /// A connection that is logged in.
@@ -168,7 +183,15 @@ pub(super) struct Session {
 impl Session {
     /// Runs a batch and drops what it returns.
     pub(super) async fn batch(&mut self, text: &str) -> Result<(), Error> {
-        within(self.timeout * 2, async { self.client.simple_query(text).await?.into_results().await.map(drop) }).await
+        within(self.timeout * 2, async {
+            self.client
+                .simple_query(text)
+                .await?
+                .into_results()
+                .await
+                .map(drop)
+        })
+        .await
     }
 
     /// Runs a batch and takes its only row's only integer; `None` for NULL or no row.
@@ -192,7 +215,10 @@ impl Session {
 
     /// Runs a statement with parameters. Returns how many rows it affected.
     pub(super) async fn execute(&mut self, text: &str, parameters: &[&dyn ToSql]) -> Result<u64, Error> {
-        within(self.timeout * 2, async { Ok(self.client.execute(text, parameters).await?.total()) }).await
+        within(self.timeout * 2, async {
+            Ok(self.client.execute(text, parameters).await?.total())
+        })
+        .await
     }
 
     /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took.
@@ -247,7 +273,11 @@ mod tests {
     #[test]
     fn datetimes_before_and_after_both_epochs() {
         let check = |seconds, days, ticks| {
-            assert_eq!(datetime(seconds), tiberius::time::DateTime::new(days, ticks), "{seconds}");
+            assert_eq!(
+                datetime(seconds),
+                tiberius::time::DateTime::new(days, ticks),
+                "{seconds}"
+            );
         };
         check(0, 25_567, 0);
         check(-1, 25_566, 86_399 * 300);

@@ -52,8 +52,14 @@ pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._
 /// transaction reads it with a lock before anything else, so the drop waits for the transactions under way
 /// and keeps new ones out.
 const OWN_TABLES: [(&str, &str); 3] = [
-    ("_datagen_run", "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL"),
-    ("_datagen_chunks", "chunk bigint NOT NULL PRIMARY KEY, row_count bigint NOT NULL"),
+    (
+        "_datagen_run",
+        "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
+    ),
+    (
+        "_datagen_chunks",
+        "chunk bigint NOT NULL PRIMARY KEY, row_count bigint NOT NULL",
+    ),
     (
         "_datagen_manifest",
         "kind nvarchar(40) NOT NULL, shard_index int NOT NULL, shard_count int NOT NULL, \
@@ -72,7 +78,9 @@ pub(super) fn create_anew(tables: &[&Table]) -> Vec<String> {
     let mut batches: Vec<String> = OWN_TABLES.iter().map(|(name, _)| drop(name)).collect();
     batches.extend(tables.iter().rev().map(|table| drop(table.name)));
     batches.extend(tables.iter().map(|table| create(table)));
-    let own = OWN_TABLES.iter().map(|(name, columns)| format!("CREATE TABLE dbo.{name} ({columns});"));
+    let own = OWN_TABLES
+        .iter()
+        .map(|(name, columns)| format!("CREATE TABLE dbo.{name} ({columns});"));
     batches.extend(own);
     batches
 }
@@ -87,7 +95,11 @@ fn create(table: &Table) -> String {
         format!("{} {kind} NOT NULL, ", column.name)
     });
     let columns: String = columns.collect();
-    format!("CREATE TABLE dbo.{} ({columns}PRIMARY KEY ({}));", table.name, table.primary_key.join(", "))
+    format!(
+        "CREATE TABLE dbo.{} ({columns}PRIMARY KEY ({}));",
+        table.name,
+        table.primary_key.join(", ")
+    )
 }
 
 /// Without this a chunk's many row locks become a lock of the whole table, and the connections wait for
@@ -103,7 +115,8 @@ pub(super) fn update_statistics(table: &str) -> String {
 }
 
 /// Says which run the tables are for: parameters, chunk_orders.
-pub(super) const INSERT_RUN: &str = "INSERT INTO dbo._datagen_run (parameters, chunk_orders) VALUES (@P1, @P2);";
+pub(super) const INSERT_RUN: &str =
+    "INSERT INTO dbo._datagen_run (parameters, chunk_orders) VALUES (@P1, @P2);";
 
 /// Begins a chunk: its number, its rows, the run's parameters. No row is inserted if the tables belong to
 /// another run by now; REPEATABLEREAD keeps them this run's until the transaction ends. A chunk that is in
@@ -122,14 +135,24 @@ pub(super) const DELETE_MANIFEST: &str =
     "DELETE FROM dbo._datagen_manifest WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
 
 /// Leaves a shard's manifest: kind, index, count, text.
-pub(super) const INSERT_MANIFEST: &str =
-    "INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4);";
+pub(super) const INSERT_MANIFEST: &str = "INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4);";
 
 /// Every text that this module can make for the tables: for tests that parse them.
 #[cfg(test)]
 pub(super) fn all(tables: &[&Table]) -> Vec<String> {
     let mut texts = vec![session(30_000), lock_schema(30_000)];
-    texts.extend([BEGIN, COMMIT, CURRENT_RUN, INSERT_RUN, INSERT_CHUNK, CHUNK, CHUNKS].map(String::from));
+    texts.extend(
+        [
+            BEGIN,
+            COMMIT,
+            CURRENT_RUN,
+            INSERT_RUN,
+            INSERT_CHUNK,
+            CHUNK,
+            CHUNKS,
+        ]
+        .map(String::from),
+    );
     texts.extend([DELETE_MANIFEST, INSERT_MANIFEST].map(String::from));
     texts.extend(create_anew(tables));
     for name in tables.iter().map(|table| table.name).chain(own_tables()) {
