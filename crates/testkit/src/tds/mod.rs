@@ -35,10 +35,8 @@ pub enum Bulk {
     /// They are decoded, checked and stored.
     #[default]
     Store,
-    /// They are decoded and counted: a fast server, for measuring whole loads.
+    /// They are decoded and counted, not kept: a fast server, for measuring clients.
     Count,
-    /// They are read and thrown away undecoded: measures the client alone. Counts stay 0.
-    Ignore,
 }
 
 /// How the server is set up.
@@ -133,7 +131,6 @@ struct Shared {
     /// Copies of what never changes, so that a request need not take the options' lock.
     latency: Duration,
     packet_size: usize,
-    bulk: Bulk,
     identity: Option<tls::Identity>,
     engine: Mutex<Engine>,
     /// Rung whenever a transaction may have ended.
@@ -199,7 +196,6 @@ impl TdsServer {
         let shared = Arc::new(Shared {
             latency: options.latency,
             packet_size: options.packet_size,
-            bulk: options.bulk,
             options: Mutex::new(options),
             identity,
             engine: Mutex::new(engine),

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::Shared;
 use super::engine::{Outcome, Session, Step};
 use super::fault::{Action, Point};
 use super::login::{parse_login, parse_prelogin, prelogin_answer};
@@ -15,7 +16,6 @@ use super::wire::{
     self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadEnd, Reader, ServerError, Value,
     violation,
 };
-use super::{Bulk, Shared};
 
 /// The packet size before LOGIN7 negotiates another.
 const FIRST_PACKET_SIZE: usize = 4096;
@@ -593,18 +593,13 @@ impl Conversation<'_> {
     /// Takes the rows that follow an `INSERT BULK`.
     async fn bulk_load(&mut self, table: &str, columns: &[(String, ColumnType)]) -> Result<(), Exit> {
         let mut body = Vec::new();
-        let mut sent = 0u64;
         let mut refused = None;
         loop {
             let packet = wire::read_packet(&mut self.stream, self.packet_size).await?;
             if packet.kind != PacketType::BulkLoad {
                 return Err(ProtocolError(format!("a {:?} message where rows are due", packet.kind)).into());
             }
-            if self.shared.bulk == Bulk::Ignore {
-                sent += packet.body.len() as u64;
-            } else {
-                body.extend_from_slice(&packet.body);
-            }
+            body.extend_from_slice(&packet.body);
             let point = if packet.last {
                 Point::BulkEnd
             } else {
@@ -625,11 +620,6 @@ impl Conversation<'_> {
                 return self.refuse(&error).await;
             }
             let mut out = Vec::new();
-            if self.shared.bulk == Bulk::Ignore {
-                tracing::trace!(bytes = sent, "ignored");
-                wire::put_done(&mut out, Done::Batch, false, false, Some(0));
-                return self.answer(&out).await;
-            }
             let layout = self.shared.engine().columns(table).map(<[wire::Column]>::to_vec);
             let Some(layout) = layout else {
                 return Err(ProtocolError(format!("table {table} went away during a bulk load")).into());
