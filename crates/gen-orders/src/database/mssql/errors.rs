@@ -79,9 +79,12 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
             47073 => "public access is off: run inside of the server's network, or allow public access",
             40532 => "check SQL_SERVER and SQL_USER",
             229 | 230 | 262 | 297 | 300 | 916 | 1088 | 2760 | 3701 | 15247 => {
-                "grant the user CREATE TABLE, ALTER on schema dbo, and SELECT, INSERT, UPDATE, DELETE"
+                "grant the user CREATE TABLE, ALTER on schema dbo, and SELECT, INSERT, DELETE"
             }
             1105 | 9002 | 40544 | 40552 => "the database is full: raise its size, or make room",
+            2714 => {
+                "a table of that name is there, but this user may not see it: grant it, or drop the table"
+            }
             208 => "somebody dropped a table during the run: start again",
             DUPLICATE_KEY => "somebody else writes to these tables: drop them and run again",
             code if TRANSIENT.contains(&code) => "run again later: what is loaded is kept",
