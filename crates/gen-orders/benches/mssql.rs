@@ -165,15 +165,13 @@ fn end_to_end(servers: &Runtime, count: u64) {
     }
     let [old, one, four] = times.map(|time| time.as_secs_f64());
     println!("{count} orders with their items, best of 3:");
-    println!("  1000-row VALUES, 1 connection: {:.2} s", old);
+    println!("  1000-row VALUES, 1 connection: {old:.2} s");
     println!(
-        "  INSERT BULK,     1 connection: {:.2} s, {:.1} times faster",
-        one,
+        "  INSERT BULK, 1 connection: {one:.2} s, {:.1} times faster",
         old / one
     );
     println!(
-        "  INSERT BULK,     4 connections: {:.2} s, {:.1} times faster",
-        four,
+        "  INSERT BULK, 4 connections: {four:.2} s, {:.1} times faster",
         old / four
     );
 }

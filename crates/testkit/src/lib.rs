@@ -20,5 +20,5 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// moments at which tests disturb a process.
 pub fn scattered(n: u32, end: u32) -> u32 {
     // Multiples of the golden ratio modulo 1.
-    (u64::from(n.wrapping_mul(2_654_435_769)) * u64::from(end) >> 32) as u32
+    ((u64::from(n.wrapping_mul(2_654_435_769)) * u64::from(end)) >> 32) as u32
 }

@@ -107,7 +107,9 @@ impl Connector {
 
     /// Logs in, following the server where it sends us. An answer may take `timeout`.
     pub(super) async fn connect(&self, timeout: Duration) -> Result<Session, Fault> {
-        let (mut host, mut port) = (self.server.host.clone(), self.server.port);
+        // An IPv6 address may stand in brackets, as in a URL; neither a certificate nor a socket has them.
+        let mut host = self.server.host.trim_matches(['[', ']']).to_owned();
+        let mut port = self.server.port;
         for _ in 0..MAX_ROUTES {
             let mut config = Config::new();
             // Certificate and host name are checked against the server that we are sent to.
@@ -127,8 +129,7 @@ impl Connector {
                 config.trust_webpki_roots();
             }
             let limit = CONNECT_TIMEOUT.min(self.server.timeout);
-            // An IPv6 address stands in brackets where a port follows it, and without them here.
-            let address = (host.trim_matches(['[', ']']), port);
+            let address = (host.as_str(), port);
             let tcp = within(limit, async {
                 TcpStream::connect(address).await.map_err(Error::from)
             })
