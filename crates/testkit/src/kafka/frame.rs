@@ -48,11 +48,18 @@ pub(crate) fn with_length(frame: &[u8]) -> io::Result<Bytes> {
 /// Looks at a request without taking it apart.
 pub(crate) fn peek_request(frame: &Bytes) -> io::Result<RequestHead> {
     if frame.len() < 8 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a request shorter than its header"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a request shorter than its header",
+        ));
     }
     let mut head = frame.slice(..8);
     let api = ApiKey::try_from(head.get_i16()).ok();
-    Ok(RequestHead { api, version: head.get_i16(), correlation_id: head.get_i32() })
+    Ok(RequestHead {
+        api,
+        version: head.get_i16(),
+        correlation_id: head.get_i32(),
+    })
 }
 
 /// Decodes a request's body.

@@ -125,8 +125,11 @@ impl FrontBuilder {
     /// # Errors
     /// When the port cannot be had.
     pub async fn start(self, upstream: SocketAddr) -> io::Result<Front> {
-        let listener =
-            TcpListener::bind(self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))).await?;
+        let listener = TcpListener::bind(
+            self.listen
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        )
+        .await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
@@ -145,7 +148,11 @@ impl FrontBuilder {
         });
         let acceptor = self.tls.map(ServerIdentity::acceptor);
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared)));
-        Ok(Front { address, shared, accepting })
+        Ok(Front {
+            address,
+            shared,
+            accepting,
+        })
     }
 }
 
@@ -258,14 +265,20 @@ where
     let expected = Mutex::new(HashMap::<i32, RequestHead>::new());
 
     let requests = async {
-        let mut session = Session { authenticated: !shared.sasl, ..Session::default() };
+        let mut session = Session {
+            authenticated: !shared.sasl,
+            ..Session::default()
+        };
         while let Some(frame) = read_frame(&mut from_client).await? {
             let head = peek_request(&frame)?;
             match head.api {
                 Some(ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) if shared.sasl => {
                     let answer = answer_sasl(&frame, head, &mut session, shared)?;
                     let last = session.close;
-                    answers.send(answer).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                    answers
+                        .send(answer)
+                        .await
+                        .map_err(|_| io::ErrorKind::BrokenPipe)?;
                     if last {
                         return Ok(());
                     }
@@ -319,9 +332,14 @@ where
 /// Puts the SASL requests into `ApiVersions` answers and the front's address into `Metadata` answers.
 fn rewrite(frame: Bytes, expected: &Mutex<HashMap<i32, RequestHead>>, shared: &Shared) -> io::Result<Bytes> {
     let Some(correlation_id) = frame.first_chunk::<4>().map(|id| i32::from_be_bytes(*id)) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a response shorter than its header"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a response shorter than its header",
+        ));
     };
-    let Some(head) = lock(expected).remove(&correlation_id) else { return Ok(frame) };
+    let Some(head) = lock(expected).remove(&correlation_id) else {
+        return Ok(frame);
+    };
     match head.api {
         Some(api @ ApiKey::Metadata) => {
             let mut body: MetadataResponse = decode_response(&frame, api, head.version)?;
@@ -339,8 +357,11 @@ fn rewrite(frame: Bytes, expected: &Mutex<HashMap<i32, RequestHead>>, shared: &S
             }
             body.api_keys.retain(|key| ![17, 36].contains(&key.api_key));
             for (api, newest) in [(ApiKey::SaslHandshake, 1), (ApiKey::SaslAuthenticate, 2)] {
-                body.api_keys
-                    .push(ApiVersion::default().with_api_key(api as i16).with_max_version(newest));
+                body.api_keys.push(
+                    ApiVersion::default()
+                        .with_api_key(api as i16)
+                        .with_max_version(newest),
+                );
             }
             encode_response(correlation_id, api, head.version, &body)
         }
@@ -355,7 +376,11 @@ fn answer_sasl(
     session: &mut Session,
     shared: &Shared,
 ) -> io::Result<Bytes> {
-    let RequestHead { version, correlation_id, .. } = head;
+    let RequestHead {
+        version,
+        correlation_id,
+        ..
+    } = head;
     if head.api == Some(ApiKey::SaslHandshake) {
         let api = ApiKey::SaslHandshake;
         let request: SaslHandshakeRequest = decode_request(frame, api, version)?;
@@ -369,7 +394,9 @@ fn answer_sasl(
         let known = mechanisms.contains(&request.mechanism);
         session.mechanism = known.then(|| request.mechanism.to_string());
         let code = if known { 0 } else { UNSUPPORTED_SASL_MECHANISM };
-        let body = SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(mechanisms);
+        let body = SaslHandshakeResponse::default()
+            .with_error_code(code)
+            .with_mechanisms(mechanisms);
         return encode_response(correlation_id, api, version, &body);
     }
 
@@ -385,7 +412,11 @@ fn answer_sasl(
     let response = SaslAuthenticateResponse::default();
     let body = match verdict {
         Some(lifetime) => {
-            let before = if session.authenticated { &shared.reauthenticated } else { &shared.authenticated };
+            let before = if session.authenticated {
+                &shared.reauthenticated
+            } else {
+                &shared.authenticated
+            };
             before.fetch_add(1, Ordering::SeqCst);
             if session.authenticated {
                 shared.authenticated.fetch_add(1, Ordering::SeqCst);
@@ -414,14 +445,19 @@ fn check_plain(message: &[u8], users: &HashMap<String, String>) -> Option<i64> {
     let mut fields = message.split(|byte| *byte == 0).skip(1);
     let user = std::str::from_utf8(fields.next()?).ok()?;
     let password = fields.next()?;
-    users.get(user).filter(|known| known.as_bytes() == password).map(|_| 0)
+    users
+        .get(user)
+        .filter(|known| known.as_bytes() == password)
+        .map(|_| 0)
 }
 
 /// RFC 7628: `n,,` then fields that end in `^A`, among them `auth=Bearer TOKEN`. The milliseconds that the token
 /// still has.
 fn check_bearer(message: &[u8], tokens: &HashMap<String, Instant>) -> Option<i64> {
     let message = std::str::from_utf8(message).ok()?;
-    let token = message.split('\u{1}').find_map(|field| field.strip_prefix("auth=Bearer "))?;
+    let token = message
+        .split('\u{1}')
+        .find_map(|field| field.strip_prefix("auth=Bearer "))?;
     let left = tokens.get(token)?.checked_duration_since(Instant::now())?;
     i64::try_from(left.as_millis()).ok().filter(|left| *left > 0)
 }

@@ -30,10 +30,15 @@ impl TestCa {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names to be wrong");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "testkit authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "testkit authority");
         let key = KeyPair::generate().expect("an ECDSA key");
         let pem = params.self_signed(&key).expect("a self-signed certificate").pem();
-        Self { pem, issuer: Issuer::new(params, key) }
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// The authority's certificate, PEM, for the client's CA file.
@@ -48,9 +53,14 @@ impl TestCa {
     pub fn issue(&self, name: &str) -> ServerIdentity {
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a host name or an IP address");
         let key = KeyPair::generate().expect("an ECDSA key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a signed certificate");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("a signed certificate");
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a PKCS#8 key");
-        ServerIdentity { certificate: certificate.der().clone(), key }
+        ServerIdentity {
+            certificate: certificate.der().clone(),
+            key,
+        }
     }
 }
 
