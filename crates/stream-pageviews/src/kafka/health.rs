@@ -186,7 +186,14 @@ struct BrokerState {
     /// Since when the broker refuses us, and how it says so.
     refused: Option<(Instant, String)>,
     producer_id: bool,
+    /// Messages delivered by all producers, and producer ids taken by this one, when there was last progress.
+    progress: (u64, i64),
 }
+
+/// How many producer ids an idempotent producer may take without anything delivered in between. It takes a new one
+/// when the broker does not know the last; a broker restarted without its data never will, and librdkafka would
+/// ask it again for as long as messages may wait.
+const FORGOTTEN: i64 = 10;
 
 impl Context {
     pub(super) fn new(
@@ -302,10 +309,18 @@ impl ClientContext for Context {
             if connected {
                 state.refused = None;
             }
-            state.producer_id = statistics
-                .eos
-                .as_ref()
-                .is_some_and(|eos| eos.idemp_state == "Assigned");
+            if let Some(eos) = &statistics.eos {
+                state.producer_id = eos.idemp_state == "Assigned";
+                let delivered = self.health.delivered.load(Relaxed);
+                if statistics.msg_cnt == 0 || delivered > state.progress.0 {
+                    state.progress = (delivered, eos.epoch_cnt);
+                } else if eos.epoch_cnt >= state.progress.1 + FORGOTTEN {
+                    self.health.fail(Failure::new(
+                        "the broker does not know this producer any more and takes nothing from it: was it \
+                         restarted without its data?",
+                    ));
+                }
+            }
             state.refused.clone()
         };
         if let Some((since, reason)) = refused
