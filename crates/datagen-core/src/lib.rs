@@ -3,7 +3,8 @@
 //! - making records: [`rng`] (one generator a record), [`locale`] (Czech fakers and their lists),
 //!   [`model`] (the records and their encoding), [`text`] (the buffer they are encoded into);
 //! - cutting the work: [`shard`] (ranges of ids for processes), [`chunks`] (ranges of ids for threads);
-//! - destinations: [`lake`]; [`manifest`] (what was written, for consumers);
+//! - destinations: [`lake`]; for those in Azure `entra` (sign-in) and `azure_http` (the transport under
+//!   Azure's SDKs), by cargo features; [`manifest`] (what was written, for consumers);
 //! - the process around them: [`process`] (the skeleton), [`config`] (environment variables), [`telemetry`]
 //!   (the log), [`progress`], [`pace`] (RATE), [`shutdown`] (signals), [`error`] (failures and exit codes),
 //!   [`secret`].
@@ -16,8 +17,12 @@ extern crate self as datagen_core;
 #[doc(hidden)]
 pub use serde;
 
+#[cfg(feature = "entra")]
+pub mod azure_http;
 pub mod chunks;
 pub mod config;
+#[cfg(feature = "entra")]
+pub mod entra;
 pub mod error;
 pub mod lake;
 pub mod locale;

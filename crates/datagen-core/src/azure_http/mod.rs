@@ -1,0 +1,268 @@
+//! HTTP under Azure's SDKs: one TLS configuration, a watch on stalled requests, and errors that never
+//! carry a URL (a SAS is part of the URL, and the SDKs print URLs in their errors).
+//!
+//! The SDKs bring their own clients; they are not used, because they have no timeout that fits an upload
+//! (a limit for the whole request is wrong for a slow link, none at all hangs for ever) and because
+//! `reqwest` puts the URL into each of its errors.
+
+mod client;
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::Future,
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+pub use client::{OnErrorStatus, SdkHttpClient};
+
+/// How long a request may make no progress (no byte of its body taken, no answer) before it is given up.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be set up, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What went wrong with one HTTP request, free of URLs and of anything else that is secret.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// The host name does not exist (`EAI_NONAME`) or could not be looked up.
+    Dns {
+        /// What the resolver said.
+        message: String,
+    },
+    /// No connection was set up: refused, unreachable, TLS not agreed. The request had no effect.
+    Connect {
+        /// The innermost cause.
+        message: String,
+        /// True when the peer's certificate was not accepted, which no retry will mend.
+        certificate: bool,
+    },
+    /// The request was given up after [`STALL_TIMEOUT`] without progress. It may have taken effect.
+    Stalled {
+        /// How long nothing moved.
+        after: Duration,
+    },
+    /// The connection broke or the response was cut short. The request may have taken effect.
+    Io {
+        /// The innermost cause.
+        message: String,
+    },
+    /// The server answered with a status that is not a success.
+    Status {
+        /// The HTTP status code.
+        status: u16,
+        /// The service's own code, as `x-ms-error-code` gives it.
+        code: Option<String>,
+        /// How long the server asks to wait: `x-ms-retry-after-ms`, `retry-after-ms` or `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns { message } => write!(f, "the host name could not be resolved ({message})"),
+            Self::Connect { message, .. } => write!(f, "could not connect ({message})"),
+            Self::Stalled { after } => write!(f, "no progress for {} s", after.as_secs_f32()),
+            Self::Io { message } => write!(f, "the connection failed ({message})"),
+            Self::Status {
+                status,
+                code: Some(code),
+                ..
+            } => write!(f, "HTTP {status} {code}"),
+            Self::Status {
+                status, code: None, ..
+            } => write!(f, "HTTP {status}"),
+        }
+    }
+}
+
+impl StdError for Failure {}
+
+impl Failure {
+    /// Reads a [`Failure`] out of an SDK's error, however deep it was wrapped.
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(failure) = error.downcast_ref::<Self>() {
+                return Some(failure);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// Makes the failure out of a transport error; `error` must not print a URL any more.
+    pub(crate) fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
+        let mut causes = Vec::new();
+        let mut next = Some(error);
+        let mut certificate = false;
+        while let Some(error) = next {
+            certificate |= matches!(
+                error
+                    .downcast_ref::<rustls::Error>()
+                    .or_else(|| wrapped_tls_error(error)),
+                Some(rustls::Error::InvalidCertificate(_))
+            );
+            causes.push(error.to_string());
+            next = error.source();
+        }
+        let message = causes.last().cloned().unwrap_or_default();
+        if causes.iter().any(|cause| cause.contains("dns error")) {
+            Self::Dns { message }
+        } else if connecting {
+            Self::Connect { message, certificate }
+        } else {
+            Self::Io { message }
+        }
+    }
+}
+
+/// `tokio-rustls` hands TLS errors over inside an [`io::Error`], whose `source` skips them.
+fn wrapped_tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
+    error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+/// The TLS configuration of all our HTTP clients: the machine's certificate authorities (`SSL_CERT_FILE`,
+/// `SSL_CERT_DIR` or the system's store), or Mozilla's list, compiled in, where the machine has none, as in
+/// an image built from nothing.
+pub fn tls_config() -> Arc<rustls::ClientConfig> {
+    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| {
+            let mut roots = rustls::RootCertStore::empty();
+            let native = rustls_native_certs::load_native_certs();
+            for error in &native.errors {
+                tracing::warn!("a certificate authority could not be read: {error}");
+            }
+            roots.add_parsable_certificates(native.certs);
+            if roots.is_empty() {
+                tracing::info!("this machine has no store of certificate authorities: using Mozilla's list");
+                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("ring supports the default TLS versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Arc::new(config)
+        })
+        .clone()
+}
+
+/// Counts the steps of one request, so that [`Progress::watch`] can tell a slow one from a stalled one.
+#[derive(Debug, Default, Clone)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Notes that something moved.
+    pub fn step(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request body that notes each piece the connection takes. The pieces share `body`'s memory.
+    pub fn body(&self, body: Bytes) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + Sync + use<> {
+        /// Small enough that a link of 10 kB/s still takes one within the stall timeout.
+        const PIECE: usize = 128 * 1024;
+        let progress = self.clone();
+        stream::iter((0..body.len()).step_by(PIECE).map(move |start| {
+            progress.step();
+            Ok(body.slice(start..body.len().min(start + PIECE)))
+        }))
+    }
+
+    /// Runs `request` to its end, or gives it up when nothing moved for `limit`.
+    ///
+    /// # Errors
+    /// [`Failure::Stalled`], and then `request` was dropped.
+    pub async fn watch<T>(&self, limit: Duration, request: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut request = std::pin::pin!(request);
+        loop {
+            let seen = self.0.load(Ordering::Relaxed);
+            match tokio::time::timeout(limit, request.as_mut()).await {
+                Ok(done) => return Ok(done),
+                Err(_) if self.0.load(Ordering::Relaxed) == seen => {
+                    return Err(Failure::Stalled { after: limit });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Parses what a server says about when to try again, given its headers by name.
+///
+/// `x-ms-retry-after-ms` and `retry-after-ms` are milliseconds, `Retry-After` is seconds; a date in
+/// `Retry-After`, which Azure Storage does not send, counts as absent.
+pub fn retry_after<'h>(header: impl Fn(&'static str) -> Option<&'h str>) -> Option<Duration> {
+    let millis = ["x-ms-retry-after-ms", "retry-after-ms"]
+        .into_iter()
+        .find_map(|name| header(name)?.trim().parse().ok())
+        .map(Duration::from_millis);
+    millis.or_else(|| {
+        header("retry-after")?
+            .trim()
+            .parse()
+            .ok()
+            .map(Duration::from_secs)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_reads_all_three_headers() {
+        let only = |name: &'static str, value: &'static str| {
+            retry_after(move |asked| (asked == name).then_some(value))
+        };
+        assert_eq!(only("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            only("x-ms-retry-after-ms", "250"),
+            Some(Duration::from_millis(250))
+        );
+        assert_eq!(only("retry-after-ms", " 9 "), Some(Duration::from_millis(9)));
+        assert_eq!(only("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(only("x-unrelated", "7"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_request_lives_and_a_stalled_one_is_given_up() {
+        let progress = Progress::default();
+        let limit = Duration::from_secs(30);
+        let slow = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                progress.step();
+            }
+            "done"
+        };
+        assert_eq!(progress.watch(limit, slow).await.unwrap(), "done");
+        let stalled = progress.watch(limit, std::future::pending::<()>()).await;
+        assert!(matches!(stalled, Err(Failure::Stalled { after }) if after == limit));
+    }
+
+    #[test]
+    fn a_failure_is_found_inside_an_sdk_error() {
+        let failure = Failure::Status {
+            status: 503,
+            code: Some("ServerBusy".into()),
+            retry_after: None,
+        };
+        let wrapped = azure_core::Error::with_error(azure_core::error::ErrorKind::Other, failure, "context");
+        assert_eq!(
+            Failure::find(&wrapped).unwrap().to_string(),
+            "HTTP 503 ServerBusy"
+        );
+    }
+}
