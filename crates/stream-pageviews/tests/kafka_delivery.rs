@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use common::{PARTITIONS, assert_complete, broker, mock, read, routes, send};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use stream_pageviews::kafka::settings::Login;
-use stream_pageviews::kafka::sink::{KafkaSink, Message};
+use stream_pageviews::sink::kafka::producers::{Message, Producers};
+use stream_pageviews::sink::kafka::settings::Login;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_arrives_once_in_order_with_key_and_time() {
     let mock = mock();
-    let sink = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap();
     assert!(sink.is_idempotent());
@@ -61,7 +61,7 @@ async fn every_message_arrives_once_in_order_with_key_and_time() {
 async fn retriable_answers_neither_lose_nor_double_a_message() {
     use RDKafkaRespErr::*;
     let mock = mock();
-    let sink = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap();
     for round in 0..3 {
@@ -85,7 +85,7 @@ async fn retriable_answers_neither_lose_nor_double_a_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_goes_and_comes_back_costs_nothing() {
     let mock = mock();
-    let sink = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap();
     send(&sink, 0, 1_000).await;
@@ -106,7 +106,7 @@ async fn a_broker_that_stays_away_ends_in_a_failure_that_counts_the_loss() {
     let mock = mock();
     let mut broker = broker(&mock.bootstrap_servers());
     broker.patience.delivery = Duration::from_secs(3);
-    let sink = KafkaSink::open(&broker, &routes(Login::None)).await.unwrap();
+    let sink = Producers::open(&broker, &routes(Login::None)).await.unwrap();
     mock.broker_down(1).unwrap();
     send(&sink, 0, 100).await;
     let failure = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
@@ -126,7 +126,7 @@ async fn a_broker_that_stays_away_ends_in_a_failure_that_counts_the_loss() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_flushed_in_time_is_counted_as_lost() {
     let mock = mock();
-    let sink = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap();
     mock.broker_down(1).unwrap();
@@ -150,7 +150,7 @@ async fn a_full_queue_makes_the_sender_wait() {
     broker
         .extra
         .push(("queue.buffering.max.messages".into(), "500".into()));
-    let sink = KafkaSink::open(&broker, &routes(Login::None)).await.unwrap();
+    let sink = Producers::open(&broker, &routes(Login::None)).await.unwrap();
     mock.broker_round_trip_time(1, Duration::from_millis(200))
         .unwrap();
     for start in (0..5_000).step_by(100) {
@@ -166,7 +166,7 @@ async fn a_missing_topic_is_named() {
     let mock = mock();
     mock.topic_error("stars", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         .unwrap();
-    let failure = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let failure = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap_err()
         .to_string();
@@ -184,7 +184,7 @@ async fn a_topic_that_we_may_not_use_is_named() {
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
     )
     .unwrap();
-    let failure = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let failure = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap_err()
         .to_string();
@@ -197,7 +197,7 @@ async fn a_topic_that_we_may_not_use_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_to_send_taken_away_ends_the_stream() {
     let mock = mock();
-    let sink = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap();
     mock.request_errors(
@@ -225,7 +225,7 @@ async fn nobody_listening_is_said_with_the_address() {
         .unwrap();
     let mut broker = broker(&free.to_string());
     broker.patience.connect = Duration::from_secs(3);
-    let failure = KafkaSink::open(&broker, &routes(Login::None))
+    let failure = Producers::open(&broker, &routes(Login::None))
         .await
         .unwrap_err()
         .to_string();
@@ -243,7 +243,7 @@ async fn without_the_right_to_idempotence_the_stream_goes_on_without() {
         RDKafkaApiKey::InitProducerId,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3],
     );
-    let sink = KafkaSink::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
         .await
         .unwrap();
     assert!(!sink.is_idempotent());

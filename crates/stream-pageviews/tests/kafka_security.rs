@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use common::{address, assert_complete, broker, mock, read, routes, send};
-use stream_pageviews::kafka::health::Failure;
-use stream_pageviews::kafka::settings::{Broker, Login, SecurityProtocol};
-use stream_pageviews::kafka::sink::KafkaSink;
-use stream_pageviews::kafka::token::{BearerToken, TokenSource};
+use stream_pageviews::config::SecurityProtocol;
+use stream_pageviews::sink::kafka::health::Failure;
+use stream_pageviews::sink::kafka::producers::Producers;
+use stream_pageviews::sink::kafka::settings::{Broker, Login};
+use stream_pageviews::sink::kafka::token::{BearerToken, TokenSource};
 use tempfile::NamedTempFile;
 use testkit::kafka::{Front, TestCa};
 
@@ -46,7 +47,7 @@ fn plain(password: &str) -> Login {
 
 async fn refused(broker: &Broker, login: Login) -> String {
     let started = std::time::Instant::now();
-    let failure: Failure = KafkaSink::open(broker, &routes(login))
+    let failure: Failure = Producers::open(broker, &routes(login))
         .await
         .expect_err("a refusal");
     // Not a measurement: the bound within which a refusal has to end the process.
@@ -67,7 +68,7 @@ async fn tls_and_the_connection_string_open_the_hub() {
         .await
         .unwrap();
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = KafkaSink::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 2_000).await;
     assert_eq!(sink.close(PATIENCE).await.delivered, 2_000);
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 2_000), 2_000);
@@ -97,7 +98,7 @@ async fn each_hub_signs_in_with_its_own_string() {
         password: "PLANTED-2".into(),
     };
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = KafkaSink::open(&broker, &routes).await.unwrap();
+    let sink = Producers::open(&broker, &routes).await.unwrap();
     assert!(format!("{sink:?}").contains("producers: 2"), "{sink:?}");
     assert_eq!(sink.close(PATIENCE).await.lost, 0);
 
@@ -105,7 +106,7 @@ async fn each_hub_signs_in_with_its_own_string() {
         user: "stars".into(),
         password: "PLANTED-1".into(),
     };
-    let failure = KafkaSink::open(&broker, &routes).await.unwrap_err().to_string();
+    let failure = Producers::open(&broker, &routes).await.unwrap_err().to_string();
     assert!(
         failure.contains("refused the connection string of stars"),
         "{failure}"
@@ -121,7 +122,7 @@ async fn the_emulator_is_signed_in_to_without_tls() {
         .await
         .unwrap();
     let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let sink = KafkaSink::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 100).await;
     assert_eq!(sink.close(PATIENCE).await.delivered, 100);
 }
@@ -227,7 +228,7 @@ async fn a_key_changed_meanwhile_ends_the_stream() {
         .await
         .unwrap();
     let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let sink = KafkaSink::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 10).await;
     front.set_password(USER, "another");
     front.drop_connections();
@@ -254,7 +255,7 @@ async fn a_connection_cut_again_and_again_costs_nothing() {
         .await
         .unwrap();
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = KafkaSink::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     for round in 0..5 {
         send(&sink, round * 1_000, (round + 1) * 1_000).await;
         front.drop_connections();
@@ -309,7 +310,7 @@ async fn a_token_opens_the_hub_and_is_renewed_before_it_ends() {
         issued: AtomicU32::new(0),
     });
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = KafkaSink::open(&broker, &routes(Login::Bearer(Arc::clone(&tokens) as _)))
+    let sink = Producers::open(&broker, &routes(Login::Bearer(Arc::clone(&tokens) as _)))
         .await
         .unwrap();
     for round in 0..20 {

@@ -11,8 +11,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
-use stream_pageviews::kafka::settings::{Broker, Login, Patience, SecurityProtocol};
-use stream_pageviews::kafka::sink::{KafkaSink, Message, Route};
+use stream_pageviews::config::SecurityProtocol;
+use stream_pageviews::sink::kafka::producers::{Message, Producers, Route};
+use stream_pageviews::sink::kafka::settings::{Broker, Login, Patience};
 
 /// Partitions of each topic: more than one, so that keys matter.
 pub(crate) const PARTITIONS: i32 = 3;
@@ -74,7 +75,7 @@ pub(crate) fn routes(login: Login) -> Vec<Route> {
 }
 
 /// Sends numbered pageviews `from..to`, each key its number modulo 10.
-pub(crate) async fn send(sink: &KafkaSink, from: u32, to: u32) {
+pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
     for number in from..to {
         let (key, payload) = ((number % 10).to_string(), number.to_string());
         let message = Message {

@@ -34,7 +34,7 @@ pub struct Route {
 /// One message on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// Which of the sink's routes, by its place in the list given to [`KafkaSink::open`].
+    /// Which of the sink's routes, by its place in the list given to [`Producers::open`].
     pub route: usize,
     /// Decides the partition.
     pub key: &'a [u8],
@@ -55,8 +55,8 @@ pub struct Outcome {
 
 type KafkaProducer = ThreadedProducer<Context>;
 
-/// A connection to a broker that takes messages until it is [closed](KafkaSink::close).
-pub struct KafkaSink {
+/// A connection to a broker that takes messages until it is [flushed](Producers::flush).
+pub struct Producers {
     producers: Vec<Arc<KafkaProducer>>,
     /// Of each route: its topic and its producer's place.
     routes: Vec<(String, usize)>,
@@ -64,9 +64,9 @@ pub struct KafkaSink {
     idempotent: bool,
 }
 
-impl std::fmt::Debug for KafkaSink {
+impl std::fmt::Debug for Producers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KafkaSink")
+        f.debug_struct("Producers")
             .field("routes", &self.routes)
             .field("producers", &self.producers.len())
             .field("idempotent", &self.idempotent)
@@ -74,7 +74,7 @@ impl std::fmt::Debug for KafkaSink {
     }
 }
 
-impl KafkaSink {
+impl Producers {
     /// Connects, signs in, and makes sure that the topics are there.
     ///
     /// Routes with the same login share a producer. A broker that refuses idempotent producers gets a plain one.
@@ -285,11 +285,10 @@ impl KafkaSink {
         }
     }
 
-    /// Delivers what is queued, gives up what is not delivered in time, and ends.
-    pub async fn close(self, patience: Duration) -> Outcome {
-        let Self {
-            producers, health, ..
-        } = self;
+    /// Delivers what is queued and gives up what is not delivered in time: the end, after which nothing is sent.
+    pub async fn flush(&self, patience: Duration) -> Outcome {
+        let producers = self.producers.clone();
+        let health = Arc::clone(&self.health);
         off_the_runtime(move || {
             let started = Instant::now();
             for producer in &producers {
@@ -313,8 +312,6 @@ impl KafkaSink {
                     let _ = producer.flush(Timeout::After(Duration::from_secs(1)));
                 }
             }
-            // The threads are joined here, and with them come the last reports.
-            drop(producers);
             let counts = health.counts();
             Outcome {
                 delivered: counts.delivered,
@@ -322,6 +319,13 @@ impl KafkaSink {
             }
         })
         .await
+    }
+
+    /// [Flushes](Producers::flush) and disconnects, waiting for librdkafka's threads on a thread of its own.
+    pub async fn close(self, patience: Duration) -> Outcome {
+        let outcome = self.flush(patience).await;
+        off_the_runtime(move || drop(self)).await;
+        outcome
     }
 }
 

@@ -95,15 +95,18 @@ impl ConnectionString {
         })
     }
 
-    /// Checks that the string opens this event hub of this host.
+    /// Checks that the string opens this event hub, and of this host if one is given.
     ///
     /// The emulator's strings (`UseDevelopmentEmulator=true`) and those of a whole namespace name no event hub;
     /// the former always name `localhost`, wherever the emulator is reached.
     ///
     /// # Errors
     /// [`ConnectionStringError::OtherHost`], [`ConnectionStringError::OtherHub`].
-    pub fn check(&self, host: &str, hub: &str) -> Result<(), ConnectionStringError> {
-        if !self.host.eq_ignore_ascii_case(host) && !self.is_emulator() {
+    pub fn check(&self, host: Option<&str>, hub: &str) -> Result<(), ConnectionStringError> {
+        if let Some(host) = host
+            && !self.host.eq_ignore_ascii_case(host)
+            && !self.is_emulator()
+        {
             return Err(ConnectionStringError::OtherHost {
                 found: self.host.clone(),
                 expected: host.to_owned(),
@@ -152,19 +155,19 @@ mod tests {
     fn a_hubs_own_string_opens_that_hub_only() {
         let string = ConnectionString::parse(GOOD).unwrap();
         assert_eq!(
-            string.check("playground.servicebus.windows.net", "pageviews"),
+            string.check(Some("playground.servicebus.windows.net"), "pageviews"),
             Ok(())
         );
         assert_eq!(
             string
-                .check("playground.servicebus.windows.net", "stars")
+                .check(Some("playground.servicebus.windows.net"), "stars")
                 .unwrap_err()
                 .to_string(),
             "is for the event hub 'pageviews' (EntityPath), but it must be for 'stars'"
         );
         assert_eq!(
             string
-                .check("other.servicebus.windows.net", "pageviews")
+                .check(Some("other.servicebus.windows.net"), "pageviews")
                 .unwrap_err()
                 .to_string(),
             "is for playground.servicebus.windows.net, but the events go to other.servicebus.windows.net"
@@ -176,7 +179,10 @@ mod tests {
     fn a_namespaces_string_opens_every_hub() {
         let string = GOOD.replace(";EntityPath=pageviews", "");
         let string = ConnectionString::parse(&string).unwrap();
-        assert_eq!(string.check("playground.servicebus.windows.net", "stars"), Ok(()));
+        assert_eq!(
+            string.check(Some("playground.servicebus.windows.net"), "stars"),
+            Ok(())
+        );
     }
 
     #[test]
@@ -186,7 +192,7 @@ mod tests {
              SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;",
         )
         .unwrap();
-        assert_eq!(string.check("eventhubs-emulator", "stars"), Ok(()));
+        assert_eq!(string.check(Some("eventhubs-emulator"), "stars"), Ok(()));
     }
 
     #[test]

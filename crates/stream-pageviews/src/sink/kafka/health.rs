@@ -72,6 +72,8 @@ pub struct Health {
     errors: AtomicU64,
     /// Worst p99 since it was last taken, microseconds.
     p99: AtomicU64,
+    /// The p99 of the last window with messages in it, microseconds.
+    latest_p99: AtomicU64,
     throttled: AtomicU64,
     failure: watch::Sender<Option<Failure>>,
     trouble: Mutex<Trouble>,
@@ -92,6 +94,7 @@ impl Health {
             lost: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             p99: AtomicU64::new(0),
+            latest_p99: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             failure: watch::Sender::new(None),
             trouble: Mutex::default(),
@@ -111,6 +114,11 @@ impl Health {
     /// waiting in the queue, in the socket, and for the broker, as librdkafka's statistics have them.
     pub fn take_p99(&self) -> Duration {
         Duration::from_micros(self.p99.swap(0, Relaxed))
+    }
+
+    /// As [`take_p99`](Health::take_p99), of the last window in which messages were delivered.
+    pub fn latest_p99(&self) -> Duration {
+        Duration::from_micros(self.latest_p99.load(Relaxed))
     }
 
     /// How long the broker last asked us to wait (throttling), the longest since the last call.
@@ -336,6 +344,9 @@ impl ClientContext for Context {
         for broker in statistics.brokers.values() {
             let latency = p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt);
             self.health.p99.fetch_max(latency, Relaxed);
+            if latency > 0 {
+                self.health.latest_p99.store(latency, Relaxed);
+            }
             let throttle = broker
                 .throttle
                 .as_ref()

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use datagen_core::entra::EntraCredential;
 
 /// A source of access tokens. librdkafka asks again when 80 % of a token's life is over.
 #[async_trait]
@@ -29,5 +30,34 @@ impl fmt::Debug for BearerToken {
         f.debug_struct("BearerToken")
             .field("expires_on", &self.expires_on)
             .finish_non_exhaustive()
+    }
+}
+
+/// Tokens of Microsoft Entra ID for one scope.
+#[derive(Debug)]
+pub struct EntraTokens {
+    credential: EntraCredential,
+    scope: String,
+}
+
+impl EntraTokens {
+    /// Tokens of `credential` for `scope`.
+    pub fn new(credential: EntraCredential, scope: String) -> Self {
+        Self { credential, scope }
+    }
+}
+
+#[async_trait]
+impl TokenSource for EntraTokens {
+    async fn token(&self) -> Result<BearerToken, String> {
+        let token = self
+            .credential
+            .token(&self.scope)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(BearerToken {
+            secret: token.secret().to_owned(),
+            expires_on: token.expires_on(),
+        })
     }
 }

@@ -2,59 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
 use super::token::TokenSource;
-
-/// `security.protocol`, as Kafka names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecurityProtocol {
-    /// Neither encryption nor sign-in.
-    Plaintext,
-    /// TLS without sign-in.
-    Ssl,
-    /// Sign-in without encryption: the Event Hubs emulator.
-    SaslPlaintext,
-    /// TLS and sign-in: Event Hubs.
-    SaslSsl,
-}
-
-impl SecurityProtocol {
-    /// Whether the connection is encrypted, and so the broker's certificate verified.
-    pub fn tls(self) -> bool {
-        matches!(self, Self::Ssl | Self::SaslSsl)
-    }
-
-    /// Whether the client signs in.
-    pub fn sasl(self) -> bool {
-        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
-    }
-
-    /// The name in Kafka's configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plaintext => "PLAINTEXT",
-            Self::Ssl => "SSL",
-            Self::SaslPlaintext => "SASL_PLAINTEXT",
-            Self::SaslSsl => "SASL_SSL",
-        }
-    }
-}
-
-impl FromStr for SecurityProtocol {
-    type Err = String;
-
-    fn from_str(value: &str) -> Result<Self, Self::Err> {
-        [Self::Plaintext, Self::Ssl, Self::SaslPlaintext, Self::SaslSsl]
-            .into_iter()
-            .find(|protocol| protocol.as_str().eq_ignore_ascii_case(value))
-            .ok_or_else(|| "must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL".to_owned())
-    }
-}
+use crate::config::SecurityProtocol;
 
 /// How a producer signs in.
 #[derive(Clone)]
@@ -250,16 +204,5 @@ mod tests {
             password: "PLANTED".into(),
         };
         assert_eq!(format!("{login:?}"), r#"Plain { user: "$ConnectionString", .. }"#);
-    }
-
-    #[test]
-    fn protocols_are_named_as_kafka_names_them() {
-        assert_eq!("sasl_ssl".parse(), Ok(SecurityProtocol::SaslSsl));
-        assert!(
-            "TLS"
-                .parse::<SecurityProtocol>()
-                .unwrap_err()
-                .contains("SASL_PLAINTEXT")
-        );
     }
 }
