@@ -170,7 +170,7 @@ impl Health {
         }
         trouble.unlogged += 1;
         if trouble.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            let count = trouble.unlogged;
+            let (count, reason) = (trouble.unlogged, trouble.last.as_deref().unwrap_or(reason));
             tracing::warn!(errors = count, "messages wait: {reason}");
             trouble.logged_at = Some(Instant::now());
             trouble.unlogged = 0;

@@ -14,6 +14,9 @@ use super::settings::{Broker, Login, client_config};
 /// How long to wait before another try when librdkafka's queue is full: it holds far more than is sent meanwhile.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
+/// How long to wait at the start before looking again whether all is ready.
+const START_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long a topic may be unknown at the start: a broker that creates topics on demand needs a moment.
 const TOPIC_CREATION: Duration = Duration::from_secs(4);
 
@@ -194,7 +197,7 @@ impl Producers {
                     broker.patience.connect.as_secs()
                 )));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(START_PAUSE).await;
         }
     }
 
