@@ -93,7 +93,7 @@ impl Metrics {
                 lost = now.lost,
                 errors = now.errors,
                 rate = rate.round(),
-                p99_ms = now.p99.as_millis(),
+                p99_ms = (now.p99.as_secs_f64() * 1e3).round(),
                 "streaming"
             );
         }
