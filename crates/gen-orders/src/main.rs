@@ -1,2 +1,7 @@
-//! gen-orders
-fn main() {}
+//! The process `gen-orders`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    datagen_core::process::main::<gen_orders::GenOrders>()
+}

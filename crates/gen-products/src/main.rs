@@ -1,2 +1,7 @@
-//! gen-products
-fn main() {}
+//! The process `gen-products`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    datagen_core::process::main::<gen_products::GenProducts>()
+}

@@ -1,2 +1,7 @@
-//! gen-users
-fn main() {}
+//! The process `gen-users`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    datagen_core::process::main::<gen_users::GenUsers>()
+}

@@ -1,2 +1,7 @@
-//! stream-pageviews
-fn main() {}
+//! The process `stream-pageviews`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    datagen_core::process::main::<stream_pageviews::StreamPageviews>()
+}

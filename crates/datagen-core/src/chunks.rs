@@ -1,0 +1,232 @@
+//! Records made on several threads and taken in the order of their ids, in constant memory.
+//!
+//! A fixed number of buffers goes round: a thread takes a free buffer, then the next range of ids, fills the
+//! one with the other and hands it over; when whoever took the block drops it, the buffer is free again.
+//! Since a thread takes its range only with a buffer in hand, the next block in order is always under way,
+//! and the round cannot jam.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use bytes::Bytes;
+
+use crate::text::TextBuf;
+
+/// How the work is cut.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The ids to make.
+    pub ids: Range<u64>,
+    /// How many ids a block has; the last has fewer.
+    pub ids_per_block: u64,
+    /// How many threads make them.
+    pub threads: NonZeroUsize,
+    /// How many blocks the taker holds at a time at the most: those, and one more a thread, are the memory.
+    pub held_by_taker: usize,
+    /// About how many bytes a block has.
+    pub expected_bytes: usize,
+}
+
+/// A block of encoded records.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Which records.
+    pub ids: Range<u64>,
+    /// Their bytes. The buffer goes back to the threads when the last clone is dropped.
+    pub bytes: Bytes,
+}
+
+/// Blocks in the order of their ids. Dropping it ends the threads.
+#[derive(Debug)]
+pub struct Blocks {
+    finished: tokio::sync::mpsc::UnboundedReceiver<Block>,
+    /// Blocks that were finished before their turn, by their first id.
+    waiting: BTreeMap<u64, Block>,
+    next_id: u64,
+    end: u64,
+}
+
+/// Starts the threads. `encode` appends the records of a range of ids to a buffer.
+pub fn start<F>(plan: Plan, encode: F) -> Blocks
+where
+    F: Fn(Range<u64>, &mut TextBuf) + Send + Sync + 'static,
+{
+    let Plan {
+        ids,
+        ids_per_block,
+        threads,
+        held_by_taker,
+        expected_bytes,
+    } = plan;
+    let blocks = (ids.end - ids.start).div_ceil(ids_per_block);
+    let threads = threads.get().min(usize::try_from(blocks).unwrap_or(usize::MAX));
+    let (give_back, free) = mpsc::channel();
+    for _ in 0..threads + held_by_taker {
+        give_back
+            .send(TextBuf::with_capacity(expected_bytes))
+            .expect("the receiver is alive");
+    }
+    let shared = Arc::new(Shared {
+        free: Mutex::new(free),
+        next: AtomicU64::new(ids.start),
+    });
+    let encode = Arc::new(encode);
+    let (hand_over, finished) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..threads {
+        let (shared, encode) = (Arc::clone(&shared), Arc::clone(&encode));
+        let (give_back, hand_over) = (give_back.clone(), hand_over.clone());
+        std::thread::spawn(move || {
+            while let Some((mut buffer, range)) = shared.take(ids_per_block, ids.end) {
+                buffer.clear();
+                encode(range.clone(), &mut buffer);
+                let lent = Lent {
+                    buffer,
+                    give_back: give_back.clone(),
+                };
+                if hand_over
+                    .send(Block {
+                        ids: range,
+                        bytes: Bytes::from_owner(lent),
+                    })
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+    Blocks {
+        finished,
+        waiting: BTreeMap::new(),
+        next_id: ids.start,
+        end: ids.end,
+    }
+}
+
+impl Blocks {
+    /// The next block; `None` after the last.
+    ///
+    /// # Panics
+    /// If a thread panicked.
+    pub async fn next(&mut self) -> Option<Block> {
+        if self.next_id >= self.end {
+            return None;
+        }
+        loop {
+            if let Some(block) = self.waiting.remove(&self.next_id) {
+                self.next_id = block.ids.end;
+                return Some(block);
+            }
+            let block = self
+                .finished
+                .recv()
+                .await
+                .expect("the threads end only after the last block");
+            self.waiting.insert(block.ids.start, block);
+        }
+    }
+}
+
+struct Shared {
+    free: Mutex<mpsc::Receiver<TextBuf>>,
+    next: AtomicU64,
+}
+
+impl Shared {
+    /// A free buffer and the next range; `None` when all ranges are taken.
+    fn take(&self, ids_per_block: u64, end: u64) -> Option<(TextBuf, Range<u64>)> {
+        let free = self.free.lock().expect("no thread panics while it waits");
+        if self.next.load(Ordering::Relaxed) >= end {
+            return None;
+        }
+        let buffer = free.recv().ok()?;
+        let start = self.next.fetch_add(ids_per_block, Ordering::Relaxed);
+        Some((buffer, start..start.saturating_add(ids_per_block).min(end)))
+    }
+}
+
+/// A buffer on its way through a destination; dropping it gives it back.
+struct Lent {
+    buffer: TextBuf,
+    give_back: mpsc::Sender<TextBuf>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_bytes()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // When the threads have ended nobody waits for it.
+        let _ = self.give_back.send(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn collect(ids: Range<u64>, ids_per_block: u64, threads: usize) -> (Vec<u8>, usize) {
+        let threads = NonZeroUsize::new(threads).unwrap();
+        let plan = Plan {
+            ids,
+            ids_per_block,
+            threads,
+            held_by_taker: 1,
+            expected_bytes: 16,
+        };
+        let mut blocks = start(plan, |range, out| {
+            for id in range {
+                out.push_number(id);
+                out.push_ascii(b'\n');
+            }
+        });
+        let (mut all, mut count) = (Vec::new(), 0);
+        while let Some(block) = blocks.next().await {
+            all.extend_from_slice(&block.bytes);
+            count += 1;
+        }
+        (all, count)
+    }
+
+    #[tokio::test]
+    async fn blocks_come_in_order_whatever_the_threads() {
+        let expected: String = (5..1_000).map(|id| format!("{id}\n")).collect();
+        for threads in [1, 2, 4] {
+            for ids_per_block in [1, 7, 995, 5_000] {
+                let (all, count) = collect(5..1_000, ids_per_block, threads).await;
+                assert_eq!(String::from_utf8(all).unwrap(), expected);
+                assert_eq!(count as u64, 995_u64.div_ceil(ids_per_block));
+            }
+        }
+        assert_eq!(collect(3..3, 10, 2).await, (Vec::new(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_taker_that_leaves_ends_the_threads() {
+        let alive = Arc::new(());
+        let held = Arc::clone(&alive);
+        let threads = NonZeroUsize::new(2).unwrap();
+        let plan = Plan {
+            ids: 0..u64::MAX,
+            ids_per_block: 10,
+            threads,
+            held_by_taker: 2,
+            expected_bytes: 16,
+        };
+        let mut blocks = start(plan, move |_, out| {
+            let _ = &held;
+            out.push_ascii(b'x');
+        });
+        blocks.next().await.unwrap();
+        drop(blocks);
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

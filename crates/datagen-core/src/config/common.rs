@@ -1,0 +1,112 @@
+//! The variables that all four generators read.
+
+use std::num::NonZeroUsize;
+
+use super::{Environment, FromSetting, Problems, Text};
+use crate::settings;
+use crate::shard::Shard;
+
+settings! {
+    /// What every generator reads.
+    pub struct CommonSettings {
+        seed: u64 = "SEED", default "0; stream-pageviews: random, and logged",
+            "Which data: the same seed gives the same bytes. 0 to 18446744073709551615.";
+        shard_index: u32 = "SHARD_INDEX", default "0",
+            "This process's part of the work, from 0 to SHARD_COUNT - 1.";
+        shard_count: u32 = "SHARD_COUNT", default "1",
+            "How many processes share the work. 1 to 99999.";
+        threads: u32 = "THREADS", default "all processors",
+            "How many threads make records; the data do not depend on it. 1 to 256.";
+        log_format: LogFormat = "LOG_FORMAT", default "text",
+            "Form of the log on standard error: text or json.";
+        rust_log: Text = "RUST_LOG", default "info",
+            "Which log lines are written: error, warn, info, debug, trace, or directives such as info,gen_users=debug.";
+    }
+}
+
+/// The highest SHARD_COUNT: file names give the shard five digits.
+pub const MAX_SHARDS: u32 = 99_999;
+
+/// What every generator is told.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Which data; `None` where it was left to the generator.
+    pub seed: Option<u64>,
+    /// Which part of the work.
+    pub shard: Shard,
+    /// How many threads make records.
+    pub threads: NonZeroUsize,
+    /// The form of the log.
+    pub log_format: LogFormat,
+    /// Which log lines are written, as an `EnvFilter` reads it.
+    pub log_filter: String,
+}
+
+impl Common {
+    /// Reads and judges the variables.
+    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let before = problems.len();
+        let settings: CommonSettings = environment.read(problems);
+        let seed = settings.seed.value("SEED", problems);
+        let count = settings
+            .shard_count
+            .within("SHARD_COUNT", 1..=MAX_SHARDS, problems)
+            .unwrap_or(1);
+        let index = settings
+            .shard_index
+            .within("SHARD_INDEX", 0..=MAX_SHARDS - 1, problems)
+            .unwrap_or(0);
+        if problems.len() == before && index >= count {
+            problems.report(
+                "SHARD_INDEX",
+                format_args!("is {index}, but SHARD_COUNT is {count}: give 0 to {}", count - 1),
+            );
+        }
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = settings.threads.within("THREADS", 1..=256, problems);
+        let threads = threads
+            .and_then(|n| NonZeroUsize::new(n as usize))
+            .unwrap_or(processors);
+        let log_format = settings
+            .log_format
+            .value("LOG_FORMAT", problems)
+            .unwrap_or_default();
+        let log_filter = settings.rust_log.value("RUST_LOG", problems);
+        let log_filter = log_filter.map_or_else(|| "info".to_owned(), |Text(filter)| filter);
+        if let Err(fault) = crate::telemetry::check_filter(&log_filter) {
+            problems.report(
+                "RUST_LOG",
+                format_args!("is not a log filter ({fault}): give error, warn, info, debug or trace"),
+            );
+        }
+        (problems.len() == before).then_some(Self {
+            seed,
+            shard: Shard { index, count },
+            threads,
+            log_format,
+            log_filter,
+        })
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+impl FromSetting for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("is not a log format: give {}", Self::EXPECTED)),
+        }
+    }
+}

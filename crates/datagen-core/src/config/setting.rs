@@ -1,0 +1,260 @@
+//! One environment variable's value: unset, read, or wrong in a way that can be told.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Deserializer};
+
+use super::Problems;
+use crate::secret::Secret;
+
+/// The value of a variable. Deserializing one never fails; asking it for its value reports what was wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Setting<T> {
+    /// Not in the environment.
+    #[default]
+    Unset,
+    /// Read.
+    Value(T),
+    /// In the environment, but not a `T`: what is wrong and what is allowed, after the variable's name.
+    Wrong(String),
+}
+
+impl<'de, T: FromSetting> Deserialize<'de> for Setting<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.trim().is_empty() {
+            return Ok(Self::Wrong(format!(
+                "is set but empty: give {}, or unset it",
+                T::EXPECTED
+            )));
+        }
+        Ok(match T::from_setting(text.trim()) {
+            Ok(value) => Self::Value(value),
+            Err(fault) => Self::Wrong(fault),
+        })
+    }
+}
+
+impl<T> Setting<T> {
+    /// Whether the variable is in the environment, right or wrong.
+    pub fn is_set(&self) -> bool {
+        !matches!(self, Self::Unset)
+    }
+
+    /// The value, if the variable is set and right. What is wrong is reported under `name`.
+    pub fn value(self, name: &str, problems: &mut Problems) -> Option<T> {
+        match self {
+            Self::Unset => None,
+            Self::Value(value) => Some(value),
+            Self::Wrong(fault) => {
+                problems.report(name, fault);
+                None
+            }
+        }
+    }
+}
+
+impl<T: PartialOrd + Display> Setting<T> {
+    /// As [`value`](Self::value), with bounds.
+    pub fn within(self, name: &str, range: RangeInclusive<T>, problems: &mut Problems) -> Option<T> {
+        let (low, high) = (range.start(), range.end());
+        match self.clone_fault() {
+            Some(fault) => {
+                problems.report(name, format_args!("{fault}: give {low} to {high}"));
+                None
+            }
+            None => {
+                let value = self.value(name, problems)?;
+                if range.contains(&value) {
+                    return Some(value);
+                }
+                problems.report(
+                    name,
+                    format_args!("is {value}, out of range: give {low} to {high}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The fault without its advice, which a range says better.
+    fn clone_fault(&self) -> Option<String> {
+        match self {
+            Self::Wrong(fault) => Some(fault.split(": give ").next().unwrap_or(fault).to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// A type that can be read from a variable's text.
+pub trait FromSetting: Sized {
+    /// What is allowed, for messages: «a whole number».
+    const EXPECTED: &'static str;
+
+    /// Reads `text`, which is trimmed and not empty.
+    ///
+    /// # Errors
+    /// What is wrong and what is allowed, to follow the variable's name: «is not a number: give …».
+    fn from_setting(text: &str) -> Result<Self, String>;
+}
+
+/// Shows a value that cannot be a secret: only what looks like a number or a date is repeated in a message,
+/// since a password may have been put into the wrong variable.
+fn shown(text: &str) -> Option<&str> {
+    let harmless = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | '_' | ',' | ':' | ' ');
+    (text.len() <= 40 && text.chars().all(harmless)).then_some(text)
+}
+
+/// «is X, not a whole number: give a whole number», or without X where it might be a secret.
+fn not_a<T: FromSetting>(text: &str) -> String {
+    match shown(text) {
+        Some(text) => format!("is {text}, not {0}: give {0}", T::EXPECTED),
+        None => format!("is not {0}: give {0}", T::EXPECTED),
+    }
+}
+
+macro_rules! whole_number {
+    ($($type:ty),+) => {$(
+        impl FromSetting for $type {
+            const EXPECTED: &'static str = "a whole number";
+
+            fn from_setting(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+                    std::num::IntErrorKind::PosOverflow => format!(
+                        "is {text}, out of range: give a whole number up to {}", <$type>::MAX
+                    ),
+                    _ if text.parse::<i128>().is_ok() => {
+                        format!("is {text}, out of range: give a whole number from 0")
+                    }
+                    _ => not_a::<Self>(text),
+                })
+            }
+        }
+    )+};
+}
+whole_number!(u16, u32, u64);
+
+impl FromSetting for f64 {
+    const EXPECTED: &'static str = "a number";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        text.parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+            .ok_or_else(|| not_a::<Self>(text))
+    }
+}
+
+impl FromSetting for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => Ok(true),
+            "false" | "0" | "no" => Ok(false),
+            _ => Err(not_a::<Self>(text)),
+        }
+    }
+}
+
+impl FromSetting for NaiveDate {
+    const EXPECTED: &'static str = "a date as YYYY-MM-DD";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        let plain = text.len() == 10 && text.is_ascii();
+        let date = plain
+            .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
+            .flatten();
+        date.ok_or_else(|| not_a::<Self>(text))
+    }
+}
+
+/// Free text of one line, not a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(pub String);
+
+fn one_line<T: FromSetting>(text: &str) -> Result<String, String> {
+    if text.contains(char::is_control) {
+        return Err(format!(
+            "has a line break or another control character in it: give {}",
+            T::EXPECTED
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+impl FromSetting for Text {
+    const EXPECTED: &'static str = "text of one line";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        one_line::<Self>(text).map(Text)
+    }
+}
+
+impl FromSetting for Secret {
+    const EXPECTED: &'static str = "the secret text, of one line";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        one_line::<Self>(text).map(Secret::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: FromSetting>(text: &str) -> Setting<T> {
+        let text: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+            serde::de::IntoDeserializer::into_deserializer(text);
+        Setting::deserialize(text).unwrap()
+    }
+
+    #[test]
+    fn faults_say_what_is_wrong_and_what_is_allowed() {
+        let fault = |setting: Setting<u64>| {
+            let mut problems = Problems::default();
+            assert_eq!(setting.within("COUNT", 1..=100, &mut problems), None);
+            problems.to_string()
+        };
+        assert_eq!(fault(read("0")), "COUNT is 0, out of range: give 1 to 100");
+        assert_eq!(fault(read("-3")), "COUNT is -3, out of range: give 1 to 100");
+        assert_eq!(
+            fault(read("1.5")),
+            "COUNT is 1.5, not a whole number: give 1 to 100"
+        );
+        assert_eq!(fault(read("many")), "COUNT is not a whole number: give 1 to 100");
+        assert_eq!(
+            fault(read("99999999999999999999")),
+            "COUNT is 99999999999999999999, out of range: give 1 to 100"
+        );
+        assert_eq!(fault(read("  ")), "COUNT is set but empty: give 1 to 100");
+    }
+
+    #[test]
+    fn values_that_might_be_secrets_are_not_repeated() {
+        for setting in [read::<u64>("hunter2"), read("sig=abc"), read(&"7".repeat(60))] {
+            let mut problems = Problems::default();
+            setting.value("COUNT", &mut problems);
+            for secret in ["hunter2", "abc"] {
+                assert!(!problems.to_string().contains(secret), "{problems}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_types() {
+        assert_eq!(read::<bool>("Yes"), Setting::Value(true));
+        assert_eq!(read::<f64>("2.5"), Setting::Value(2.5));
+        assert!(matches!(read::<f64>("inf"), Setting::Wrong(_)));
+        assert!(matches!(read::<f64>("NaN"), Setting::Wrong(_)));
+        assert!(matches!(read::<NaiveDate>("2024-02-30"), Setting::Wrong(_)));
+        assert!(matches!(read::<NaiveDate>("24-2-3"), Setting::Wrong(_)));
+        assert_eq!(
+            read::<NaiveDate>("2024-02-29"),
+            Setting::Value(NaiveDate::from_ymd_opt(2024, 2, 29).unwrap())
+        );
+        assert!(matches!(read::<Text>("a\nb"), Setting::Wrong(_)));
+    }
+}

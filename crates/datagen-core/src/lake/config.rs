@@ -1,0 +1,384 @@
+//! Which lake: LAKE_URL, or STORAGE_SAS with its SAS; LAKE_API.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use crate::config::{Environment, FromSetting, Problems, Text};
+use crate::secret::Secret;
+use crate::settings;
+
+settings! {
+    /// The variables that name the lake.
+    pub struct LakeSettings {
+        lake_url: Text = "LAKE_URL", default "",
+            "Where the files go: file:///dir, or https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]] (or .blob.) to sign in with Microsoft Entra ID. Either this or STORAGE_SAS.";
+        storage_sas: Secret = "STORAGE_SAS", default "",
+            "The same https:// URL with a SAS: …/[FILESYSTEM/[DIR/]]?sv=…&sig=…. With an empty path each kind is a filesystem of its own: users, vipusers, products.";
+        lake_api: Api = "LAKE_API", default "by the host's name",
+            "Which door of the account: dfs (Data Lake API) or blob (Blob API).";
+    }
+}
+
+/// Which lake, and how to sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LakeConfig {
+    /// The place.
+    pub location: Location,
+}
+
+/// A place for files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A storage account.
+    Account(Account),
+}
+
+/// A storage account and a place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The service: scheme, host, port, and the account's name for path-style emulators. No query, a
+    /// trailing slash.
+    pub service: Url,
+    /// The filesystem (container), if the URL names one.
+    pub filesystem: Option<String>,
+    /// The directory in the filesystem, one name an element, not percent-encoded.
+    pub directory: Vec<String>,
+    /// The query of the URL, without `?`. Without one Entra ID signs in.
+    pub sas: Option<Secret>,
+    /// Which door.
+    pub api: Api,
+}
+
+/// The URL without its SAS, for messages.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.service.as_str())?;
+        for name in self.filesystem.iter().chain(&self.directory) {
+            write!(f, "{name}/")?;
+        }
+        Ok(())
+    }
+}
+
+/// The two APIs of a storage account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The Data Lake API: create, append, flush, rename.
+    Dfs,
+    /// The Blob API: blocks and their commit.
+    Blob,
+}
+
+impl FromSetting for Api {
+    const EXPECTED: &'static str = "dfs or blob";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        match text {
+            "dfs" => Ok(Self::Dfs),
+            "blob" => Ok(Self::Blob),
+            _ => Err(format!(
+                "is not an API of a storage account: give {}",
+                Self::EXPECTED
+            )),
+        }
+    }
+}
+
+/// What a URL of a lake looks like, for messages.
+const URL_FORM: &str = "https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]";
+
+impl LakeConfig {
+    /// Reads and judges the variables.
+    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let settings: LakeSettings = environment.read(problems);
+        let api = settings.lake_api.value("LAKE_API", problems);
+        let (by_url, by_sas) = (settings.lake_url.is_set(), settings.storage_sas.is_set());
+        let lake_url = settings.lake_url.value("LAKE_URL", problems);
+        let sas_url = settings.storage_sas.value("STORAGE_SAS", problems);
+        match (by_url, by_sas) {
+            (false, false) => {
+                problems.report(
+                    "LAKE_URL",
+                    format_args!(
+                        "is not set and neither is STORAGE_SAS: name a destination, file:///dir or {URL_FORM}"
+                    ),
+                );
+                return None;
+            }
+            (true, true) => {
+                problems.report(
+                    "LAKE_URL",
+                    "and STORAGE_SAS name two destinations: unset one of them",
+                );
+                return None;
+            }
+            _ => {}
+        }
+        let (variable, location) = match (lake_url, sas_url) {
+            (Some(Text(url)), _) => ("LAKE_URL", parse_lake_url(&url, api)),
+            (_, Some(url)) => ("STORAGE_SAS", parse_sas_url(&url, api)),
+            _ => return None,
+        };
+        match location {
+            Ok(location) => Some(Self { location }),
+            Err(fault) => {
+                problems.report(variable, fault);
+                None
+            }
+        }
+    }
+}
+
+fn parse_lake_url(text: &str, api: Option<Api>) -> Result<Location, String> {
+    let expected = format!("give file:///dir or {URL_FORM}");
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}): {expected}"))?;
+    if url.scheme() == "file" {
+        if api.is_some() {
+            return Err("is a local directory, which has no LAKE_API: unset LAKE_API".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("is a local directory with a ? or # in it: write them as %3F and %23".to_owned());
+        }
+        let absolute = text
+            .starts_with("file:///")
+            .then(|| url.to_file_path().ok())
+            .flatten();
+        return absolute
+            .map(Location::Directory)
+            .ok_or_else(|| "is not an absolute path: give file:///dir, with three slashes".to_owned());
+    }
+    if url.query().is_some() {
+        return Err("has a query: put a URL with a SAS into STORAGE_SAS, which is kept secret".to_owned());
+    }
+    parse_account(url, api, None).map(Location::Account)
+}
+
+fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
+    let expected = format!("give {URL_FORM}?sv=…&sig=…");
+    let url = Url::parse(text.expose()).map_err(|error| format!("is not a URL ({error}): {expected}"))?;
+    let query = url.query().unwrap_or_default();
+    let has = |name: &str| {
+        query.split('&').any(|pair| {
+            pair.split_once('=')
+                .is_some_and(|(n, value)| n == name && !value.is_empty())
+        })
+    };
+    if url.scheme() != "file" && !has("sig") {
+        return Err(format!(
+            "has no SAS in it (no sig= in its query): {expected}, or use LAKE_URL to sign in with Entra ID"
+        ));
+    }
+    let sas = Secret::new(query);
+    parse_account(url, api, Some(sas)).map(Location::Account)
+}
+
+/// Reads a URL whose SAS has been taken; nothing of its query, user or password is repeated in a message.
+fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<Account, String> {
+    if url.scheme() != "https" && url.scheme() != "http" {
+        return Err(format!(
+            "does not begin with https:// or file:///: give {URL_FORM}"
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user name or a password in it: sign in by a SAS or by Entra ID".to_owned());
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    let host = match url.host() {
+        Some(Host::Domain(host)) => host.to_owned(),
+        Some(_) => String::new(),
+        None => return Err(format!("has no host: give {URL_FORM}")),
+    };
+    // Emulators are reached by an address or a name without dots, and have the account in the path:
+    // http://127.0.0.1:10000/devstoreaccount1/…
+    let path_style = !host.contains('.');
+    if url.scheme() == "http" && !path_style {
+        return Err("begins with http://: give https:// (plain http is for emulators only)".to_owned());
+    }
+    let mut names = Vec::new();
+    for segment in url
+        .path_segments()
+        .into_iter()
+        .flatten()
+        .filter(|segment| !segment.is_empty())
+    {
+        let name = percent_decode_str(segment).decode_utf8();
+        names.push(
+            name.map_err(|_| "has a path that is not UTF-8".to_owned())?
+                .into_owned(),
+        );
+    }
+    let mut names = names.into_iter();
+    url.set_path("");
+    if path_style {
+        let account = names.next().ok_or("is an emulator's URL without an account: give http://127.0.0.1:10000/devstoreaccount1/[FILESYSTEM/]")?;
+        url.set_path(&format!("{account}/"));
+    }
+    let by_host = if path_style || host.contains(".blob.") {
+        Some(Api::Blob)
+    } else if host.contains(".dfs.") {
+        Some(Api::Dfs)
+    } else {
+        None
+    };
+    let api = api.or(by_host).ok_or(
+        "names a host that is neither *.dfs.* nor *.blob.*: set LAKE_API to dfs or blob, or check the host",
+    )?;
+    let filesystem = names.next();
+    if let Some(name) = &filesystem {
+        check_filesystem(name)?;
+    }
+    Ok(Account {
+        service: url,
+        filesystem,
+        directory: names.collect(),
+        sas,
+        api,
+    })
+}
+
+/// The naming rules of containers:
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>.
+fn check_filesystem(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let well_formed = (3..=63).contains(&name.len())
+        && name.chars().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--");
+    if well_formed || name == "$root" {
+        return Ok(());
+    }
+    Err(
+        "names a filesystem that cannot exist: 3 to 63 of a-z, 0-9 and single hyphens between them"
+            .to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Location, String> {
+        let mut problems = Problems::default();
+        let config = LakeConfig::read(&pairs.iter().copied().collect(), &mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config.location),
+            _ => Err(problems.to_string()),
+        }
+    }
+
+    fn account(pairs: &[(&str, &str)]) -> Account {
+        match read(pairs) {
+            Ok(Location::Account(account)) => account,
+            other => panic!("not an account: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_forms_that_the_url_may_have() {
+        let a = account(&[("STORAGE_SAS", "https://lake.dfs.core.windows.net/?sv=1&sig=abc")]);
+        assert_eq!(
+            (a.service.as_str(), a.api),
+            ("https://lake.dfs.core.windows.net/", Api::Dfs)
+        );
+        assert_eq!((a.filesystem, a.directory), (None, vec![]));
+        assert_eq!(a.sas.unwrap().expose(), "sv=1&sig=abc");
+
+        let a = account(&[("LAKE_URL", "https://lake.blob.core.windows.net/bronze/a%20b/c/")]);
+        assert_eq!(
+            (a.service.as_str(), a.api),
+            ("https://lake.blob.core.windows.net/", Api::Blob)
+        );
+        assert_eq!(a.filesystem.as_deref(), Some("bronze"));
+        assert_eq!(a.directory, ["a b", "c"]);
+        assert_eq!(a.sas, None);
+
+        let a = account(&[(
+            "STORAGE_SAS",
+            "http://127.0.0.1:10000/devstoreaccount1/bronze?sig=x",
+        )]);
+        assert_eq!(
+            (a.service.as_str(), a.api),
+            ("http://127.0.0.1:10000/devstoreaccount1/", Api::Blob)
+        );
+        assert_eq!(a.filesystem.as_deref(), Some("bronze"));
+
+        let a = account(&[
+            ("LAKE_URL", "https://lake.dfs.core.windows.net/bronze"),
+            ("LAKE_API", "blob"),
+        ]);
+        assert_eq!(a.api, Api::Blob);
+        assert_eq!(a.to_string(), "https://lake.dfs.core.windows.net/bronze/");
+
+        assert_eq!(
+            read(&[("LAKE_URL", "file:///a/b%20c")]),
+            Ok(Location::Directory("/a/b c".into()))
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_explained_without_the_secret() {
+        for (variable, url, expected) in [
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/b?sig=hush",
+                "put a URL with a SAS into STORAGE_SAS",
+            ),
+            (
+                "LAKE_URL",
+                "http://lake.dfs.core.windows.net/bronze",
+                "give https://",
+            ),
+            ("LAKE_URL", "file://dir", "three slashes"),
+            ("LAKE_URL", "dir", "is not a URL"),
+            ("LAKE_URL", "s3://bucket/x", "does not begin with https://"),
+            ("LAKE_URL", "https://lake.example.com/bronze", "set LAKE_API"),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/Bronze_",
+                "filesystem that cannot exist",
+            ),
+            ("LAKE_URL", "http://127.0.0.1:10000/", "without an account"),
+            (
+                "STORAGE_SAS",
+                "https://u:hush@lake.dfs.core.windows.net/?sig=hush",
+                "user name or a password",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze",
+                "has no SAS",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze?sig=",
+                "has no SAS",
+            ),
+            ("STORAGE_SAS", "sv=2024&sig=hush", "is not a URL"),
+            ("STORAGE_SAS", "file:///hush", "does not begin with https://"),
+        ] {
+            let fault = read(&[(variable, url)]).unwrap_err();
+            assert!(fault.starts_with(variable), "{fault}");
+            assert!(fault.contains(expected), "{url}: {fault}");
+            assert!(!fault.contains("hush"), "{fault}");
+            assert_eq!(fault.lines().count(), 1, "{fault}");
+        }
+        assert!(read(&[]).unwrap_err().contains("name a destination"));
+        let two = [
+            ("LAKE_URL", "file:///a"),
+            ("STORAGE_SAS", "https://a.dfs.core.windows.net/?sig=hush"),
+        ];
+        assert!(read(&two).unwrap_err().contains("two destinations"));
+        assert!(
+            read(&[("LAKE_URL", "file:///a"), ("LAKE_API", "s3")])
+                .unwrap_err()
+                .starts_with("LAKE_API")
+        );
+    }
+}

@@ -1,0 +1,368 @@
+//! A lake in a directory of this machine: each file is written under a temporary name, made durable, and
+//! renamed to its own.
+//!
+//! Temporary files are in `_temporary/`, each locked by the process that writes it. Opening the lake removes
+//! those that nobody holds: leftovers of runs that were killed.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Blocks, Lake, LakeFile, LakePath};
+use crate::error::DestinationError;
+
+/// Where files are before they are published.
+const TEMPORARY: &str = "_temporary";
+
+/// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// A directory as a lake.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    /// Opens the lake in `root`, which is created if it is absent.
+    ///
+    /// # Errors
+    /// If the directory cannot be created or written.
+    pub async fn open(root: &Path) -> Result<Self, DestinationError> {
+        let lake = Self {
+            root: root.to_owned(),
+        };
+        let opened = lake.clone();
+        blocking(move || opened.prepare()).await?;
+        Ok(lake)
+    }
+
+    fn prepare(&self) -> Result<(), DestinationError> {
+        let temporary = self.root.join(TEMPORARY);
+        let failed = |error: io::Error| DestinationError::io(&self.root, &error);
+        fs::create_dir_all(&temporary).map_err(failed)?;
+        for entry in fs::read_dir(&temporary).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let abandoned = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
+            if abandoned && fs::remove_file(&path).is_ok() {
+                tracing::debug!(path = %path.display(), "removed a leftover of an earlier run");
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&self, path: &LakePath) -> PathBuf {
+        path.in_directory()
+            .iter()
+            .fold(self.root.clone(), |target, name| target.join(name))
+    }
+}
+
+#[async_trait]
+impl Lake for Directory {
+    fn blocks(&self, _expected_bytes: u64) -> Blocks {
+        Blocks {
+            bytes: BLOCK_BYTES,
+            in_flight: 1,
+        }
+    }
+
+    async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError> {
+        let (lake, target) = (self.clone(), self.target(path));
+        let file = blocking(move || {
+            prepare_target(&target)?;
+            Temporary::create(&lake.root, &target)
+        })
+        .await?;
+        Ok(Box::new(LocalFile { file: Some(file) }))
+    }
+
+    async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
+        let (lake, target) = (self.clone(), self.target(path));
+        blocking(move || {
+            let mut file = Temporary::create(&lake.root, &target)?;
+            file.write(&contents)?;
+            match file.publish() {
+                // The first file of its folder.
+                Err((file, error)) if error.kind() == ErrorKind::NotFound => {
+                    prepare_target(&target)?;
+                    file.publish().map_err(|(file, error)| file.failed(&error))
+                }
+                result => result.map_err(|(file, error)| file.failed(&error)),
+            }
+        })
+        .await
+    }
+
+    fn puts_in_flight(&self) -> usize {
+        // More than the processors only waits for the file system's locks.
+        std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+    }
+
+    async fn sync(&self) -> Result<(), DestinationError> {
+        let lake = self.clone();
+        blocking(move || {
+            let failed = |error: io::Error| DestinationError::io(&lake.root, &error);
+            sync_file_system(&lake.root).map_err(failed)?;
+            // Other shards may still be writing there: then it is not empty, and stays.
+            let _ = fs::remove_dir(lake.root.join(TEMPORARY));
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// One `syncfs` instead of an `fsync` a file: a thousand small files are durable a hundred times sooner.
+#[cfg(target_os = "linux")]
+fn sync_file_system(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
+}
+
+/// Without `syncfs`, every file of the folders is synced by itself.
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(root: &Path) -> io::Result<()> {
+    for folder in fs::read_dir(root)? {
+        let folder = folder?;
+        if folder.file_type()?.is_dir() {
+            for file in fs::read_dir(folder.path())? {
+                File::open(file?.path())?.sync_all()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Creates the folder of `target`, and refuses one that is a directory.
+fn prepare_target(target: &Path) -> Result<(), DestinationError> {
+    let folder = target.parent().expect("a target is in a folder");
+    fs::create_dir_all(folder).map_err(|error| DestinationError::io(folder, &error))?;
+    if target.is_dir() {
+        return Err(DestinationError::io(target, &ErrorKind::IsADirectory.into()));
+    }
+    Ok(())
+}
+
+/// A file that is not published yet. Dropping it removes it.
+#[derive(Debug)]
+struct Temporary {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Temporary {
+    fn create(root: &Path, target: &Path) -> Result<Self, DestinationError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let directory = root.join(TEMPORARY);
+        let name = target.file_name().expect("a target has a name").to_string_lossy();
+        loop {
+            let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!("{name}.{}-{unique}", std::process::id()));
+            let result = File::create_new(&path).and_then(|file| {
+                file.lock()?;
+                Ok(file)
+            });
+            match result {
+                // Another process may have taken the file for a leftover before it was locked.
+                Ok(file) if path.exists() => {
+                    return Ok(Self {
+                        file,
+                        path,
+                        target: target.to_owned(),
+                    });
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                // Another process was done and removed the directory, which looked unused.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    fs::create_dir_all(&directory)
+                        .map_err(|error| DestinationError::io(&directory, &error))?;
+                }
+                Err(error) => return Err(DestinationError::io(&path, &error)),
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DestinationError> {
+        self.file.write_all(bytes).map_err(|error| self.failed(&error))
+    }
+
+    /// Renames the file to its own name. Gives the file back if that fails.
+    fn publish(self) -> Result<(), (Self, io::Error)> {
+        match fs::rename(&self.path, &self.target) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> DestinationError {
+        DestinationError::io(&self.target, error)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After publication there is nothing by this name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A big file, handed to a thread and back for each write; `None` only while a thread has it.
+#[derive(Debug)]
+struct LocalFile {
+    file: Option<Temporary>,
+}
+
+impl LocalFile {
+    fn take(&mut self) -> Temporary {
+        self.file
+            .take()
+            .expect("an append that was cancelled ends the file")
+    }
+}
+
+#[async_trait]
+impl LakeFile for LocalFile {
+    async fn append(&mut self, block: Bytes) -> Result<(), DestinationError> {
+        let mut file = self.take();
+        let (file, result) = blocking(move || {
+            let result = file.write(&block);
+            (file, result)
+        })
+        .await;
+        self.file = Some(file);
+        result
+    }
+
+    async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
+        let file = self.take();
+        blocking(move || {
+            file.file.sync_all().map_err(|error| file.failed(&error))?;
+            let folder = file.target.parent().expect("a target is in a folder").to_owned();
+            file.publish().map_err(|(file, error)| file.failed(&error))?;
+            sync_directory(&folder).map_err(|error| DestinationError::io(&folder, &error))
+        })
+        .await
+    }
+
+    async fn discard(self: Box<Self>) {
+        drop(self);
+    }
+}
+
+/// Makes a rename in `folder` durable.
+fn sync_directory(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Runs file system calls on a thread that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(directory) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_big_file_appears_whole_and_replaces_the_old_one() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let path = LakePath::data("users", "users.json");
+        let target = root.path().join("users/users.json");
+        for contents in ["first\n", "second\n"] {
+            let before = fs::read(&target).ok();
+            let mut file = lake.create(&path).await.unwrap();
+            file.append(Bytes::from(contents)).await.unwrap();
+            assert_eq!(
+                fs::read(&target).ok(),
+                before,
+                "nothing changes before publication"
+            );
+            file.append(Bytes::from("end\n")).await.unwrap();
+            file.publish().await.unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), format!("{contents}end\n"));
+        }
+        assert_eq!(names(&root.path().join(TEMPORARY)), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_discarded_file_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
+        file.append(Bytes::from("part")).await.unwrap();
+        file.discard().await;
+        assert_eq!(names(&root.path().join("users")), Vec::<String>::new());
+        assert_eq!(names(&root.path().join(TEMPORARY)), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn opening_removes_leftovers_but_not_files_that_are_being_written() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let mut alive = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
+        fs::write(root.path().join("_temporary/users.json.1-0"), "left over").unwrap();
+        Directory::open(root.path()).await.unwrap();
+        assert_eq!(names(&root.path().join(TEMPORARY)).len(), 1);
+        alive.append(Bytes::from("whole")).await.unwrap();
+        alive.publish().await.unwrap();
+        assert_eq!(
+            fs::read_to_string(root.path().join("users/users.json")).unwrap(),
+            "whole"
+        );
+    }
+
+    #[tokio::test]
+    async fn small_files_replace_each_other_and_errors_name_the_path() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let path = LakePath::data("products", "product_0.json");
+        lake.put(&path, Bytes::from("a")).await.unwrap();
+        lake.put(&path, Bytes::from("b")).await.unwrap();
+        lake.sync().await.unwrap();
+        assert_eq!(
+            fs::read_to_string(root.path().join("products/product_0.json")).unwrap(),
+            "b"
+        );
+        assert!(!root.path().join(TEMPORARY).exists());
+
+        fs::write(root.path().join("vipusers"), "a file").unwrap();
+        let error = lake
+            .put(&LakePath::data("vipusers", "vipusers.json"), Bytes::new())
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("vipusers"), "{error}");
+        fs::create_dir_all(root.path().join("users/users.json")).unwrap();
+        let error = lake
+            .create(&LakePath::data("users", "users.json"))
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            error
+                .to_string()
+                .contains("a directory stands where a file is needed"),
+            "{error}"
+        );
+    }
+}

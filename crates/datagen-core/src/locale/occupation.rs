@@ -1,0 +1,81 @@
+//! Occupations, in the form of the person's gender.
+
+use fake::Dummy;
+use rand::RngExt;
+
+use super::person::Gender;
+use super::tables;
+use crate::rng::below;
+use crate::text::{Piece, TextBuf, WriteText, text_value};
+
+const COUNT: usize = tables::MALE_OCCUPATIONS.len();
+
+static MALE: [Piece<48>; COUNT] = Piece::list(tables::MALE_OCCUPATIONS);
+static FEMALE: [Piece<48>; COUNT] = Piece::list(tables::FEMALE_OCCUPATIONS);
+
+/// An occupation, in the form of a gender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Occupation {
+    gender: Gender,
+    index: u16,
+}
+text_value!(Occupation);
+
+/// Occupations of a person of this gender.
+#[derive(Clone, Copy, Debug)]
+pub struct OccupationsOf(pub Gender);
+
+/// Three different ones.
+impl Dummy<OccupationsOf> for [Occupation; 3] {
+    #[inline]
+    fn dummy_with_rng<R: RngExt + ?Sized>(&OccupationsOf(gender): &OccupationsOf, rng: &mut R) -> Self {
+        let count = COUNT as u64;
+        // One draw decides all three: an index among all, one among the rest, one among the rest of those.
+        let draw = below(rng, count * (count - 1) * (count - 2));
+        let first = draw % count;
+        let mut second = draw / count % (count - 1);
+        let mut third = draw / (count * (count - 1));
+        second += u64::from(second >= first);
+        let (low, high) = (first.min(second), first.max(second));
+        third += u64::from(third >= low);
+        third += u64::from(third >= high);
+        [first, second, third].map(|index| Occupation {
+            gender,
+            index: index as u16,
+        })
+    }
+}
+
+impl WriteText for Occupation {
+    #[inline]
+    fn write_text(&self, out: &mut TextBuf) {
+        let index = usize::from(self.index);
+        out.push_piece(match self.gender {
+            Gender::Male => &MALE[index],
+            Gender::Female => &FEMALE[index],
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use fake::Fake;
+
+    use super::*;
+    use crate::locale::test_rng;
+
+    #[test]
+    fn three_different_ones_and_all_of_the_list_in_each_place() {
+        let mut seen: [HashSet<u16>; 3] = Default::default();
+        for id in 0..20_000 {
+            let jobs: [Occupation; 3] = OccupationsOf(Gender::Male).fake_with_rng(&mut test_rng(id));
+            assert_eq!(HashSet::from(jobs).len(), 3);
+            for (place, job) in jobs.iter().enumerate() {
+                seen[place].insert(job.index);
+            }
+        }
+        assert!(seen.iter().all(|indices| indices.len() == COUNT));
+    }
+}

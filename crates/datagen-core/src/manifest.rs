@@ -1,0 +1,131 @@
+//! What was written, for whoever reads it: a manifest under `_datagen/` beside the data.
+//!
+//! A manifest is published after the data it describes, and holds nothing that differs between two runs of
+//! the same configuration: no time, no duration, no host.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::DATA_VERSION;
+use crate::shard::Shard;
+
+/// A description of one kind's data of one shard.
+#[derive(Clone, Debug, Serialize)]
+pub struct Manifest<'a, T: Serialize> {
+    /// `users`, `vipusers`, `products`, `orders`.
+    pub kind: &'a str,
+    /// The version of the program that wrote it.
+    pub version: &'a str,
+    /// The version of the data format: equal versions and seeds have equal bytes.
+    pub data_version: u32,
+    /// SEED.
+    pub seed: u64,
+    /// How many records all shards have together.
+    pub count: u64,
+    /// Which part this is.
+    pub shard: Shard,
+    /// The first id of this part.
+    pub first_id: u64,
+    /// How many records this part has.
+    pub records: u64,
+    /// What else there is to check.
+    #[serde(flatten)]
+    pub contents: T,
+}
+
+impl<'a, T: Serialize> Manifest<'a, T> {
+    /// Describes records `ids` of `kind`.
+    pub fn new(
+        kind: &'a str,
+        version: &'a str,
+        seed: u64,
+        count: u64,
+        (shard, ids): (Shard, std::ops::Range<u64>),
+        contents: T,
+    ) -> Self {
+        let records = ids.end - ids.start;
+        Self {
+            kind,
+            version,
+            data_version: DATA_VERSION,
+            seed,
+            count,
+            shard,
+            first_id: ids.start,
+            records,
+            contents,
+        }
+    }
+
+    /// The manifest as indented JSON with a final line feed.
+    pub fn to_json(&self) -> Bytes {
+        let mut json = serde_json::to_vec_pretty(self).expect("manifests have only text keys");
+        json.push(b'\n');
+        json.into()
+    }
+}
+
+/// Checks for files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// Where they are, relative to the lake's root: a path, or a pattern with `{id}`.
+    pub path: String,
+    /// Bytes of all files together.
+    pub bytes: u64,
+    /// SHA-256 of the files' bytes in the order of ids, as `sha256sum` prints it.
+    pub sha256: String,
+}
+
+/// Sums up the bytes of files as they are made.
+#[derive(Clone, Debug, Default)]
+pub struct FilesDigest {
+    bytes: u64,
+    hasher: Sha256,
+}
+
+impl FilesDigest {
+    /// Takes the next bytes, in the order of ids.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.hasher.update(bytes);
+    }
+
+    /// The checks, for files at `path`.
+    pub fn finish(self, path: impl Into<String>) -> Files {
+        let mut sha256 = String::with_capacity(64);
+        for byte in self.hasher.finalize() {
+            write!(sha256, "{byte:02x}").expect("writing to a String");
+        }
+        Files {
+            path: path.into(),
+            bytes: self.bytes,
+            sha256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_flat_json() {
+        let mut digest = FilesDigest::default();
+        digest.update(b"a");
+        digest.update(b"bc");
+        let shard = Shard { index: 1, count: 2 };
+        let files = digest.finish("users/users-00001-of-00002.json");
+        let json = Manifest::new("users", "1.2.3", 7, 10, (shard, 5..10), files).to_json();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let expected = serde_json::json!({
+            "kind": "users", "version": "1.2.3", "data_version": 1, "seed": 7, "count": 10,
+            "shard": {"index": 1, "count": 2}, "first_id": 5, "records": 5,
+            "path": "users/users-00001-of-00002.json", "bytes": 3,
+            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        });
+        assert_eq!(value, expected);
+    }
+}

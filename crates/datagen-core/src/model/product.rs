@@ -1,0 +1,175 @@
+//! A product of the shop: one JSON file each, `products/product_{id}.json`.
+
+use fake::Fake;
+use serde::{Serialize, Serializer};
+
+use crate::locale::words::{Exactly, Paragraph};
+use crate::rng::{Kind, RecordSeed, below};
+use crate::text::{TextBuf, WriteText, text_value};
+
+/// The shop's address. `.example` is reserved (RFC 2606), so that nobody's real site is ever meant.
+pub const SHOP: &str = "https://www.obchod.example";
+
+/// What follows a product's address in the pages of that product; the first is the product's own page.
+pub const SECTIONS: [&str; 8] = [
+    "",
+    "/parametry",
+    "/recenze",
+    "/fotogalerie",
+    "/diskuse",
+    "/dostupnost",
+    "/prislusenstvi",
+    "/navod",
+];
+
+/// A product.
+#[derive(Clone, Debug, Serialize)]
+pub struct Product {
+    /// From 0.
+    pub id: u64,
+    /// `product_{id}`.
+    pub name: ProductName,
+    /// One sentence.
+    pub description: Paragraph,
+    /// Three pages of the product in the shop, which pageviews refer to.
+    pub pages: Pages,
+}
+
+/// `product_{id}`.
+#[derive(Clone, Copy, Debug)]
+pub struct ProductName(pub u64);
+text_value!(ProductName);
+
+impl WriteText for ProductName {
+    fn write_text(&self, out: &mut TextBuf) {
+        out.push_str("product_");
+        out.push_number(self.0);
+    }
+}
+
+impl ProductName {
+    /// The name of the product's file.
+    pub fn file_name(self) -> String {
+        format!("product_{}.json", self.0)
+    }
+}
+
+/// The address of a page of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PageUri {
+    product: u64,
+    section: u8,
+}
+text_value!(PageUri);
+
+impl WriteText for PageUri {
+    #[inline]
+    fn write_text(&self, out: &mut TextBuf) {
+        out.push_str(SHOP);
+        out.push_str("/produkt/");
+        out.push_number(self.product);
+        out.push_str(SECTIONS[usize::from(self.section)]);
+    }
+}
+
+/// The three pages of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages([PageUri; 3]);
+
+impl Pages {
+    /// The pages of product `id`: its own, and two different others.
+    ///
+    /// They depend on the id alone. A shop's addresses do not change with the data in it, and the stream,
+    /// whose seed is random by default, must name pages that exist.
+    #[inline]
+    pub fn of(id: u64) -> Self {
+        let rng = &mut RecordSeed::new(0, Kind::ProductPages).rng(id);
+        let others = SECTIONS.len() as u64 - 1;
+        let draw = below(rng, others * (others - 1));
+        let (first, mut second) = (draw % others, draw / others);
+        second += u64::from(second >= first);
+        Self([0, first + 1, second + 1].map(|section| PageUri {
+            product: id,
+            section: section as u8,
+        }))
+    }
+
+    /// The pages.
+    pub fn as_array(&self) -> &[PageUri; 3] {
+        &self.0
+    }
+}
+
+impl Serialize for Pages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// The products of one seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Products {
+    seed: RecordSeed,
+}
+
+impl Products {
+    /// The products of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed: RecordSeed::new(seed, Kind::Product),
+        }
+    }
+
+    /// Product `id`.
+    pub fn get(&self, id: u64) -> Product {
+        let rng = &mut self.seed.rng(id);
+        Product {
+            id,
+            name: ProductName(id),
+            description: Exactly(1).fake_with_rng(rng),
+            pages: Pages::of(id),
+        }
+    }
+}
+
+impl Product {
+    /// Appends the product as one JSON object, without a line feed.
+    pub fn write_json(&self, out: &mut TextBuf) {
+        out.push_str("{\"id\":");
+        out.push_number(self.id);
+        out.push_str(",\"name\":\"");
+        self.name.write_text(out);
+        out.push_str("\",\"description\":\"");
+        self.description.write_text(out);
+        let [first, second, third] = &self.pages.0;
+        for (before, page) in [("\",\"pages\":[\"", first), ("\",\"", second), ("\",\"", third)] {
+            out.push_str(before);
+            page.write_text(out);
+        }
+        out.push_str("\"]}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_three_different_ones_of_the_product() {
+        let mut seen = std::collections::HashSet::new();
+        for id in 0..1_000 {
+            let pages = Pages::of(id);
+            let texts: Vec<_> = pages.as_array().iter().map(PageUri::to_string).collect();
+            assert!(
+                texts
+                    .iter()
+                    .all(|page| page.starts_with(&format!("{SHOP}/produkt/{id}")))
+            );
+            assert_ne!(texts[0], texts[1]);
+            assert_ne!(texts[0], texts[2]);
+            assert_ne!(texts[1], texts[2]);
+            seen.extend(pages.as_array().iter().map(|page| page.section));
+        }
+        assert_eq!(seen.len(), SECTIONS.len());
+    }
+}

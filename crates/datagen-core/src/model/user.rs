@@ -1,0 +1,116 @@
+//! A user of the shop: one JSON object a line in `users/users.json`.
+
+use fake::{Fake, Faker};
+use serde::Serialize;
+
+use crate::locale::birth_number::{BirthNumber, BirthNumberOf};
+use crate::locale::name::{NameOf, PersonName};
+use crate::locale::occupation::{Occupation, OccupationsOf};
+use crate::locale::person::{BirthDate, Gender};
+use crate::locale::phone::{PhoneIn, PhoneNumber};
+use crate::locale::place::{AddressIn, Municipality, Region, StreetAddress};
+use crate::locale::user_name::{UserName, UserNameOf};
+use crate::locale::words::{About, Paragraph};
+use crate::rng::{Kind, RecordSeed};
+use crate::text::{TextBuf, WriteText};
+
+/// A plausible person. The fields are in the order of the JSON object.
+#[derive(Clone, Debug, Serialize)]
+pub struct User {
+    /// From 0.
+    pub id: u64,
+    /// Given name and surname of one gender, with titles.
+    pub name: PersonName,
+    /// The municipality.
+    pub city: Municipality,
+    /// The address in it.
+    pub street_address: StreetAddress,
+    /// Mobile, or a fixed line of the region.
+    pub phone_number: PhoneNumber,
+    /// Agrees with the gender.
+    pub birth_number: BirthNumber,
+    /// Derived from the name.
+    pub user_name: UserName,
+    /// The region of the city.
+    pub administrative_unit: Region,
+    /// About five sentences.
+    pub description: Paragraph,
+    /// Three different ones.
+    pub jobs: [Occupation; 3],
+}
+
+/// About how many bytes a user's line has (548 on average), for buffers.
+pub const EXPECTED_BYTES: usize = 560;
+
+/// No user's line is longer: for the room that is reserved once a record.
+const MAX_BYTES: usize = 2_048;
+
+/// The users of one seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Users {
+    seed: RecordSeed,
+}
+
+impl Users {
+    /// The users of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed: RecordSeed::new(seed, Kind::User),
+        }
+    }
+
+    /// User `id`.
+    #[inline]
+    pub fn get(&self, id: u64) -> User {
+        let rng = &mut self.seed.rng(id);
+        let gender: Gender = Faker.fake_with_rng(rng);
+        let birth: BirthDate = Faker.fake_with_rng(rng);
+        let name: PersonName = NameOf(gender, birth.age()).fake_with_rng(rng);
+        let city: Municipality = Faker.fake_with_rng(rng);
+        User {
+            id,
+            name,
+            city,
+            street_address: AddressIn(city).fake_with_rng(rng),
+            phone_number: PhoneIn(city.region()).fake_with_rng(rng),
+            birth_number: BirthNumberOf(gender, birth).fake_with_rng(rng),
+            user_name: UserNameOf(name, birth).fake_with_rng(rng),
+            administrative_unit: city.region(),
+            description: About(5).fake_with_rng(rng),
+            jobs: OccupationsOf(gender).fake_with_rng(rng),
+        }
+    }
+}
+
+impl User {
+    /// Appends the user as a line of JSON, with its line feed.
+    #[inline]
+    pub fn write_json_line(&self, out: &mut TextBuf) {
+        out.reserve(MAX_BYTES);
+        out.push_str("{\"id\":");
+        out.push_number(self.id);
+        out.push_str(",\"name\":\"");
+        self.name.write_text(out);
+        out.push_str("\",\"city\":\"");
+        self.city.write_text(out);
+        out.push_str("\",\"street_address\":\"");
+        self.street_address.write_text(out);
+        out.push_str("\",\"phone_number\":\"");
+        self.phone_number.write_text(out);
+        out.push_str("\",\"birth_number\":\"");
+        self.birth_number.write_text(out);
+        out.push_str("\",\"user_name\":\"");
+        self.user_name.write_text(out);
+        out.push_str("\",\"administrative_unit\":\"");
+        self.administrative_unit.write_text(out);
+        out.push_str("\",\"description\":\"");
+        self.description.write_text(out);
+        out.push_str("\",\"jobs\":[\"");
+        self.jobs[0].write_text(out);
+        out.push_str("\",\"");
+        self.jobs[1].write_text(out);
+        out.push_str("\",\"");
+        self.jobs[2].write_text(out);
+        out.push_str("\"]}\n");
+    }
+}

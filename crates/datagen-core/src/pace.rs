@@ -1,0 +1,78 @@
+//! RATE: an upper bound on records a second, kept smoothly.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The highest RATE that means anything: a record a nanosecond.
+pub const MAX_RATE: f64 = 1e9;
+
+/// Lets records through at a steady rate.
+///
+/// Keeps to a schedule counted from the start, so that short waits do not add up to a slower rate; after a
+/// stall it catches up at most [`SLACK`], so that a destination that was away is not hit by a burst.
+#[derive(Debug)]
+pub struct Pace {
+    /// Seconds a record; zero where there is no bound.
+    interval: f64,
+    /// When the next record is due.
+    due: Instant,
+}
+
+/// How far the schedule may lag behind before it is moved up.
+const SLACK: Duration = Duration::from_millis(100);
+
+impl Pace {
+    /// `rate` records a second; 0 or `None` is no bound.
+    pub fn new(rate: Option<f64>) -> Self {
+        let interval = rate.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip);
+        Self {
+            interval,
+            due: Instant::now(),
+        }
+    }
+
+    /// Waits until `records` more may go.
+    pub async fn wait(&mut self, records: u64) {
+        if self.interval == 0.0 {
+            return;
+        }
+        let now = Instant::now();
+        self.due = self.due.max(now.checked_sub(SLACK).unwrap_or(now));
+        if self.due > now {
+            tokio::time::sleep_until(self.due).await;
+        }
+        self.due += Duration::from_secs_f64(self.interval * records as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_kept_and_a_stall_is_not_made_up() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(100.0));
+        for _ in 0..201 {
+            pace.wait(1).await;
+        }
+        assert_eq!(start.elapsed().as_millis().div_ceil(10), 200);
+
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let resumed = Instant::now();
+        for _ in 0..111 {
+            pace.wait(1).await;
+        }
+        assert_eq!(resumed.elapsed().as_millis().div_ceil(10), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_rate_is_no_wait() {
+        let start = Instant::now();
+        let mut pace = Pace::new(None);
+        pace.wait(1_000_000_000).await;
+        pace.wait(1).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

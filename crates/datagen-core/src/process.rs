@@ -1,0 +1,194 @@
+//! The skeleton of every generator's process: configuration, telemetry, run, summary, exit code.
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::common::{Common, CommonSettings};
+use crate::config::{Environment, Problems, Settings, Variable};
+use crate::error::Failure;
+use crate::progress::Bar;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+/// A generator: what [`main`] needs to make a process of it.
+pub trait Generator: Sized {
+    /// The name of the binary.
+    const NAME: &'static str;
+    /// The version of the binary's crate.
+    const VERSION: &'static str;
+    /// One line that says what it does.
+    const ABOUT: &'static str;
+
+    /// The variables it reads beside the common ones, in the order of `--help`.
+    fn variables() -> Vec<&'static [Variable]>;
+
+    /// Reads and judges its configuration. Everything that is wrong is reported to `problems`; the result is
+    /// `None` only if something was.
+    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self>;
+
+    /// Does the work, to its end or until `context.shutdown` is requested.
+    fn run(self, context: Context) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// What a running generator is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The common configuration.
+    pub common: Common,
+    /// Tells when to stop.
+    pub shutdown: Shutdown,
+    /// Where progress is drawn.
+    pub bar: Bar,
+}
+
+/// Exit code of a destination that failed.
+const EXIT_DESTINATION: u8 = 1;
+/// Exit code of a wrong configuration.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// The whole life of a generator's process: `fn main() -> ExitCode { process::main::<GenUsers>() }`.
+pub fn main<G: Generator>() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match (
+        arguments.next().as_ref().and_then(|argument| argument.to_str()),
+        arguments.next(),
+    ) {
+        (Some("--help" | "-h"), None) => print(&help::<G>()),
+        (Some("--version" | "-V"), None) => print(&format!("{} {}\n", G::NAME, G::VERSION)),
+        _ if std::env::args_os().len() > 1 => {
+            complain::<G>(
+                "takes no arguments but --help and --version; it is configured by environment variables",
+            );
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        _ => run::<G>(&Environment::of_process()),
+    }
+}
+
+fn run<G: Generator>(environment: &Environment) -> ExitCode {
+    let (common, generator) = match configure::<G>(environment) {
+        Ok(configured) => configured,
+        Err(problems) => return fail::<G>(&Failure::Configuration(problems)),
+    };
+    let bar = Bar::new(common.log_format == Default::default());
+    telemetry::init(common.log_format, &common.log_filter, &bar);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain::<G>(&format!("cannot start its threads: {error}"));
+            return ExitCode::from(EXIT_DESTINATION);
+        }
+    };
+    let result = runtime.block_on(async {
+        let shutdown = match Shutdown::on_signals() {
+            Ok(shutdown) => shutdown,
+            Err(error) => {
+                tracing::warn!("signals cannot be handled, so a stop will be abrupt: {error}");
+                Shutdown::default()
+            }
+        };
+        generator
+            .run(Context {
+                common,
+                shutdown,
+                bar,
+            })
+            .await
+    });
+    // A thread that waits for a destination that does not answer must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail::<G>(&failure),
+    }
+}
+
+/// Reads the whole configuration, so that all its problems are reported together.
+fn configure<G: Generator>(environment: &Environment) -> Result<(Common, G), Problems> {
+    let mut problems = Problems::default();
+    let common = Common::read(environment, &mut problems);
+    // The generator's own problems are wanted too when the common ones already fail the run.
+    let stand_in = || Common::read(&Environment::default(), &mut Problems::default());
+    let known = common.clone().or_else(stand_in);
+    let generator = known.and_then(|common| G::configure(environment, &common, &mut problems));
+    match (common, generator) {
+        (Some(common), Some(generator)) if problems.is_empty() => Ok((common, generator)),
+        _ => Err(problems),
+    }
+}
+
+fn fail<G: Generator>(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Configuration(problems) => {
+            problems.lines().for_each(|line| complain::<G>(line));
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        Failure::Destination(_) => {
+            complain::<G>(&failure.to_string());
+            ExitCode::from(EXIT_DESTINATION)
+        }
+        Failure::Interrupted(signal) => {
+            complain::<G>(&failure.to_string());
+            ExitCode::from(signal.exit_code())
+        }
+    }
+}
+
+/// Writes a line to standard error. A closed standard error must not turn a clean exit into a panic.
+fn complain<G: Generator>(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}: {line}", G::NAME);
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The text of `--help`.
+fn help<G: Generator>() -> String {
+    let mut text = format!(
+        "{} {}: {}\n\nIt takes no arguments and is configured by environment variables:\n",
+        G::NAME,
+        G::VERSION,
+        G::ABOUT
+    );
+    for variable in G::variables()
+        .into_iter()
+        .chain([CommonSettings::VARIABLES])
+        .flatten()
+    {
+        text.push_str(&format!("\n  {}", variable.name));
+        if !variable.default.is_empty() {
+            text.push_str(&format!("  [default: {}]", variable.default));
+        }
+        text.push('\n');
+        for line in wrap(variable.meaning, 92) {
+            text.push_str(&format!("      {line}\n"));
+        }
+    }
+    text.push_str(
+        "\nExit codes: 0 done, 1 the destination failed, 2 wrong configuration, 130/143 interrupted by \
+         SIGINT/SIGTERM.\n",
+    );
+    text
+}
+
+/// Breaks `text` into lines of at most `width` characters, at spaces.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is always a line");
+        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}

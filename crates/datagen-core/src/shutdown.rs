@@ -1,0 +1,112 @@
+//! SIGTERM and SIGINT: the first asks the generator to stop in good order, the second ends it at once.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+/// The signal that asked for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: `docker stop`, `kill`, a container group that is being deleted.
+    Terminate,
+}
+
+impl Signal {
+    /// The exit code by the shell's convention: 128 + the signal's number.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
+    }
+}
+
+/// Tells every part of the process that it should stop. Clones share one state.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    token: CancellationToken,
+    signal: Arc<OnceLock<Signal>>,
+}
+
+impl Shutdown {
+    /// A shutdown that the process's signals request. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the operating system refuses the signal handlers.
+    pub fn on_signals() -> std::io::Result<Self> {
+        let shutdown = Self::default();
+        let mut signals = Signals::listen()?;
+        let requested = shutdown.clone();
+        tokio::spawn(async move {
+            requested.request(signals.next().await);
+            std::process::exit(i32::from(signals.next().await.exit_code()));
+        });
+        Ok(shutdown)
+    }
+
+    /// Asks for the end. Only the first signal is remembered.
+    pub fn request(&self, signal: Signal) {
+        let _ = self.signal.set(signal);
+        self.token.cancel();
+    }
+
+    /// The signal, if one has come.
+    pub fn signal(&self) -> Option<Signal> {
+        self.signal.get().copied()
+    }
+
+    /// Waits until a signal comes.
+    pub async fn requested(&self) -> Signal {
+        self.token.cancelled().await;
+        self.signal().unwrap_or(Signal::Terminate)
+    }
+}
+
+/// The two signals of this operating system.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) -> Signal {
+        #[cfg(unix)]
+        return tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        };
+        #[cfg(not(unix))]
+        {
+            let _ = tokio::signal::ctrl_c().await;
+            Signal::Interrupt
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The byte buffer that records are encoded into, and the fixed-size pieces of text that make it fast.
+//!
+//! Most of a record is short words from static lists. Copying a word of unknown length is a call to
+//! `memcpy`; copying a [`Piece`] is one or two vector moves of a size known at compile time, after which the
+//! cursor advances by the real length. That is where the encoder's speed comes from, and it is all safe code.
+
+/// A growing byte buffer with room kept ahead of its cursor.
+///
+/// Recycled between chunks: [`clear`](Self::clear) keeps the memory.
+#[derive(Clone, Debug, Default)]
+pub struct TextBuf {
+    /// Initialised to its whole length; what is written ends at `len`.
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl TextBuf {
+    /// An empty buffer with room for `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            bytes: vec![0; capacity],
+            len: 0,
+        }
+    }
+
+    /// Makes room for `additional` bytes, so that a run of pushes grows the buffer at most once.
+    #[inline]
+    pub fn reserve(&mut self, additional: usize) {
+        let needed = self.len + additional;
+        if needed > self.bytes.len() {
+            self.grow(needed);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) {
+        self.bytes.resize(needed.max(self.bytes.len() * 2), 0);
+    }
+
+    /// Appends a piece: a copy of constant size.
+    #[inline]
+    pub fn push_piece<const N: usize>(&mut self, piece: &Piece<N>) {
+        self.reserve(N);
+        self.bytes[self.len..self.len + N].copy_from_slice(&piece.bytes);
+        self.len += usize::from(piece.len);
+    }
+
+    /// Appends text.
+    #[inline]
+    pub fn push_str(&mut self, text: &str) {
+        self.push_bytes(text.as_bytes());
+    }
+
+    /// Appends bytes; the caller keeps the whole UTF-8.
+    #[inline]
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends one ASCII byte.
+    #[inline]
+    pub fn push_ascii(&mut self, byte: u8) {
+        debug_assert!(byte.is_ascii());
+        self.push_bytes(&[byte]);
+    }
+
+    /// Appends a number in decimal digits.
+    #[inline]
+    pub fn push_number(&mut self, number: u64) {
+        self.push_str(itoa::Buffer::new().format(number));
+    }
+
+    /// Appends the last `WIDTH` decimal digits of `number`, with leading zeros.
+    #[inline]
+    pub fn push_digits<const WIDTH: usize>(&mut self, mut number: u32) {
+        let mut digits = [b'0'; WIDTH];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.push_bytes(&digits);
+    }
+
+    /// Takes back the last `count` bytes.
+    #[inline]
+    pub(crate) fn truncate_by(&mut self, count: usize) {
+        self.len -= count;
+    }
+
+    /// Forgets the contents and keeps the memory.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// How many bytes have been written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has been written.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What has been written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl AsRef<[u8]> for TextBuf {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// A short text padded to `N` bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<const N: usize> {
+    bytes: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> Piece<N> {
+    /// Pads `text`.
+    ///
+    /// # Panics
+    /// If `text` is longer than `N` bytes; in a `static`, that is a compile error.
+    pub const fn new(text: &str) -> Self {
+        let text = text.as_bytes();
+        assert!(
+            text.len() <= N && N <= u8::MAX as usize,
+            "text too long for its piece"
+        );
+        let mut bytes = [0; N];
+        let mut i = 0;
+        while i < text.len() {
+            bytes[i] = text[i];
+            i += 1;
+        }
+        Self {
+            bytes,
+            len: text.len() as u8,
+        }
+    }
+
+    /// Pads each text of a list.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and if the list's length is not `LEN`.
+    pub const fn list<const LEN: usize>(texts: &[&str]) -> [Self; LEN] {
+        assert!(texts.len() == LEN);
+        let mut pieces = [Self {
+            bytes: [0; N],
+            len: 0,
+        }; LEN];
+        let mut i = 0;
+        while i < LEN {
+            pieces[i] = Self::new(texts[i]);
+            i += 1;
+        }
+        pieces
+    }
+
+    /// The first byte of the text; 0 if there is none.
+    pub(crate) const fn first_byte(&self) -> u8 {
+        self.bytes[0]
+    }
+
+    /// The text without its padding.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("a piece is made from a str")
+    }
+}
+
+/// A value that writes itself as text into a [`TextBuf`], without quotes.
+///
+/// [`text_value!`](crate::text::text_value) gives such a type `Display` and `Serialize` by the same bytes.
+pub trait WriteText {
+    /// Appends the value's text.
+    fn write_text(&self, out: &mut TextBuf);
+
+    /// The text as a `String`, for tests and messages; the generators never allocate it.
+    fn to_text(&self) -> String {
+        let mut out = TextBuf::default();
+        self.write_text(&mut out);
+        String::from_utf8(out.as_bytes().to_vec()).expect("values write UTF-8")
+    }
+}
+
+/// Implements `Display` and `Serialize` (as a string) for types that implement [`WriteText`].
+macro_rules! text_value {
+    ($($type:ty),+ $(,)?) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&$crate::text::WriteText::to_text(self))
+            }
+        }
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+pub(crate) use text_value;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_advance_by_their_length_and_the_buffer_grows() {
+        let mut out = TextBuf::with_capacity(3);
+        out.push_piece(&Piece::<16>::new("žluťoučký"));
+        out.push_ascii(b' ');
+        out.push_piece(&Piece::<16>::new(""));
+        out.push_str("kůň");
+        out.push_ascii(b' ');
+        out.push_digits::<4>(42);
+        out.push_number(1_000_000);
+        assert_eq!(
+            std::str::from_utf8(out.as_bytes()).unwrap(),
+            "žluťoučký kůň 00421000000"
+        );
+        out.clear();
+        assert!(out.is_empty());
+        out.push_str("a");
+        assert_eq!(out.as_bytes(), b"a");
+    }
+}

@@ -1,0 +1,194 @@
+//! A SQL database as a destination: tables that are filled chunk by chunk, each chunk in one transaction
+//! together with the progress row that says it is in.
+//!
+//! A [`Database`] knows nothing of orders. It takes [`Batch`]es of typed columns for [`Table`]s that it is
+//! given, and keeps three tables of its own beside them: `_datagen_run` (what the run loads: one row),
+//! `_datagen_chunks` (which chunks are in) and `_datagen_manifest` (what was loaded, for consumers).
+//!
+//! - [`sqlite`]: a file of this machine.
+
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datagen_core::error::DestinationError;
+use datagen_core::shard::Shard;
+
+use crate::config::Target;
+
+/// A table to fill.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns, none of which may be null.
+    pub columns: &'static [Column],
+    /// The names of the columns of its primary key.
+    pub primary_key: &'static [&'static str],
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ColumnKind,
+}
+
+/// A column's type, as SQL Server names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// `int`, 32 bits with a sign.
+    Int,
+    /// `datetime`, here to the second.
+    DateTime,
+    /// `float`, 64 bits.
+    Float,
+}
+
+/// The values of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// For [`ColumnKind::Int`].
+    Int(Vec<i32>),
+    /// For [`ColumnKind::DateTime`]: seconds since 1970-01-01 00:00:00, no time zone.
+    DateTime(Vec<i64>),
+    /// For [`ColumnKind::Float`].
+    Float(Vec<f64>),
+}
+
+impl Values {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Int(values) => values.len(),
+            Self::DateTime(values) => values.len(),
+            Self::Float(values) => values.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn kind(&self) -> ColumnKind {
+        match self {
+            Self::Int(_) => ColumnKind::Int,
+            Self::DateTime(_) => ColumnKind::DateTime,
+            Self::Float(_) => ColumnKind::Float,
+        }
+    }
+}
+
+/// Rows of a table, by columns.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The table.
+    pub table: &'static Table,
+    /// As many as the table has columns, all of one length.
+    pub columns: Vec<Values>,
+}
+
+impl Batch {
+    /// Rows of `table`.
+    ///
+    /// # Panics
+    /// If the columns are not the table's, or differ in length.
+    pub fn new(table: &'static Table, columns: Vec<Values>) -> Self {
+        assert!(
+            columns
+                .iter()
+                .map(Values::kind)
+                .eq(table.columns.iter().map(|column| column.kind))
+        );
+        assert!(columns.windows(2).all(|pair| pair[0].len() == pair[1].len()));
+        Self { table, columns }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(0, Values::len)
+    }
+}
+
+/// What a run loads.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Everything that the rows depend on, as text: runs with equal parameters load equal rows.
+    pub parameters: String,
+    /// Orders a chunk.
+    pub chunk_orders: u32,
+    /// The tables it fills.
+    pub tables: &'static [&'static Table],
+}
+
+/// What [`Database::prepare`] found or made.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// Orders a chunk: what the run asked for, or, if it continues another, what the other asked for.
+    pub chunk_orders: u32,
+    /// The chunks that are in.
+    pub loaded: Vec<LoadedChunk>,
+}
+
+/// A row of `_datagen_chunks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadedChunk {
+    /// From 0.
+    pub chunk: u64,
+    /// How many rows of each of the run's tables it has, in their order, summed up.
+    pub rows: u64,
+}
+
+/// A database that can be prepared for a run and loaded.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Its name for messages, without secrets.
+    fn describe(&self) -> String;
+
+    /// How many connections are worth having.
+    fn connections(&self) -> usize;
+
+    /// Makes the tables ready for `run`: creates them if they are absent; drops and creates them anew if
+    /// they hold another run's rows; leaves them if they hold some of this run's. Several processes may do
+    /// this at once.
+    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError>;
+
+    /// Opens a connection for loading.
+    async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError>;
+
+    /// The chunks that are in, in their order.
+    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError>;
+
+    /// How many rows the run's tables have, together.
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError>;
+
+    /// Leaves a manifest for a shard, replacing one that is there.
+    async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError>;
+}
+
+/// A connection of a [`Database`]. After an error it is not used again.
+#[async_trait]
+pub trait Connection: Send {
+    /// Loads a chunk's rows and its progress row in one transaction. When an earlier attempt's outcome is
+    /// unknown, finds out: a chunk that is in is not loaded again.
+    async fn load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), DestinationError>;
+}
+
+/// Opens the database that the configuration names.
+///
+/// # Errors
+/// If it cannot be reached, with what to check.
+pub async fn open(target: &Target) -> Result<Arc<dyn Database>, DestinationError> {
+    match target {
+        Target::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
+        Target::SqlServer(server) => Err(DestinationError::permanent(
+            format!("{}/{}", server.host, server.database),
+            "this destination is not built yet",
+        )
+        .advise("give SQL_URL=sqlite:///path")),
+    }
+}

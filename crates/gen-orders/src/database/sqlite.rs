@@ -1,0 +1,297 @@
+//! A SQLite file as the database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use datagen_core::error::DestinationError;
+use datagen_core::shard::Shard;
+use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use tokio::sync::Mutex;
+
+use super::{Batch, ColumnKind, Connection, Database, LoadedChunk, Prepared, Run, Table, Values};
+
+/// How long a transaction waits for those of other processes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A SQLite file.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    /// One connection: SQLite has one writer at a time.
+    connection: Arc<Mutex<rusqlite::Connection>>,
+}
+
+impl Sqlite {
+    /// Opens the file, which is created with its directory if it is absent.
+    ///
+    /// # Errors
+    /// If it cannot be created or is not a SQLite database.
+    pub async fn open(path: &Path) -> Result<Self, DestinationError> {
+        let path = path.to_owned();
+        let opened = path.clone();
+        let connection = blocking(move || {
+            let directory = opened.parent().expect("the path names a file in a directory");
+            std::fs::create_dir_all(directory).map_err(|error| DestinationError::io(directory, &error))?;
+            if opened.is_dir() {
+                return Err(DestinationError::io(
+                    &opened,
+                    &std::io::ErrorKind::IsADirectory.into(),
+                ));
+            }
+            open_connection(&opened).map_err(|error| failed(&opened, &error))
+        })
+        .await?;
+        Ok(Self {
+            path,
+            connection: Arc::new(Mutex::new(connection)),
+        })
+    }
+
+    /// Runs `work` with the connection, on a thread that may wait.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, DestinationError> {
+        let (path, connection) = (self.path.clone(), Arc::clone(&self.connection));
+        blocking(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, &error))).await
+    }
+}
+
+fn open_connection(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Fails here and not in the middle of a run if the file is something else.
+    connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn failed(path: &Path, error: &rusqlite::Error) -> DestinationError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => "move the file, or give another path",
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "give a path that this user may write"
+        }
+        Some(ErrorCode::DiskFull) => "make room, or give another path",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process holds the database: close it"
+        }
+        _ => "check the file",
+    };
+    DestinationError::permanent(path.display().to_string(), error.to_string()).advise(advice)
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn connections(&self) -> usize {
+        1
+    }
+
+    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+        let run = run.clone();
+        let path = self.path.clone();
+        self.with(move |connection| {
+            // Immediate: of several processes that start at once, one makes the tables, the others find them.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let prepared = prepare(&transaction, &run);
+            if let Ok(Ok(_)) = prepared {
+                transaction.commit()?;
+            }
+            prepared
+        })
+        .await?
+        .map_err(|table| {
+            DestinationError::permanent(
+                path.display().to_string(),
+                format!("the table {table} is there with rows that gen-orders did not write"),
+            )
+            .advise("drop it, or give another database")
+        })
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError> {
+        Ok(Box::new(Loader { sqlite: self.clone() }))
+    }
+
+    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError> {
+        self.with(|connection| loaded(connection)).await
+    }
+
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
+        let tables = tables.to_vec();
+        self.with(move |connection| {
+            let mut rows = 0;
+            for table in tables {
+                let sql = format!("SELECT COUNT(*) FROM {}", table.name);
+                rows += connection.query_row(&sql, [], |row| row.get::<_, i64>(0))? as u64;
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError> {
+        let (kind, manifest) = (kind.to_owned(), manifest.to_owned());
+        self.with(move |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO _datagen_manifest VALUES (?, ?, ?, ?)",
+                params![kind, shard.index, shard.count, manifest],
+            )
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Makes the tables ready, or names the table that somebody else filled.
+fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<Prepared, &'static str>> {
+    let exists = |table: &str| {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
+        transaction
+            .query_row(sql, [table], |_| Ok(()))
+            .optional()
+            .map(|row| row.is_some())
+    };
+    if exists("_datagen_run")? {
+        let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
+        let found = transaction.query_row(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+        if let Some((parameters, chunk_orders)) = found.optional()?
+            && parameters == run.parameters
+        {
+            return Ok(Ok(Prepared {
+                chunk_orders,
+                loaded: loaded(transaction)?,
+            }));
+        }
+    } else {
+        for table in run.tables {
+            let filled = format!("SELECT 1 FROM {} LIMIT 1", table.name);
+            if exists(table.name)?
+                && transaction
+                    .query_row(&filled, [], |_| Ok(()))
+                    .optional()?
+                    .is_some()
+            {
+                return Ok(Err(table.name));
+            }
+        }
+    }
+    for table in run.tables {
+        transaction.execute_batch(&format!(
+            "DROP TABLE IF EXISTS {0}; {1}",
+            table.name,
+            create_table(table)
+        ))?;
+    }
+    transaction.execute_batch(
+        "DROP TABLE IF EXISTS _datagen_run;
+         DROP TABLE IF EXISTS _datagen_chunks;
+         DROP TABLE IF EXISTS _datagen_manifest;
+         CREATE TABLE _datagen_run (parameters text NOT NULL, chunk_orders integer NOT NULL);
+         CREATE TABLE _datagen_chunks (chunk integer PRIMARY KEY, row_count integer NOT NULL);
+         CREATE TABLE _datagen_manifest (
+             kind text, shard_index integer, shard_count integer, manifest text NOT NULL,
+             PRIMARY KEY (kind, shard_index, shard_count)
+         );",
+    )?;
+    transaction.execute(
+        "INSERT INTO _datagen_run VALUES (?, ?)",
+        params![run.parameters, run.chunk_orders],
+    )?;
+    Ok(Ok(Prepared {
+        chunk_orders: run.chunk_orders,
+        loaded: Vec::new(),
+    }))
+}
+
+fn create_table(table: &Table) -> String {
+    let columns = table.columns.iter().map(|column| {
+        let kind = match column.kind {
+            // `integer` and not `int`: as a primary key it is the row's own id, without an index beside it.
+            ColumnKind::Int => "integer",
+            ColumnKind::DateTime => "datetime",
+            ColumnKind::Float => "float",
+        };
+        format!("{} {kind} NOT NULL, ", column.name)
+    });
+    let columns: String = columns.collect();
+    let rows = if table.primary_key.len() > 1 {
+        " WITHOUT ROWID"
+    } else {
+        ""
+    };
+    format!(
+        "CREATE TABLE {} ({columns}PRIMARY KEY ({})){rows}",
+        table.name,
+        table.primary_key.join(", ")
+    )
+}
+
+fn loaded(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<LoadedChunk>> {
+    let mut statement = connection.prepare("SELECT chunk, row_count FROM _datagen_chunks ORDER BY chunk")?;
+    let rows = statement.query_map([], |row| {
+        Ok(LoadedChunk {
+            chunk: row.get::<_, i64>(0)? as u64,
+            rows: row.get::<_, i64>(1)? as u64,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Loads chunks by prepared INSERTs.
+#[derive(Debug)]
+struct Loader {
+    sqlite: Sqlite,
+}
+
+#[async_trait]
+impl Connection for Loader {
+    async fn load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), DestinationError> {
+        let batches = batches.to_vec();
+        self.sqlite
+            .with(move |connection| {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let rows: usize = batches.iter().map(Batch::rows).sum();
+                let sql = "INSERT OR IGNORE INTO _datagen_chunks VALUES (?, ?)";
+                if transaction.execute(sql, params![chunk as i64, rows as i64])? == 1 {
+                    batches.iter().try_for_each(|batch| insert(&transaction, batch))?;
+                }
+                transaction.commit()
+            })
+            .await
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    let places = vec!["?"; batch.columns.len()].join(", ");
+    let mut statement =
+        transaction.prepare(&format!("INSERT INTO {} VALUES ({places})", batch.table.name))?;
+    for row in 0..batch.rows() {
+        for (index, values) in (1..).zip(&batch.columns) {
+            match values {
+                Values::Int(values) => statement.raw_bind_parameter(index, values[row])?,
+                Values::Float(values) => statement.raw_bind_parameter(index, values[row])?,
+                Values::DateTime(values) => {
+                    let date = DateTime::from_timestamp(values[row], 0).expect("years have four digits");
+                    statement.raw_bind_parameter(index, date.format("%Y-%m-%d %H:%M:%S").to_string())?;
+                }
+            }
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// Runs database calls on a thread that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

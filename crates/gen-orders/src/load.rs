@@ -1,0 +1,276 @@
+//! Drives the load: chunks of rows from one thread over a bounded queue to the connections.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use datagen_core::error::{DestinationError, Failure};
+use datagen_core::manifest::Manifest;
+use datagen_core::model::DATA_VERSION;
+use datagen_core::model::order::Orders;
+use datagen_core::pace::Pace;
+use datagen_core::process::{Context, Generator};
+use datagen_core::progress::Progress;
+use datagen_core::shard::Shard;
+use serde::Serialize;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+
+use crate::GenOrders;
+use crate::config::OrdersConfig;
+use crate::database::{Database, Run, Table};
+use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
+
+static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
+
+/// Loads this shard's orders.
+///
+/// # Errors
+/// If the database fails for good, or a signal comes. What is committed stays, and a later run continues.
+pub async fn run(
+    config: &OrdersConfig,
+    database: Arc<dyn Database>,
+    context: &Context,
+) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        signal = context.shutdown.requested() => Err(Failure::Interrupted(signal)),
+        result = load(config, database, context) => result.map_err(Failure::from),
+    }
+}
+
+async fn load(
+    config: &OrdersConfig,
+    database: Arc<dyn Database>,
+    context: &Context,
+) -> Result<(), DestinationError> {
+    let run = Run {
+        parameters: parameters(config),
+        chunk_orders: config.chunk_orders.get(),
+        tables: &TABLES,
+    };
+    let prepared = database.prepare(&run).await?;
+    let cut = Cut {
+        count: config.count,
+        chunk_orders: u64::from(prepared.chunk_orders),
+    };
+    let shard = context.common.shard;
+    let chunks = shard.range(cut.chunks());
+    let ids = *cut.ids(chunks.start).start()..*cut.ids(chunks.end).start();
+    let already: HashSet<u64> = prepared
+        .loaded
+        .iter()
+        .map(|loaded| loaded.chunk)
+        .filter(|chunk| chunks.contains(chunk))
+        .collect();
+    if already.len() as u64 == chunks.end - chunks.start && !already.is_empty() {
+        tracing::info!(
+            orders = ids.end - ids.start,
+            "every order of this run is already there, nothing to load"
+        );
+    } else if !already.is_empty() {
+        tracing::info!(
+            chunks = already.len(),
+            of = chunks.end - chunks.start,
+            "continuing an unfinished run"
+        );
+    }
+
+    let (progress, ticker) = Progress::start(&context.bar, "orders", Some(ids.end - ids.start));
+    let (queue, chunks_made) = mpsc::channel(database.connections());
+    let orders = Orders::new(config.seed, &config.range);
+    let counted = progress.clone();
+    let maker = tokio::task::spawn_blocking(move || {
+        let mut totals = Totals::default();
+        for chunk in chunks {
+            let rows = rows::make(&orders, cut.ids(chunk));
+            totals.add(&rows.totals);
+            if already.contains(&chunk) {
+                counted.add(rows.totals.orders, 0);
+            } else if queue.blocking_send((chunk, rows)).is_err() {
+                break;
+            }
+        }
+        totals
+    });
+    let queue = Arc::new(Mutex::new(Paced {
+        chunks_made,
+        pace: Pace::new(config.rate),
+    }));
+    let mut loaders = JoinSet::new();
+    for _ in 0..database.connections() {
+        loaders.spawn(load_chunks(
+            Arc::clone(&database),
+            Arc::clone(&queue),
+            progress.clone(),
+        ));
+    }
+    drop(queue);
+    // The first failure drops the others, whose open transactions the server rolls back.
+    while let Some(result) = loaders.join_next().await {
+        result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    }
+    let totals = maker
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    drop(ticker);
+
+    check_row_counts(&*database, cut).await?;
+    let contents = Contents {
+        totals,
+        check: check_queries(shard, &ids),
+        parameters: run.parameters,
+    };
+    let manifest = Manifest::new(
+        "orders",
+        GenOrders::VERSION,
+        config.seed,
+        config.count,
+        (shard, ids),
+        contents,
+    );
+    let json = manifest.to_json();
+    let text = std::str::from_utf8(&json).expect("JSON is UTF-8");
+    database.write_manifest("orders", shard, text).await?;
+    progress.summarize();
+    Ok(())
+}
+
+/// How ids are cut into chunks.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    count: u64,
+    chunk_orders: u64,
+}
+
+impl Cut {
+    fn chunks(self) -> u64 {
+        self.count.div_ceil(self.chunk_orders)
+    }
+
+    /// The order ids of a chunk; of the one after the last, an empty range that begins after the last id.
+    fn ids(self, chunk: u64) -> RangeInclusive<u64> {
+        let first = (chunk * self.chunk_orders).min(self.count) + 1;
+        first..=((chunk + 1) * self.chunk_orders).min(self.count)
+    }
+}
+
+/// The chunks to load, let through at RATE orders a second.
+struct Paced {
+    chunks_made: mpsc::Receiver<(u64, ChunkRows)>,
+    pace: Pace,
+}
+
+impl Paced {
+    async fn next(&mut self) -> Option<(u64, ChunkRows)> {
+        let (chunk, rows) = self.chunks_made.recv().await?;
+        self.pace.wait(rows.totals.orders).await;
+        Some((chunk, rows))
+    }
+}
+
+/// Takes chunks and loads them over a connection, and over a new one after a transient failure.
+async fn load_chunks(
+    database: Arc<dyn Database>,
+    queue: Arc<Mutex<Paced>>,
+    progress: Progress,
+) -> Result<(), DestinationError> {
+    let mut connection = None;
+    loop {
+        let Some((chunk, rows)) = queue.lock().await.next().await else {
+            return Ok(());
+        };
+        let batches = [rows.orders, rows.items];
+        let mut attempt = 0;
+        loop {
+            let result = async {
+                if connection.is_none() {
+                    connection = Some(database.connect().await?);
+                }
+                let connected = connection.as_mut().expect("connected above");
+                connected.load(chunk, &batches).await
+            };
+            match result.await {
+                Ok(()) => break,
+                Err(error) if error.transient && attempt < RETRIES => {
+                    connection = None;
+                    let pause = Duration::from_millis(200 << attempt.min(7));
+                    attempt += 1;
+                    tracing::warn!(chunk, attempt, "loading a chunk again in {pause:?}: {error}");
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        progress.add(rows.totals.orders, 0);
+    }
+}
+
+/// How often a chunk is tried again before the run gives up.
+const RETRIES: u32 = 10;
+
+/// Compares the tables with the progress rows, once all shards are done: while others load, counts move.
+async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<(), DestinationError> {
+    let loaded = database.loaded().await?;
+    if loaded.len() as u64 != cut.chunks() {
+        return Ok(());
+    }
+    let expected: u64 = loaded.iter().map(|chunk| chunk.rows).sum();
+    let found = database.count_rows(&TABLES).await?;
+    if found == expected {
+        return Ok(());
+    }
+    let problem = format!("orders and items have {found} rows together, but {expected} were loaded");
+    Err(DestinationError::permanent(database.describe(), problem)
+        .advise("somebody else changes these tables: drop them and run again"))
+}
+
+/// Everything that the rows depend on, as JSON with a fixed order of keys.
+fn parameters(config: &OrdersConfig) -> String {
+    #[derive(Serialize)]
+    struct Parameters {
+        data_version: u32,
+        seed: u64,
+        count: u64,
+        user_max_id: u64,
+        product_max_id: u64,
+        date_from: NaiveDate,
+        date_to: NaiveDate,
+    }
+    let parameters = Parameters {
+        data_version: DATA_VERSION,
+        seed: config.seed,
+        count: config.count,
+        user_max_id: config.range.user_max_id,
+        product_max_id: config.range.product_max_id,
+        date_from: config.range.dates.start,
+        date_to: config.range.dates.end,
+    };
+    serde_json::to_string(&parameters).expect("the keys are text")
+}
+
+/// What the manifest says of the rows.
+#[derive(Debug, Serialize)]
+struct Contents {
+    totals: Totals,
+    /// Queries whose one row should equal the totals, in their order.
+    check: [String; 2],
+    parameters: String,
+}
+
+/// For this shard's part of the tables.
+fn check_queries(shard: Shard, ids: &std::ops::Range<u64>) -> [String; 2] {
+    let part = if shard.is_whole() {
+        String::new()
+    } else {
+        format!(" WHERE orderId BETWEEN {} AND {}", ids.start, ids.end - 1)
+    };
+    [
+        format!("SELECT COUNT(*), SUM(CAST(userId AS bigint)), SUM(orderValue) FROM orders{part}"),
+        format!(
+            "SELECT COUNT(*), SUM(CAST(rowId AS bigint)), SUM(CAST(productId AS bigint)) FROM items{part}"
+        ),
+    ]
+}

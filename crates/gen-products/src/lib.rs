@@ -1,0 +1,138 @@
+//! Fills a data lake with products, one JSON file each: `products/product_{id}.json`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datagen_core::config::common::Common;
+use datagen_core::config::{Environment, Problems, Settings, Variable};
+use datagen_core::error::{DestinationError, Failure};
+use datagen_core::lake::config::{LakeConfig, LakeSettings};
+use datagen_core::lake::{self, Lake, LakePath};
+use datagen_core::manifest::{Files, FilesDigest, Manifest};
+use datagen_core::model::MAX_ID;
+use datagen_core::model::product::{ProductName, Products};
+use datagen_core::pace::{MAX_RATE, Pace};
+use datagen_core::process::{Context, Generator};
+use datagen_core::progress::Progress;
+use datagen_core::settings;
+use datagen_core::text::TextBuf;
+use tokio::task::JoinSet;
+
+settings! {
+    /// What gen-products reads beside the common variables and the lake's.
+    pub struct ProductSettings {
+        count: u64 = "COUNT", default "100",
+            "How many products, with ids 0 to COUNT - 1. 0 to 2147483648.";
+        rate: f64 = "RATE", default "0",
+            "Products a second at the most; 0 is as fast as the destination takes them. 0 to 1000000000.";
+    }
+}
+
+/// The folder of the products.
+const FOLDER: &str = "products";
+
+/// The generator of products.
+#[derive(Debug)]
+pub struct GenProducts {
+    count: u64,
+    rate: Option<f64>,
+    seed: u64,
+    lake: LakeConfig,
+}
+
+impl Generator for GenProducts {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
+
+    fn variables() -> Vec<&'static [Variable]> {
+        vec![ProductSettings::VARIABLES, LakeSettings::VARIABLES]
+    }
+
+    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
+        let settings: ProductSettings = environment.read(problems);
+        let count = settings
+            .count
+            .within("COUNT", 0..=MAX_ID + 1, problems)
+            .unwrap_or(100);
+        let rate = settings.rate.within("RATE", 0.0..=MAX_RATE, problems);
+        let lake = LakeConfig::read(environment, problems)?;
+        Some(Self {
+            count,
+            rate,
+            seed: common.seed.unwrap_or(0),
+            lake,
+        })
+    }
+
+    async fn run(self, context: Context) -> Result<(), Failure> {
+        let lake = lake::open(&self.lake).await?;
+        let shard = context.common.shard;
+        let ids = shard.range(self.count);
+        let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
+        let files = tokio::select! {
+            biased;
+            signal = context.shutdown.requested() => Err(Failure::Interrupted(signal)),
+            files = self.write(&lake, ids.clone(), &progress) => files.map_err(Failure::from),
+        }?;
+        drop(ticker);
+        // The products are durable before the manifest says that they are there.
+        lake.sync().await?;
+        let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, (shard, ids), files);
+        lake.put(
+            &LakePath::manifest(FOLDER, shard.file_name(FOLDER)),
+            manifest.to_json(),
+        )
+        .await?;
+        lake.sync().await?;
+        progress.summarize();
+        Ok(())
+    }
+}
+
+impl GenProducts {
+    /// Writes the products `ids`, several at a time. Dropping the future stops after the files under way.
+    async fn write(
+        &self,
+        lake: &Arc<dyn Lake>,
+        ids: std::ops::Range<u64>,
+        progress: &Progress,
+    ) -> Result<Files, DestinationError> {
+        let products = Products::new(self.seed);
+        let mut pace = Pace::new(self.rate);
+        let mut digest = FilesDigest::default();
+        let mut buffer = TextBuf::default();
+        let mut under_way = JoinSet::new();
+        for id in ids {
+            pace.wait(1).await;
+            buffer.clear();
+            products.get(id).write_json(&mut buffer);
+            digest.update(buffer.as_bytes());
+            let contents = Bytes::copy_from_slice(buffer.as_bytes());
+            if under_way.len() >= lake.puts_in_flight() {
+                finished(&mut under_way).await?;
+            }
+            let (lake, progress) = (Arc::clone(lake), progress.clone());
+            under_way.spawn(async move {
+                let bytes = contents.len() as u64;
+                lake.put(&LakePath::data(FOLDER, ProductName(id).file_name()), contents)
+                    .await?;
+                progress.add(1, bytes);
+                Ok(())
+            });
+        }
+        while !under_way.is_empty() {
+            finished(&mut under_way).await?;
+        }
+        Ok(digest.finish(format!("{FOLDER}/product_{{id}}.json")))
+    }
+}
+
+/// Waits for one of the files under way.
+async fn finished(under_way: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), DestinationError> {
+    match under_way.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,154 @@
+//! Fills a data lake with users (`users/users.json`) and VIP users (`vipusers/vipusers.json`), one JSON
+//! object a line.
+
+use datagen_core::chunks;
+use datagen_core::config::common::Common;
+use datagen_core::config::{Environment, Problems, Settings, Variable};
+use datagen_core::error::Failure;
+use datagen_core::lake::config::{LakeConfig, LakeSettings};
+use datagen_core::lake::{self, Lake, LakePath};
+use datagen_core::manifest::{FilesDigest, Manifest};
+use datagen_core::model::MAX_ID;
+use datagen_core::model::user::{self, Users};
+use datagen_core::model::vip::Vips;
+use datagen_core::process::{Context, Generator};
+use datagen_core::progress::Progress;
+use datagen_core::settings;
+use datagen_core::text::TextBuf;
+
+settings! {
+    /// What gen-users reads beside the common variables and the lake's.
+    pub struct UserSettings {
+        count: u64 = "COUNT", default "1000000",
+            "How many users, with ids 0 to COUNT - 1. 0 to 2147483648.";
+        vip_count: u64 = "VIP_COUNT", default "10000, or COUNT if that is less",
+            "How many of them are VIP users. 0 to COUNT.";
+    }
+}
+
+/// The generator of users and VIP users.
+#[derive(Debug)]
+pub struct GenUsers {
+    count: u64,
+    vip_count: u64,
+    seed: u64,
+    lake: LakeConfig,
+}
+
+impl Generator for GenUsers {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
+
+    fn variables() -> Vec<&'static [Variable]> {
+        vec![UserSettings::VARIABLES, LakeSettings::VARIABLES]
+    }
+
+    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
+        let settings: UserSettings = environment.read(problems);
+        let count_is_wrong = settings.count.is_set();
+        let count = settings.count.within("COUNT", 0..=MAX_ID + 1, problems);
+        let count = count.or((!count_is_wrong).then_some(1_000_000));
+        let vip_count = settings.vip_count.within("VIP_COUNT", 0..=MAX_ID + 1, problems);
+        if let (Some(count), Some(vips)) = (count, vip_count)
+            && vips > count
+        {
+            problems.report(
+                "VIP_COUNT",
+                format_args!("is {vips}, more than the {count} users of COUNT: give 0 to {count}"),
+            );
+        }
+        let lake = LakeConfig::read(environment, problems)?;
+        let count = count?;
+        let vip_count = vip_count.unwrap_or(count.min(10_000));
+        Some(Self {
+            count,
+            vip_count,
+            seed: common.seed.unwrap_or(0),
+            lake,
+        })
+    }
+
+    async fn run(self, context: Context) -> Result<(), Failure> {
+        let lake = lake::open(&self.lake).await?;
+        let users = Users::new(self.seed);
+        let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
+        let of_users = Lines {
+            folder: "users",
+            count: self.count,
+            expected_bytes: user::EXPECTED_BYTES,
+        };
+        self.write(&*lake, &context, of_users, encode_user).await?;
+
+        let vips = Vips::new(self.seed, self.count);
+        let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
+        let of_vips = Lines {
+            folder: "vipusers",
+            count: self.vip_count,
+            expected_bytes: 14,
+        };
+        self.write(&*lake, &context, of_vips, encode_vip).await?;
+        lake.sync().await?;
+        Ok(())
+    }
+}
+
+/// A kind of record that is one line of one file.
+#[derive(Clone, Copy)]
+struct Lines {
+    folder: &'static str,
+    count: u64,
+    /// Of a line.
+    expected_bytes: usize,
+}
+
+impl GenUsers {
+    /// Writes this shard's file of a kind and, after it, its manifest.
+    async fn write(
+        &self,
+        lake: &dyn Lake,
+        context: &Context,
+        lines: Lines,
+        encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        let Lines {
+            folder,
+            count,
+            expected_bytes,
+        } = lines;
+        let shard = context.common.shard;
+        let ids = shard.range(count);
+        let file_name = shard.file_name(folder);
+        let records = ids.end - ids.start;
+        let blocks = lake.blocks(records * expected_bytes as u64);
+        let plan = chunks::Plan {
+            ids: ids.clone(),
+            ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
+            threads: context.common.threads,
+            held_by_taker: blocks.in_flight + 1,
+            expected_bytes: blocks.bytes + blocks.bytes / 16,
+        };
+        let (progress, ticker) = Progress::start(&context.bar, folder, Some(records));
+        let file = lake.create(&LakePath::data(folder, file_name.as_str())).await?;
+        let digest = lake::publish_when_done(file, &context.shutdown, async |file| {
+            let mut digest = FilesDigest::default();
+            let mut made = chunks::start(plan, move |ids, out| ids.for_each(|id| encode(id, out)));
+            while let Some(block) = made.next().await {
+                digest.update(&block.bytes);
+                let bytes = block.bytes.len() as u64;
+                file.append(block.bytes).await?;
+                progress.add(block.ids.end - block.ids.start, bytes);
+            }
+            Ok(digest)
+        })
+        .await?;
+        drop(ticker);
+
+        let files = digest.finish(format!("{folder}/{file_name}"));
+        let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
+        lake.put(&LakePath::manifest(folder, file_name), manifest.to_json())
+            .await?;
+        progress.summarize();
+        Ok(())
+    }
+}

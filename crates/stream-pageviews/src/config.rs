@@ -1,0 +1,247 @@
+//! What stream-pageviews is told by its environment variables: whose sessions, how fast, and whereto.
+
+use std::path::PathBuf;
+
+use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text};
+use datagen_core::model::MAX_ID;
+use datagen_core::model::session::Pause;
+use datagen_core::pace::MAX_RATE;
+use datagen_core::secret::Secret;
+use datagen_core::settings;
+use url::Url;
+
+settings! {
+    /// What stream-pageviews reads beside the common variables.
+    pub struct StreamSettings {
+        user_max_id: u64 = "USER_MAX_ID", default "999999",
+            "The highest existing user id; sessions are of users 0 to USER_MAX_ID. 0 to 2147483647.";
+        product_max_id: u64 = "PRODUCT_MAX_ID", default "999999",
+            "The highest existing product id; pageviews are of products 0 to PRODUCT_MAX_ID. 0 to 2147483647.";
+        sessions: u64 = "SESSIONS", default "without end",
+            "How many sessions all shards make together. 0 to 18446744073709551615.";
+        session_pause_mean: f64 = "SESSION_PAUSE_MEAN", default "10",
+            "Mean of the normal distribution whose absolute value is the wait before a session, in seconds; 0 is no wait at all, for load tests. 0 to 86400.";
+        session_pause_stddev: f64 = "SESSION_PAUSE_STDDEV", default "5",
+            "Standard deviation of the wait before a session, in seconds. 0 to 86400.";
+        concurrent_users: u32 = "CONCURRENT_USERS", default "1",
+            "How many visitors are in the shop at once, each waiting and visiting by themselves. 1 to 100000.";
+        rate: f64 = "RATE", default "0",
+            "Messages a second at the most; 0 is no bound. 0 to 1000000000.";
+        stream_url: Text = "STREAM_URL", default "",
+            "A local directory: file:///dir, for pageviews.jsonl and stars.jsonl. Either this, EVENTHUB_NAMESPACE or KAFKA_BOOTSTRAP_SERVERS.";
+        eventhub_namespace: Text = "EVENTHUB_NAMESPACE", default "",
+            "Name of the Event Hubs namespace: NAME of NAME.servicebus.windows.net. Without connection strings Microsoft Entra ID signs in.";
+        eventhub_connection_string_pageviews: Secret = "EVENTHUB_CONNECTION_STRING_PAGEVIEWS", default "",
+            "Connection string that may send to the hub pageviews.";
+        eventhub_connection_string_stars: Secret = "EVENTHUB_CONNECTION_STRING_STARS", default "",
+            "Connection string that may send to the hub stars.";
+        kafka_bootstrap_servers: Text = "KAFKA_BOOTSTRAP_SERVERS", default "",
+            "Any other Kafka or emulator: HOST:PORT[,HOST:PORT…].";
+        kafka_security_protocol: SecurityProtocol = "KAFKA_SECURITY_PROTOCOL", default "PLAINTEXT",
+            "How to talk to KAFKA_BOOTSTRAP_SERVERS: PLAINTEXT, SASL_PLAINTEXT, SASL_SSL or SSL.";
+        kafka_ca_file: Text = "KAFKA_CA_FILE", default "the system's authorities",
+            "PEM file of the authorities that may sign the broker's certificate.";
+    }
+}
+
+/// The work of stream-pageviews.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// The highest user id.
+    pub user_max_id: u64,
+    /// The highest product id.
+    pub product_max_id: u64,
+    /// How many sessions all shards make; `None` is without end.
+    pub sessions: Option<u64>,
+    /// The waits before sessions.
+    pub pause: Pause,
+    /// How many loops of sessions run at once.
+    pub concurrent_users: u32,
+    /// Messages a second at the most.
+    pub rate: Option<f64>,
+    /// Where the messages go.
+    pub target: Target,
+}
+
+/// A destination of messages.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Two files in a directory of this machine.
+    Directory(PathBuf),
+    /// A Kafka endpoint.
+    Kafka(KafkaConfig),
+}
+
+/// A Kafka endpoint and how to sign in.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `HOST:PORT[,HOST:PORT…]`.
+    pub bootstrap_servers: String,
+    /// How to talk to them.
+    pub security: SecurityProtocol,
+    /// The Event Hubs namespace, if it is one.
+    pub namespace: Option<String>,
+    /// Connection strings for pageviews and stars, in this order; without them, and with SASL, Entra ID.
+    pub connection_strings: Option<[Secret; 2]>,
+    /// PEM file of authorities; without one the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Kafka's `security.protocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    /// Neither TLS nor sign-in.
+    #[default]
+    Plaintext,
+    /// Sign-in without TLS: for emulators only.
+    SaslPlaintext,
+    /// Sign-in over TLS.
+    SaslSsl,
+    /// TLS without sign-in.
+    Ssl,
+}
+
+impl SecurityProtocol {
+    /// As librdkafka spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+            Self::Ssl => "SSL",
+        }
+    }
+}
+
+impl FromSetting for SecurityProtocol {
+    const EXPECTED: &'static str = "PLAINTEXT, SASL_PLAINTEXT, SASL_SSL or SSL";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        let all = [Self::Plaintext, Self::SaslPlaintext, Self::SaslSsl, Self::Ssl];
+        let found = all
+            .into_iter()
+            .find(|protocol| protocol.as_str() == text.to_ascii_uppercase());
+        found.ok_or_else(|| format!("is not a security protocol: give {}", Self::EXPECTED))
+    }
+}
+
+impl StreamConfig {
+    /// Reads and judges the variables.
+    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let mut settings: StreamSettings = environment.read(problems);
+        let take = std::mem::take::<Setting<u64>>;
+        let user_max_id = take(&mut settings.user_max_id).within("USER_MAX_ID", 0..=MAX_ID, problems);
+        let product_max_id =
+            take(&mut settings.product_max_id).within("PRODUCT_MAX_ID", 0..=MAX_ID, problems);
+        let sessions = take(&mut settings.sessions).value("SESSIONS", problems);
+        let mut number = |setting: &mut Setting<f64>, name, most| {
+            std::mem::take(setting).within(name, 0.0..=most, problems)
+        };
+        const DAY: f64 = 86_400.0;
+        let mean = number(&mut settings.session_pause_mean, "SESSION_PAUSE_MEAN", DAY);
+        let stddev = number(&mut settings.session_pause_stddev, "SESSION_PAUSE_STDDEV", DAY);
+        let rate = number(&mut settings.rate, "RATE", MAX_RATE);
+        let users = std::mem::take(&mut settings.concurrent_users);
+        let concurrent_users = users
+            .within("CONCURRENT_USERS", 1..=100_000, problems)
+            .unwrap_or(1);
+        let target = read_target(settings, problems)?;
+        Some(Self {
+            user_max_id: user_max_id.unwrap_or(999_999),
+            product_max_id: product_max_id.unwrap_or(999_999),
+            sessions,
+            pause: Pause {
+                mean: mean.unwrap_or(10.0),
+                stddev: stddev.unwrap_or(5.0),
+            },
+            concurrent_users,
+            rate,
+            target,
+        })
+    }
+}
+
+fn read_target(settings: StreamSettings, problems: &mut Problems) -> Option<Target> {
+    let before = problems.len();
+    let by_url = settings.stream_url.is_set();
+    let by_servers = settings.kafka_bootstrap_servers.is_set();
+    // The namespace goes with connection strings for an emulator, too, and is no second destination then.
+    let by_namespace = settings.eventhub_namespace.is_set() && !by_servers;
+    let url = settings.stream_url.value("STREAM_URL", problems);
+    let servers = settings
+        .kafka_bootstrap_servers
+        .value("KAFKA_BOOTSTRAP_SERVERS", problems);
+    let namespace = settings.eventhub_namespace.value("EVENTHUB_NAMESPACE", problems);
+    let security = settings
+        .kafka_security_protocol
+        .value("KAFKA_SECURITY_PROTOCOL", problems);
+    let ca_file = settings.kafka_ca_file.value("KAFKA_CA_FILE", problems);
+    let pageviews = settings.eventhub_connection_string_pageviews;
+    let stars = settings.eventhub_connection_string_stars;
+    let half_set = pageviews.is_set() != stars.is_set();
+    let pageviews = pageviews.value("EVENTHUB_CONNECTION_STRING_PAGEVIEWS", problems);
+    let stars = stars.value("EVENTHUB_CONNECTION_STRING_STARS", problems);
+    match [by_url, by_namespace, by_servers].into_iter().filter(|is_set| *is_set).count() {
+        0 => problems.report(
+            "EVENTHUB_NAMESPACE",
+            "is not set, and neither is KAFKA_BOOTSTRAP_SERVERS nor STREAM_URL: name a destination, a namespace, HOST:PORT or file:///dir",
+        ),
+        1 => {}
+        _ => problems.report(
+            "STREAM_URL",
+            "and EVENTHUB_NAMESPACE or KAFKA_BOOTSTRAP_SERVERS name two destinations: unset all but one",
+        ),
+    }
+    if half_set {
+        problems.report(
+            "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
+            "and EVENTHUB_CONNECTION_STRING_STARS belong together: set both, or neither to sign in with Entra ID",
+        );
+    }
+    if let Some(Text(name)) = &namespace
+        && !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    {
+        problems.report(
+            "EVENTHUB_NAMESPACE",
+            "is not the name of a namespace: give NAME of NAME.servicebus.windows.net, letters, digits and hyphens",
+        );
+    }
+    if problems.len() > before {
+        return None;
+    }
+    if let Some(Text(url)) = url {
+        return read_directory(&url)
+            .map_err(|fault| problems.report("STREAM_URL", fault))
+            .ok();
+    }
+    let namespace = namespace.map(|Text(name)| name);
+    let (bootstrap_servers, default_security) = match (servers, &namespace) {
+        (Some(Text(servers)), _) => (servers, SecurityProtocol::Plaintext),
+        (None, Some(name)) => (
+            format!("{name}.servicebus.windows.net:9093"),
+            SecurityProtocol::SaslSsl,
+        ),
+        (None, None) => return None,
+    };
+    Some(Target::Kafka(KafkaConfig {
+        bootstrap_servers,
+        security: security.unwrap_or(default_security),
+        namespace,
+        connection_strings: pageviews.zip(stars).map(|(pageviews, stars)| [pageviews, stars]),
+        ca_file: ca_file.map(|Text(path)| path.into()),
+    }))
+}
+
+fn read_directory(text: &str) -> Result<Target, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}): give file:///dir"))?;
+    if url.scheme() != "file" || !text.starts_with("file:///") {
+        return Err("does not begin with file:///: give file:///dir, with three slashes".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a ? or # in it: write them as %3F and %23".to_owned());
+    }
+    let path = url
+        .to_file_path()
+        .map_err(|()| "is not a path of this machine: give file:///dir".to_owned())?;
+    Ok(Target::Directory(path))
+}

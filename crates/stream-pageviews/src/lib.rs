@@ -1,0 +1,42 @@
+//! Streams pageviews and stars of visitors' sessions, for ever or for a number of sessions.
+//!
+//! Sessions come from [`datagen_core::model::session`]; [`visit`] turns each into messages; a [`sink`]
+//! delivers them; [`stream`] keeps the pace and stops in good order.
+
+pub mod config;
+pub mod sink;
+pub mod stream;
+pub mod visit;
+
+use datagen_core::config::common::Common;
+use datagen_core::config::{Environment, Problems, Settings, Variable};
+use datagen_core::error::Failure;
+use datagen_core::process::{Context, Generator};
+
+use crate::config::{StreamConfig, StreamSettings};
+
+/// The generator of the two streams.
+#[derive(Debug)]
+pub struct StreamPageviews {
+    config: StreamConfig,
+}
+
+impl Generator for StreamPageviews {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
+
+    fn variables() -> Vec<&'static [Variable]> {
+        vec![StreamSettings::VARIABLES]
+    }
+
+    fn configure(environment: &Environment, _common: &Common, problems: &mut Problems) -> Option<Self> {
+        let config = StreamConfig::read(environment, problems)?;
+        Some(Self { config })
+    }
+
+    async fn run(self, context: Context) -> Result<(), Failure> {
+        let sink = sink::open(&self.config.target).await?;
+        stream::run(&self.config, sink, &context).await
+    }
+}
