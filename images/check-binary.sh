@@ -27,6 +27,6 @@ for binary in "$@"; do
         echo "$binary: $size bytes, more than $max_mb MB" >&2
         bad=1
     fi
-    echo "$binary: $size bytes, needs" $needed
+    echo "$binary: $size bytes, needs $(echo "$needed" | tr '\n' ' ')"
 done
 exit $bad

@@ -133,6 +133,7 @@ start() {
     entrypoint=$(inspect "$generator" '{{index .OCIv1.Config.Entrypoint 0}}')
     mkdir -p "$data" "$mnt/data"
     chown 65532:65532 "$data"
+    # shellcheck disable=SC2016  # for the inner shell
     unshare --mount --pid --fork --kill-child sh -euc '
         mnt=$1 data=$2 entrypoint=$3
         shift 3

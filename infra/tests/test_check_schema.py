@@ -31,7 +31,7 @@ MISTAKES = [
     ("outputs.tf", "module.gen_users.names", "module.gen_users.name", "module.gen_users has no output name"),
     ("variables.tf", '  description = "Users."\n', "", "variable users_count: has no description"),
     ("versions.tf", "data_plane_available", "dataplane_available", "no argument or block dataplane_available"),
-    ("modules/generator/main.tf", "ip_address_type ", "ip_adress_type ", "no argument or block ip_adress_type"),
+    ("modules/generator/main.tf", "ip_address_type     =", "ip_adress_type =", "no argument or block ip_adress_type"),
     ("modules/generator/main.tf", 'type         = "UserAssigned"', "", "required type is missing"),
 ]
 
