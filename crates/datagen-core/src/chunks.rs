@@ -182,8 +182,10 @@ mod tests {
         };
         let mut blocks = start(plan, |range, out| {
             for id in range {
-                out.push_number(id);
-                out.push_ascii(b'\n');
+                out.append(32, |out| {
+                    out.push_number(id);
+                    out.push_ascii(b'\n');
+                });
             }
         });
         let (mut all, mut count) = (Vec::new(), 0);
@@ -221,7 +223,7 @@ mod tests {
         };
         let mut blocks = start(plan, move |_, out| {
             let _ = &held;
-            out.push_ascii(b'x');
+            out.append(1, |out| out.push_ascii(b'x'));
         });
         blocks.next().await.unwrap();
         drop(blocks);

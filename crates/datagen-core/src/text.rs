@@ -4,7 +4,7 @@
 //! `memcpy`; copying a [`Piece`] is one or two vector moves of a size known at compile time, after which the
 //! cursor advances by the real length. That is where the encoder's speed comes from, and it is all safe code.
 
-/// A growing byte buffer with room kept ahead of its cursor.
+/// A growing byte buffer that records are written into.
 ///
 /// Recycled between chunks: [`clear`](Self::clear) keeps the memory.
 #[derive(Clone, Debug, Default)]
@@ -23,70 +23,27 @@ impl TextBuf {
         }
     }
 
-    /// Makes room for `additional` bytes, so that a run of pushes grows the buffer at most once.
+    /// Appends what `write` writes, at most `most` bytes, counting those by which its last piece is padded.
+    ///
+    /// # Panics
+    /// If `write` writes more.
     #[inline]
-    pub fn reserve(&mut self, additional: usize) {
-        let needed = self.len + additional;
-        if needed > self.bytes.len() {
-            self.grow(needed);
+    pub fn append(&mut self, most: usize, write: impl FnOnce(&mut Cursor<'_>)) {
+        let end = self.len + most;
+        if end > self.bytes.len() {
+            self.grow(end);
         }
+        let mut cursor = Cursor {
+            room: &mut self.bytes[self.len..end],
+            at: 0,
+        };
+        write(&mut cursor);
+        self.len += cursor.at;
     }
 
     #[cold]
     fn grow(&mut self, needed: usize) {
         self.bytes.resize(needed.max(self.bytes.len() * 2), 0);
-    }
-
-    /// Appends a piece: a copy of constant size.
-    #[inline]
-    pub fn push_piece<const N: usize>(&mut self, piece: &Piece<N>) {
-        self.reserve(N);
-        self.bytes[self.len..self.len + N].copy_from_slice(&piece.bytes);
-        self.len += usize::from(piece.len);
-    }
-
-    /// Appends text.
-    #[inline]
-    pub fn push_str(&mut self, text: &str) {
-        self.push_bytes(text.as_bytes());
-    }
-
-    /// Appends bytes; the caller keeps the whole UTF-8.
-    #[inline]
-    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    /// Appends one ASCII byte.
-    #[inline]
-    pub fn push_ascii(&mut self, byte: u8) {
-        debug_assert!(byte.is_ascii());
-        self.push_bytes(&[byte]);
-    }
-
-    /// Appends a number in decimal digits.
-    #[inline]
-    pub fn push_number(&mut self, number: u64) {
-        self.push_str(itoa::Buffer::new().format(number));
-    }
-
-    /// Appends the last `WIDTH` decimal digits of `number`, with leading zeros.
-    #[inline]
-    pub fn push_digits<const WIDTH: usize>(&mut self, mut number: u32) {
-        let mut digits = [b'0'; WIDTH];
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-        self.push_bytes(&digits);
-    }
-
-    /// Takes back the last `count` bytes.
-    #[inline]
-    pub(crate) fn truncate_by(&mut self, count: usize) {
-        self.len -= count;
     }
 
     /// Forgets the contents and keeps the memory.
@@ -113,6 +70,66 @@ impl TextBuf {
 impl AsRef<[u8]> for TextBuf {
     fn as_ref(&self) -> &[u8] {
         self.as_bytes()
+    }
+}
+
+/// Writes into room that was made before. It lives in registers while a record is written, so that a piece's
+/// position does not wait for the one before it to reach memory.
+#[derive(Debug)]
+pub struct Cursor<'a> {
+    room: &'a mut [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    /// Appends a piece: a copy of constant size.
+    #[inline(always)]
+    pub fn push_piece<const N: usize>(&mut self, piece: &Piece<N>) {
+        self.room[self.at..][..N].copy_from_slice(&piece.bytes);
+        self.at += usize::from(piece.len);
+    }
+
+    /// Appends text.
+    #[inline(always)]
+    pub fn push_str(&mut self, text: &str) {
+        self.push_bytes(text.as_bytes());
+    }
+
+    #[inline(always)]
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.room[self.at..][..bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    /// Appends one ASCII byte.
+    #[inline(always)]
+    pub fn push_ascii(&mut self, byte: u8) {
+        debug_assert!(byte.is_ascii());
+        self.room[self.at] = byte;
+        self.at += 1;
+    }
+
+    /// Appends a number in decimal digits.
+    #[inline]
+    pub fn push_number(&mut self, number: u64) {
+        self.push_str(itoa::Buffer::new().format(number));
+    }
+
+    /// Appends the last `WIDTH` decimal digits of `number`, with leading zeros.
+    #[inline(always)]
+    pub fn push_digits<const WIDTH: usize>(&mut self, mut number: u32) {
+        let mut digits = [b'0'; WIDTH];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.push_bytes(&digits);
+    }
+
+    /// Takes back the last byte.
+    #[inline(always)]
+    pub(crate) fn take_back(&mut self) {
+        self.at -= 1;
     }
 }
 
@@ -175,17 +192,20 @@ impl<const N: usize> Piece<N> {
     }
 }
 
-/// A value that writes itself as text into a [`TextBuf`], without quotes.
+/// No value's text has more bytes.
+const MOST_TEXT_BYTES: usize = 2_048;
+
+/// A value that writes itself as text, without quotes.
 ///
 /// [`text_value!`](crate::text::text_value) gives such a type `Display` and `Serialize` by the same bytes.
 pub trait WriteText {
     /// Appends the value's text.
-    fn write_text(&self, out: &mut TextBuf);
+    fn write_text(&self, out: &mut Cursor<'_>);
 
     /// The text as a `String`, for tests and messages; the generators never allocate it.
     fn to_text(&self) -> String {
         let mut out = TextBuf::default();
-        self.write_text(&mut out);
+        out.append(MOST_TEXT_BYTES, |out| self.write_text(out));
         String::from_utf8(out.as_bytes().to_vec()).expect("values write UTF-8")
     }
 }
@@ -214,20 +234,26 @@ mod tests {
     #[test]
     fn pieces_advance_by_their_length_and_the_buffer_grows() {
         let mut out = TextBuf::with_capacity(3);
-        out.push_piece(&Piece::<16>::new("žluťoučký"));
-        out.push_ascii(b' ');
-        out.push_piece(&Piece::<16>::new(""));
-        out.push_str("kůň");
-        out.push_ascii(b' ');
-        out.push_digits::<4>(42);
-        out.push_number(1_000_000);
+        out.append(100, |out| {
+            out.push_piece(&Piece::<16>::new("žluťoučký"));
+            out.push_ascii(b' ');
+            out.push_piece(&Piece::<16>::new(""));
+            out.push_str("kůň");
+            out.push_ascii(b'.');
+            out.take_back();
+            out.push_ascii(b' ');
+        });
+        out.append(20, |out| {
+            out.push_digits::<4>(42);
+            out.push_number(1_000_000);
+        });
         assert_eq!(
             std::str::from_utf8(out.as_bytes()).unwrap(),
             "žluťoučký kůň 00421000000"
         );
         out.clear();
         assert!(out.is_empty());
-        out.push_str("a");
+        out.append(1, |out| out.push_str("a"));
         assert_eq!(out.as_bytes(), b"a");
     }
 }

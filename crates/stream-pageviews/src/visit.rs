@@ -52,7 +52,7 @@ impl Visit {
         self.key.clear();
         self.payloads.clear();
         self.messages.clear();
-        self.key.push_number(session.user_id);
+        self.key.append(20, |key| key.push_number(session.user_id));
         for pageview in session.pageviews() {
             let start = self.payloads.len();
             session.write_pageview_json(&pageview, &mut self.payloads);

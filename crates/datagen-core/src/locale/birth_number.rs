@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::person::{BirthDate, Gender};
 use crate::rng::below;
-use crate::text::{TextBuf, WriteText, text_value};
+use crate::text::{Cursor, WriteText, text_value};
 
 /// The first year of ten-digit birth numbers.
 pub const FIRST_TEN_DIGIT_YEAR: i32 = 1954;
@@ -65,7 +65,7 @@ impl Dummy<BirthNumberOf> for BirthNumber {
 
 impl WriteText for BirthNumber {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         out.push_digits::<6>(self.date);
         out.push_ascii(b'/');
         out.push_digits::<3>(self.serial);

@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::person::Gender;
 use super::tables;
 use crate::rng::Alias;
-use crate::text::{Piece, TextBuf, WriteText, text_value};
+use crate::text::{Cursor, Piece, WriteText, text_value};
 
 const MALE_COUNT: usize = tables::MALE_GIVEN_NAMES.len();
 const FEMALE_COUNT: usize = tables::FEMALE_GIVEN_NAMES.len();
@@ -110,7 +110,7 @@ impl PersonName {
 /// `Ing. Jan Novák, Ph.D.`
 impl WriteText for PersonName {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         if let Some(title) = self.title_before() {
             out.push_str(title);
             out.push_ascii(b' ');

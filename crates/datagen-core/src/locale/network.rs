@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use super::{CsCz, tables};
 use crate::rng::Alias;
-use crate::text::{TextBuf, WriteText, text_value};
+use crate::text::{Cursor, WriteText, text_value};
 
 static USER_AGENT_WEIGHTS: Alias = Alias::new(tables::USER_AGENT_ALIAS);
 
@@ -34,7 +34,7 @@ impl UserAgent {
 
 impl WriteText for UserAgent {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         out.push_str(self.as_str());
     }
 }
@@ -73,7 +73,7 @@ fn is_public(address: Ipv4Addr) -> bool {
 
 impl WriteText for ClientIp {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         let [a, b, c, d] = self.0.octets();
         out.push_number(u64::from(a));
         for octet in [b, c, d] {

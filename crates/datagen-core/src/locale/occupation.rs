@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::person::Gender;
 use super::tables;
 use crate::rng::below;
-use crate::text::{Piece, TextBuf, WriteText, text_value};
+use crate::text::{Cursor, Piece, WriteText, text_value};
 
 const COUNT: usize = tables::MALE_OCCUPATIONS.len();
 
@@ -48,7 +48,7 @@ impl Dummy<OccupationsOf> for [Occupation; 3] {
 
 impl WriteText for Occupation {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         let index = usize::from(self.index);
         out.push_piece(match self.gender {
             Gender::Male => &MALE[index],

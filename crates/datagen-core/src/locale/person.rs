@@ -1,6 +1,6 @@
 //! What a person's other data must agree with: gender and date of birth.
 
-use chrono::{Datelike, Days, NaiveDate};
+use chrono::{Datelike, NaiveDate};
 use fake::{Dummy, Faker};
 use rand::RngExt;
 
@@ -48,13 +48,18 @@ impl Dummy<Faker> for BirthDate {
         // Day 0 is the last birthday being today.
         let days = below(rng, u64::from(last - first + 1) * 365);
         let (age, day) = (first + (days / 365) as u8, days % 365);
-        let newest = REFERENCE_DATE
-            .with_year(REFERENCE_DATE.year() - i32::from(age))
-            .expect("1 January");
-        // 365 days back, of a year that may have 366: the age stays as drawn.
-        let date = newest
-            .checked_sub_days(Days::new(day))
-            .expect("a date of the 20th century");
+        // 1 January `age` years ago, and up to 364 days before it: the age stays as drawn.
+        let year = REFERENCE_DATE.year() - i32::from(age);
+        let days_before = if NaiveDate::from_yo_opt(year - 1, 366).is_some() {
+            366
+        } else {
+            365
+        };
+        let date = match day as u32 {
+            0 => NaiveDate::from_yo_opt(year, 1),
+            day => NaiveDate::from_yo_opt(year - 1, days_before + 1 - day),
+        };
+        let date = date.expect("a day of the year");
         Self { date, age }
     }
 }

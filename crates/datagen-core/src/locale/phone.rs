@@ -9,7 +9,7 @@ use rand::RngExt;
 use super::place::Region;
 use super::tables;
 use crate::rng::{Alias, below};
-use crate::text::{TextBuf, WriteText, text_value};
+use crate::text::{Cursor, WriteText, text_value};
 
 static MOBILE_WEIGHTS: Alias = Alias::new(tables::MOBILE_ALIAS);
 
@@ -81,7 +81,7 @@ impl PhoneNumber {
 
 impl WriteText for PhoneNumber {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         let spaced = match self.spelling {
             Spelling::Plus => {
                 out.push_str("+420 ");

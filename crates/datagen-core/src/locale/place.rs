@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use super::tables;
 use crate::rng::{Alias, below, chance};
-use crate::text::{Piece, TextBuf, WriteText, text_value};
+use crate::text::{Cursor, Piece, WriteText, text_value};
 
 const MUNICIPALITY_COUNT: usize = tables::MUNICIPALITY_NAMES.len();
 const STREET_COUNT: usize = tables::STREET_NAMES.len();
@@ -35,7 +35,7 @@ impl Region {
 
 impl WriteText for Region {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         out.push_str(self.name());
     }
 }
@@ -77,7 +77,7 @@ impl Municipality {
 
 impl WriteText for Municipality {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         out.push_piece(&MUNICIPALITIES[usize::from(self.0)]);
     }
 }
@@ -144,7 +144,7 @@ impl Dummy<AddressIn> for StreetAddress {
 
 impl WriteText for StreetAddress {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         match *self {
             Self::House(house) => {
                 out.push_str("č.p. ");

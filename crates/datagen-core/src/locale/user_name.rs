@@ -8,7 +8,7 @@ use super::name::PersonName;
 use super::person::{BirthDate, Gender};
 use super::tables;
 use crate::rng::below;
-use crate::text::{Piece, TextBuf, WriteText, text_value};
+use crate::text::{Cursor, Piece, WriteText, text_value};
 
 static MALE_GIVEN: [Piece<32>; tables::MALE_GIVEN_NAMES_ASCII.len()] =
     Piece::list(tables::MALE_GIVEN_NAMES_ASCII);
@@ -88,7 +88,7 @@ impl Dummy<UserNameOf> for UserName {
 
 impl WriteText for UserName {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         let initial = self.given.first_byte();
         match self.form {
             Form::GivenDotSurname => {

@@ -1,11 +1,11 @@
 //! Texts of Czech words: sentences that begin with a capital and end with a full stop.
 
 use fake::Dummy;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 
 use super::tables;
-use crate::rng::{RecordRng, below};
-use crate::text::{Piece, TextBuf, WriteText, text_value};
+use crate::rng::{RecordRng, below, start};
+use crate::text::{Cursor, Piece, WriteText, text_value};
 
 /// Each word with a space behind it: one 16-byte copy writes both.
 static WORDS: [Piece<16>; tables::WORDS_SPACED.len()] = Piece::list(tables::WORDS_SPACED);
@@ -64,7 +64,7 @@ impl Exactly {
     #[inline]
     fn paragraph<R: RngExt + ?Sized>(self, rng: &mut R) -> Paragraph {
         Paragraph {
-            rng: RecordRng::seed_from_u64(rng.next_u64()),
+            rng: start(rng.next_u64()),
             sentences: self.0,
         }
     }
@@ -72,7 +72,7 @@ impl Exactly {
 
 impl WriteText for Paragraph {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         let mut words = WordSource {
             rng: self.rng.clone(),
             bits: 0,
@@ -81,8 +81,6 @@ impl WriteText for Paragraph {
         let (fewest, most) = SENTENCE_WORDS;
         for sentence in 0..self.sentences {
             let count = fewest + below(&mut words.rng, most - fewest + 1);
-            // Room for the sentence at once, so that the pushes below never grow the buffer.
-            out.reserve((most as usize + 2) * 16);
             if sentence > 0 {
                 out.push_ascii(b' ');
             }
@@ -91,7 +89,7 @@ impl WriteText for Paragraph {
                 out.push_piece(&WORDS[words.next()]);
             }
             // The full stop takes the place of the space behind the last word.
-            out.truncate_by(1);
+            out.take_back();
             out.push_ascii(b'.');
         }
     }

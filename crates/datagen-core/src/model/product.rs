@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::locale::words::{Exactly, Paragraph};
 use crate::rng::{Kind, RecordSeed, below};
-use crate::text::{TextBuf, WriteText, text_value};
+use crate::text::{Cursor, TextBuf, WriteText, text_value};
 
 /// The shop's address. `.example` is reserved (RFC 2606), so that nobody's real site is ever meant.
 pub const SHOP: &str = "https://www.obchod.example";
@@ -41,7 +41,7 @@ pub struct ProductName(pub u64);
 text_value!(ProductName);
 
 impl WriteText for ProductName {
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         out.push_str("product_");
         out.push_number(self.0);
     }
@@ -64,7 +64,7 @@ text_value!(PageUri);
 
 impl WriteText for PageUri {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         out.push_str(SHOP);
         out.push_str("/produkt/");
         out.push_number(self.product);
@@ -135,18 +135,20 @@ impl Products {
 impl Product {
     /// Appends the product as one JSON object, without a line feed.
     pub fn write_json(&self, out: &mut TextBuf) {
-        out.push_str("{\"id\":");
-        out.push_number(self.id);
-        out.push_str(",\"name\":\"");
-        self.name.write_text(out);
-        out.push_str("\",\"description\":\"");
-        self.description.write_text(out);
-        let [first, second, third] = &self.pages.0;
-        for (before, page) in [("\",\"pages\":[\"", first), ("\",\"", second), ("\",\"", third)] {
-            out.push_str(before);
-            page.write_text(out);
-        }
-        out.push_str("\"]}");
+        out.append(1_024, |out| {
+            out.push_str("{\"id\":");
+            out.push_number(self.id);
+            out.push_str(",\"name\":\"");
+            self.name.write_text(out);
+            out.push_str("\",\"description\":\"");
+            self.description.write_text(out);
+            let [first, second, third] = &self.pages.0;
+            for (before, page) in [("\",\"pages\":[\"", first), ("\",\"", second), ("\",\"", third)] {
+                out.push_str(before);
+                page.write_text(out);
+            }
+            out.push_str("\"]}");
+        });
     }
 }
 

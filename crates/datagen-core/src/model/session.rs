@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::product::{PageUri, Pages, SHOP};
 use crate::locale::network::{ClientIp, UserAgent};
 use crate::rng::{Kind, RecordRng, RecordSeed, below, chance};
-use crate::text::{TextBuf, WriteText, text_value};
+use crate::text::{Cursor, TextBuf, WriteText, text_value};
 
 /// The most pageviews of a session; the fewest are 1.
 pub const MAX_PAGEVIEWS: u64 = 30;
@@ -111,7 +111,7 @@ text_value!(Uri);
 
 impl WriteText for Uri {
     #[inline]
-    fn write_text(&self, out: &mut TextBuf) {
+    fn write_text(&self, out: &mut Cursor<'_>) {
         match self {
             Self::Product(page) => page.write_text(out),
             Self::Other(index) => {
@@ -140,7 +140,7 @@ impl Latency {
     /// Appends the milliseconds as a JSON number with one to three decimals, as `serde_json` writes an
     /// `f64`: `200.0`, `187.25`.
     #[inline]
-    fn write_json(self, out: &mut TextBuf) {
+    fn write_json(self, out: &mut Cursor<'_>) {
         out.push_number(u64::from(self.micros / 1_000));
         out.push_ascii(b'.');
         let decimals = self.micros % 1_000;
@@ -250,32 +250,35 @@ impl Session {
     /// Appends the session's pageview as one JSON object, without a line feed.
     #[inline]
     pub fn write_pageview_json(&self, pageview: &Pageview, out: &mut TextBuf) {
-        out.reserve(640);
-        out.push_str("{\"user_id\":");
-        out.push_number(self.user_id);
-        out.push_str(",\"http_method\":\"");
-        out.push_str(pageview.http_method());
-        out.push_str("\",\"uri\":\"");
-        pageview.uri.write_text(out);
-        out.push_str("\",\"client_ip\":\"");
-        if let Some(ip) = pageview.client_ip {
-            ip.write_text(out);
-        }
-        out.push_str("\",\"user_agent\":\"");
-        self.user_agent.write_text(out);
-        out.push_str("\",\"latency\":");
-        pageview.latency.write_json(out);
-        out.push_ascii(b'}');
+        out.append(640, |out| {
+            out.push_str("{\"user_id\":");
+            out.push_number(self.user_id);
+            out.push_str(",\"http_method\":\"");
+            out.push_str(pageview.http_method());
+            out.push_str("\",\"uri\":\"");
+            pageview.uri.write_text(out);
+            out.push_str("\",\"client_ip\":\"");
+            if let Some(ip) = pageview.client_ip {
+                ip.write_text(out);
+            }
+            out.push_str("\",\"user_agent\":\"");
+            self.user_agent.write_text(out);
+            out.push_str("\",\"latency\":");
+            pageview.latency.write_json(out);
+            out.push_ascii(b'}');
+        });
     }
 
     /// Appends the session's star rating as one JSON object, without a line feed, if there is one.
     pub fn write_stars_json(&self, out: &mut TextBuf) -> bool {
         let Some(stars) = self.stars else { return false };
-        out.push_str("{\"user_id\":");
-        out.push_number(self.user_id);
-        out.push_str(",\"stars\":");
-        out.push_number(u64::from(stars));
-        out.push_ascii(b'}');
+        out.append(64, |out| {
+            out.push_str("{\"user_id\":");
+            out.push_number(self.user_id);
+            out.push_str(",\"stars\":");
+            out.push_number(u64::from(stars));
+            out.push_ascii(b'}');
+        });
         true
     }
 }
@@ -318,7 +321,7 @@ mod tests {
             (0, "0.0"),
         ] {
             let mut out = TextBuf::default();
-            Latency { micros }.write_json(&mut out);
+            out.append(32, |out| Latency { micros }.write_json(out));
             assert_eq!(std::str::from_utf8(out.as_bytes()).unwrap(), text);
             assert_eq!(serde_json::to_string(&Latency { micros }).unwrap(), text);
         }

@@ -86,31 +86,32 @@ impl User {
     /// Appends the user as a line of JSON, with its line feed.
     #[inline]
     pub fn write_json_line(&self, out: &mut TextBuf) {
-        out.reserve(MAX_BYTES);
-        out.push_str("{\"id\":");
-        out.push_number(self.id);
-        out.push_str(",\"name\":\"");
-        self.name.write_text(out);
-        out.push_str("\",\"city\":\"");
-        self.city.write_text(out);
-        out.push_str("\",\"street_address\":\"");
-        self.street_address.write_text(out);
-        out.push_str("\",\"phone_number\":\"");
-        self.phone_number.write_text(out);
-        out.push_str("\",\"birth_number\":\"");
-        self.birth_number.write_text(out);
-        out.push_str("\",\"user_name\":\"");
-        self.user_name.write_text(out);
-        out.push_str("\",\"administrative_unit\":\"");
-        self.administrative_unit.write_text(out);
-        out.push_str("\",\"description\":\"");
-        self.description.write_text(out);
-        out.push_str("\",\"jobs\":[\"");
-        self.jobs[0].write_text(out);
-        out.push_str("\",\"");
-        self.jobs[1].write_text(out);
-        out.push_str("\",\"");
-        self.jobs[2].write_text(out);
-        out.push_str("\"]}\n");
+        out.append(MAX_BYTES, |out| {
+            out.push_str("{\"id\":");
+            out.push_number(self.id);
+            out.push_str(",\"name\":\"");
+            self.name.write_text(out);
+            out.push_str("\",\"city\":\"");
+            self.city.write_text(out);
+            out.push_str("\",\"street_address\":\"");
+            self.street_address.write_text(out);
+            out.push_str("\",\"phone_number\":\"");
+            self.phone_number.write_text(out);
+            out.push_str("\",\"birth_number\":\"");
+            self.birth_number.write_text(out);
+            out.push_str("\",\"user_name\":\"");
+            self.user_name.write_text(out);
+            out.push_str("\",\"administrative_unit\":\"");
+            self.administrative_unit.write_text(out);
+            out.push_str("\",\"description\":\"");
+            self.description.write_text(out);
+            out.push_str("\",\"jobs\":[\"");
+            self.jobs[0].write_text(out);
+            out.push_str("\",\"");
+            self.jobs[1].write_text(out);
+            out.push_str("\",\"");
+            self.jobs[2].write_text(out);
+            out.push_str("\"]}\n");
+        });
     }
 }

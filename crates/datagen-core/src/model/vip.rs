@@ -64,9 +64,12 @@ impl Vips {
 
     /// Appends VIP number `index` as a line of JSON, with its line feed.
     pub fn write_json_line(&self, index: u64, out: &mut TextBuf) {
-        out.push_str("{\"id\":");
-        out.push_number(self.get(index));
-        out.push_str("}\n");
+        let id = self.get(index);
+        out.append(64, |out| {
+            out.push_str("{\"id\":");
+            out.push_number(id);
+            out.push_str("}\n");
+        });
     }
 }
 
