@@ -28,7 +28,8 @@ variable "SOURCE" {
   default = "https://github.com/tkubica12/dataplayground"
 }
 
-# "true" pushes untagged images, one architecture each: images.yml joins and tags them.
+# "true" pushes untagged images, one architecture each, with SBOM and provenance: images.yml joins
+# and tags them.
 variable "PUSH_BY_DIGEST" {
   default = "false"
 }
@@ -55,4 +56,5 @@ target "generator" {
 
   tags   = PUSH_BY_DIGEST == "true" ? [] : ["${REGISTRY}/${OWNER}/${generator}:${TAG}"]
   output = PUSH_BY_DIGEST == "true" ? ["type=image,name=${REGISTRY}/${OWNER}/${generator},push-by-digest=true,name-canonical=true,push=true"] : []
+  attest = PUSH_BY_DIGEST == "true" ? ["type=sbom", "type=provenance,mode=max"] : []
 }

@@ -60,7 +60,7 @@ variable "sign_in" {
 variable "sas_days" {
   type        = number
   default     = 30
-  description = "With sign_in = keys: days after which the SAS expires. Renewed by `terraform apply -replace=time_static.sas[0]`."
+  description = "With sign_in = keys: days after which the SAS expires. Renewed by `terraform apply -replace='time_static.sas[0]'`."
 
   validation {
     condition     = var.sas_days >= 1 && var.sas_days <= 365 && floor(var.sas_days) == var.sas_days
