@@ -80,8 +80,9 @@ resource "azurerm_mssql_database" "orders" {
   name      = "orders"
   server_id = azurerm_mssql_server.playground.id
 
-  sku_name                    = var.sql_sku
-  min_capacity                = 0.5
+  sku_name = var.sql_sku
+  # The least that Azure offers for the SKU: an eighth of its vCores, and not below a half.
+  min_capacity                = max(0.5, tonumber(regex("[0-9]+$", var.sql_sku)) / 8)
   auto_pause_delay_in_minutes = 60
   max_size_gb                 = var.sql_max_size_gb
   # Generated data need no backup in another region.
