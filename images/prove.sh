@@ -122,8 +122,8 @@ done
 inspect() { b inspect --type image --format "$2" "ghcr.io/tkubica12/$1:latest"; }
 
 # start GENERATOR OUTPUT_DIR NAME=VALUE...: as a container engine would start it; the directory is
-# at /data. `unshare` gives it its own mounts and processes, `chroot --userspec` takes every
-# capability with root's identity, `setpriv` keeps it from getting any back.
+# at /data. `unshare` gives it its own mounts and processes; `setpriv` leaves the capabilities that
+# `chroot --userspec` needs, which takes those with root's identity, and keeps it from getting any back.
 start() {
     local generator=$1 data=$2
     shift 2
@@ -139,13 +139,14 @@ start() {
         shift 3
         mount --bind "$mnt" "$mnt"
         mount --bind "$data" "$mnt/data"
+        mount -t proc proc "$mnt/proc"
         mount -o remount,bind,ro "$mnt"
         # `--help` is an argument, everything else is environment.
         argument=
         if [ "${1:-}" = --help ]; then argument=--help; shift; fi
         exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "$@" \
-            setpriv --no-new-privs --bounding-set=-all --inh-caps=-all \
-            chroot --userspec=65532:65532 "$mnt" "$entrypoint" $argument
+            setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+sys_chroot,+setuid,+setgid \
+            chroot --userspec=65532:65532 --groups=65532 "$mnt" "$entrypoint" $argument
     ' sh "$mnt" "$data" "$entrypoint" "$@"
     local status=$?
     b umount "$ctr" >/dev/null
