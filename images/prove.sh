@@ -216,6 +216,11 @@ start stream-pageviews "$data" STREAM_URL=file:///data/forever &
 sleep 3
 # The stream is the newest process of that name; SIGTERM goes to it, as an engine would send it.
 pid=$(pgrep --newest --exact --full /stream-pageviews) || fail "stream-pageviews did not start"
+confined=$(awk '/^(Uid|Gid|CapEff|CapBnd|NoNewPrivs):/ { printf "%s ", $1 $2 }' "/proc/$pid/status")
+case $confined in
+    "Uid:65532 Gid:65532 CapEff:0000000000000000 "*"NoNewPrivs:1 ") ok "stream-pageviews runs with $confined" ;;
+    *) fail "stream-pageviews runs with $confined" ;;
+esac
 kill -TERM "$pid"
 wait $! || fail "stream-pageviews: exit code $? after SIGTERM"
 ok "stream-pageviews ended with 0 after SIGTERM"
