@@ -118,6 +118,7 @@ module "stream_pageviews" {
   environment = merge(local.environment, local.highest_ids, {
     SESSION_PAUSE_MEAN   = var.session_pause.mean
     SESSION_PAUSE_STDDEV = var.session_pause.stddev
+    CONCURRENT_USERS     = var.concurrent_users
     EVENTHUB_NAMESPACE   = azurerm_eventhub_namespace.playground.name
   })
   secure_environment = {

@@ -236,6 +236,17 @@ variable "session_pause" {
   }
 }
 
+variable "concurrent_users" {
+  type        = number
+  default     = 1
+  description = "Visitors that the stream has in the shop at once, each pausing and visiting by themselves; in each shard."
+
+  validation {
+    condition     = var.concurrent_users >= 1 && var.concurrent_users <= 100000 && floor(var.concurrent_users) == var.concurrent_users
+    error_message = "concurrent_users must be a whole number, 1 to 100000."
+  }
+}
+
 # --- how many machines, and how large -------------------------------------------------------------
 
 variable "users_shards" {
