@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::config::common::{Common, CommonSettings};
 use crate::config::{Environment, Problems, Settings, Variable};
@@ -46,6 +47,9 @@ pub struct Context {
 const EXIT_DESTINATION: u8 = 1;
 /// Exit code of a wrong configuration.
 const EXIT_CONFIGURATION: u8 = 2;
+
+/// How long the end may wait for calls that are under way.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The whole life of a generator's process: `fn main() -> ExitCode { process::main::<GenUsers>() }`.
 pub fn main<G: Generator>() -> ExitCode {
@@ -96,8 +100,9 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
             })
             .await
     });
-    // A thread that waits for a destination that does not answer must not keep the process.
-    runtime.shutdown_background();
+    // File system calls that a signal interrupted end, and clean up behind them; a thread that waits for
+    // something that does not answer must not keep the process.
+    runtime.shutdown_timeout(CLEAN_UP_LIMIT);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail::<G>(&failure),

@@ -79,12 +79,8 @@ impl Generator for GenProducts {
         // The products are durable before the manifest says that they are there.
         lake.sync().await?;
         let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, (shard, ids), files);
-        lake.put(
-            &LakePath::manifest(FOLDER, shard.file_name(FOLDER)),
-            manifest.to_json(),
-        )
-        .await?;
-        lake.sync().await?;
+        let path = LakePath::manifest(FOLDER, shard.file_name(FOLDER));
+        lake::write_manifest(&*lake, &path, manifest.to_json()).await?;
         progress.summarize();
         Ok(())
     }

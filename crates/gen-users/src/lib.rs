@@ -87,9 +87,7 @@ impl Generator for GenUsers {
             count: self.vip_count,
             expected_bytes: 14,
         };
-        self.write(&*lake, &context, of_vips, encode_vip).await?;
-        lake.sync().await?;
-        Ok(())
+        self.write(&*lake, &context, of_vips, encode_vip).await
     }
 }
 
@@ -146,8 +144,8 @@ impl GenUsers {
 
         let files = digest.finish(format!("{folder}/{file_name}"));
         let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
-        lake.put(&LakePath::manifest(folder, file_name), manifest.to_json())
-            .await?;
+        let path = LakePath::manifest(folder, file_name);
+        lake::write_manifest(lake, &path, manifest.to_json()).await?;
         progress.summarize();
         Ok(())
     }

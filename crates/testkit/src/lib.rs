@@ -1,1 +1,22 @@
-//! Development only: strict fake servers and fault injection that the generators are tested against.
+//! Development only: what the generators are tested with.
+//!
+//! - [`process`]: runs a generator as a process with nothing but the given environment.
+
+pub mod process;
+
+use sha2::Digest;
+
+/// SHA-256 in hexadecimal digits, as `sha256sum` prints it.
+pub fn sha256(bytes: &[u8]) -> String {
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The `n`-th of a fixed series of numbers in `0..end` that covers the range evenly in no apparent order:
+/// moments at which tests disturb a process.
+pub fn scattered(n: u32, end: u32) -> u32 {
+    // Multiples of the golden ratio modulo 1.
+    (u64::from(n.wrapping_mul(2_654_435_769)) * u64::from(end) >> 32) as u32
+}

@@ -107,10 +107,7 @@ impl Lake for Directory {
         let lake = self.clone();
         blocking(move || {
             let failed = |error: io::Error| DestinationError::io(&lake.root, &error);
-            sync_file_system(&lake.root).map_err(failed)?;
-            // Other shards may still be writing there: then it is not empty, and stays.
-            let _ = fs::remove_dir(lake.root.join(TEMPORARY));
-            Ok(())
+            sync_file_system(&lake.root).map_err(failed)
         })
         .await
     }
@@ -211,7 +208,8 @@ impl Drop for Temporary {
     }
 }
 
-/// A big file, handed to a thread and back for each write; `None` only while a thread has it.
+/// A big file, handed to a thread and back for each write; `None` only while a thread has it. If that write is
+/// cancelled, the file is removed when the thread is done with it.
 #[derive(Debug)]
 struct LocalFile {
     file: Option<Temporary>,
@@ -243,7 +241,10 @@ impl LakeFile for LocalFile {
         blocking(move || {
             file.file.sync_all().map_err(|error| file.failed(&error))?;
             let folder = file.target.parent().expect("a target is in a folder").to_owned();
+            let temporary = file.path.parent().expect("it is in a folder").to_owned();
             file.publish().map_err(|(file, error)| file.failed(&error))?;
+            // While others write there it is not empty, and stays.
+            let _ = fs::remove_dir(temporary);
             sync_directory(&folder).map_err(|error| DestinationError::io(&folder, &error))
         })
         .await
@@ -302,7 +303,7 @@ mod tests {
             file.publish().await.unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), format!("{contents}end\n"));
         }
-        assert_eq!(names(&root.path().join(TEMPORARY)), Vec::<String>::new());
+        assert!(!root.path().join(TEMPORARY).exists());
     }
 
     #[tokio::test]
@@ -344,7 +345,6 @@ mod tests {
             fs::read_to_string(root.path().join("products/product_0.json")).unwrap(),
             "b"
         );
-        assert!(!root.path().join(TEMPORARY).exists());
 
         fs::write(root.path().join("vipusers"), "a file").unwrap();
         let error = lake

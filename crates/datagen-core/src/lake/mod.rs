@@ -143,6 +143,25 @@ pub async fn open(config: &LakeConfig) -> Result<Arc<dyn Lake>, DestinationError
     }
 }
 
+/// Writes a manifest, durably.
+///
+/// # Errors
+/// If the lake fails.
+pub async fn write_manifest(
+    lake: &dyn Lake,
+    path: &LakePath,
+    manifest: Bytes,
+) -> Result<(), DestinationError> {
+    let mut file = lake.create(path).await?;
+    match file.append(manifest).await {
+        Ok(()) => file.publish().await,
+        Err(error) => {
+            file.discard().await;
+            Err(error)
+        }
+    }
+}
+
 /// Runs `work`, which writes a big file, and then publishes the file, or discards it if the work failed or a
 /// signal came.
 ///

@@ -1,0 +1,229 @@
+//! Configurations that gen-orders must refuse, and how.
+
+use std::fs;
+
+use testkit::process::{Generator, Refused, assert_harmless, assert_refused};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_gen-orders");
+const SERVER: (&str, &str) = ("SQL_SERVER", "s.database.windows.net");
+
+#[test]
+fn every_problem_is_named_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("sqlite://{}", directory.path().join(name).display());
+    fs::write(
+        directory.path().join("text"),
+        "this is no database, but it is long enough to look at",
+    )
+    .unwrap();
+    fs::create_dir(directory.path().join("directory.db")).unwrap();
+    let (url, text, folder, below) = (
+        path("orders.db"),
+        path("text"),
+        path("directory.db"),
+        path("text/orders.db"),
+    );
+    let (text, folder, below) = (
+        [("SQL_URL", text.as_str())],
+        [("SQL_URL", folder.as_str())],
+        [("SQL_URL", below.as_str())],
+    );
+    let good = [("SQL_URL", url.as_str()), ("COUNT", "10")];
+    let refused = |set, code, lines| Refused { set, code, lines };
+    let cases = [
+        refused(
+            &[("-SQL_URL", "")],
+            2,
+            &["SQL_SERVER is not set and neither is SQL_URL: name a destination"],
+        ),
+        refused(&[SERVER], 2, &["SQL_URL and SQL_SERVER name two destinations"]),
+        refused(
+            &[("SQL_URL", "orders.db")],
+            2,
+            &["SQL_URL does not begin with sqlite:///"],
+        ),
+        refused(
+            &[("SQL_URL", "sqlite://orders.db")],
+            2,
+            &["SQL_URL has no absolute path"],
+        ),
+        refused(&[("SQL_URL", "sqlite:///tmp/")], 2, &["SQL_URL names no file"]),
+        refused(
+            &[("SQL_URL", "sqlite:///a?mode=hush-hush")],
+            2,
+            &["SQL_URL has a ? or #"],
+        ),
+        refused(&[("-SQL_URL", ""), SERVER], 2, &["SQL_DATABASE is not set"]),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("SQL_PASSWORD", "hush-hush"),
+            ],
+            2,
+            &["SQL_USER and SQL_PASSWORD belong together"],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                ("SQL_SERVER", "tcp:s.database.windows.net,1433"),
+                ("SQL_DATABASE", "d"),
+            ],
+            2,
+            &["SQL_SERVER is not a host name"],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("SQL_PORT", "65536"),
+                ("SQL_CONNECTIONS", "0"),
+            ],
+            2,
+            &[
+                "SQL_PORT is 65536, out of range: give 1 to 65535",
+                "SQL_CONNECTIONS is 0, out of range: give 1 to 64",
+            ],
+        ),
+        refused(
+            &[("SQL_TRUST_SERVER_CERTIFICATE", "maybe")],
+            2,
+            &["SQL_TRUST_SERVER_CERTIFICATE is not true or false"],
+        ),
+        refused(
+            &[("COUNT", "2147483648")],
+            2,
+            &["COUNT is 2147483648, out of range: give 0 to 2147483647"],
+        ),
+        refused(&[("USER_MAX_ID", "-1")], 2, &["USER_MAX_ID is -1, out of range"]),
+        refused(
+            &[("PRODUCT_MAX_ID", "lots")],
+            2,
+            &["PRODUCT_MAX_ID is not a whole number"],
+        ),
+        refused(
+            &[("SQL_CHUNK", "0")],
+            2,
+            &["SQL_CHUNK is 0, out of range: give 1 to 100000"],
+        ),
+        refused(&[("RATE", "1/s")], 2, &["RATE is not a number"]),
+        refused(
+            &[("DATE_FROM", "yesterday")],
+            2,
+            &["DATE_FROM is not a date as YYYY-MM-DD"],
+        ),
+        refused(
+            &[("DATE_FROM", "2024-02-30")],
+            2,
+            &["DATE_FROM is 2024-02-30, not a date"],
+        ),
+        refused(
+            &[("DATE_TO", "1.1.2024")],
+            2,
+            &["DATE_TO is 1.1.2024, not a date"],
+        ),
+        refused(
+            &[("DATE_FROM", "1700-01-01")],
+            2,
+            &["DATE_FROM is 1700-01-01, out of range: give 1753-01-01"],
+        ),
+        refused(
+            &[("DATE_FROM", "2024-01-01"), ("DATE_TO", "2024-01-01")],
+            2,
+            &["DATE_FROM is 2024-01-01, not before DATE_TO, which is 2024-01-01"],
+        ),
+        refused(&[("DATE_TO", "1999-12-31")], 2, &["DATE_FROM is"]),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                ("COUNT", "x"),
+                ("DATE_TO", "y"),
+                ("SQL_CHUNK", "z"),
+            ],
+            2,
+            &[
+                "COUNT is not",
+                "DATE_TO is not",
+                "SQL_CHUNK is not",
+                "SQL_SERVER is not set",
+            ],
+        ),
+        refused(&text, 1, &["file is not a database; move the file"]),
+        refused(&folder, 1, &["a directory stands where a file is needed"]),
+        refused(&below, 1, &["a file stands where a directory is needed"]),
+        refused(
+            &[("SQL_URL", "sqlite:///proc/nowhere/orders.db")],
+            1,
+            &["/proc/nowhere"],
+        ),
+    ];
+    assert_refused(BINARY, &good, &cases);
+    assert!(
+        !directory.path().join("orders.db").exists(),
+        "a refused run leaves nothing"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_reported_and_leaves_whole_orders() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("orders.db");
+    let generator = |limit| match limit {
+        Some(blocks) => Generator::with_file_size_limit(BINARY, blocks),
+        None => Generator::new(BINARY),
+    };
+    let configured = |limit| {
+        let url = format!("sqlite://{}", path.display());
+        generator(limit)
+            .env("SQL_URL", url)
+            .env("COUNT", "20000")
+            .env("SQL_CHUNK", "500")
+    };
+    let finished = configured(Some(2_000)).run();
+    assert_eq!(finished.code, Some(1), "{}", finished.output);
+    assert!(
+        finished
+            .output
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("gen-orders: "),
+        "{}",
+        finished.output
+    );
+    assert_harmless(&finished.output);
+    // With room again the run goes on, and its own check of the counts passes.
+    configured(None).succeed();
+}
+
+#[test]
+fn help_lists_every_variable() {
+    let help = Generator::new(BINARY).arg("--help").succeed().output;
+    for variable in [
+        "COUNT",
+        "USER_MAX_ID",
+        "PRODUCT_MAX_ID",
+        "RATE",
+        "SQL_SERVER",
+        "SQL_DATABASE",
+        "SQL_USER",
+        "SQL_PASSWORD",
+        "SQL_PORT",
+        "SQL_CONNECTIONS",
+        "SQL_TRUST_SERVER_CERTIFICATE",
+        "SQL_CHUNK",
+        "DATE_FROM",
+        "DATE_TO",
+        "SQL_URL",
+        "SEED",
+        "SHARD_INDEX",
+        "SHARD_COUNT",
+        "LOG_FORMAT",
+        "RUST_LOG",
+    ] {
+        assert!(help.contains(&format!("\n  {variable}")), "{variable} in {help}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Configurations that stream-pageviews must refuse, and how.
+
+use std::fs;
+
+use testkit::process::{Generator, Refused, assert_refused};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_stream-pageviews");
+
+#[test]
+fn every_problem_is_named_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", directory.path().join("stream").display());
+    fs::write(directory.path().join("file"), "not a directory").unwrap();
+    let below = format!("file://{}", directory.path().join("file/stream").display());
+    let below = [("STREAM_URL", below.as_str())];
+    let good = [
+        ("STREAM_URL", url.as_str()),
+        ("SESSIONS", "1"),
+        ("SESSION_PAUSE_MEAN", "0"),
+    ];
+    let refused = |set, code, lines| Refused { set, code, lines };
+    let cases = [
+        refused(
+            &[("-STREAM_URL", "")],
+            2,
+            &["EVENTHUB_NAMESPACE is not set, and neither is KAFKA_BOOTSTRAP_SERVERS"],
+        ),
+        refused(
+            &[("EVENTHUB_NAMESPACE", "ns")],
+            2,
+            &["name two destinations: unset all but one"],
+        ),
+        refused(
+            &[("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")],
+            2,
+            &["name two destinations"],
+        ),
+        refused(&[("STREAM_URL", "stream")], 2, &["STREAM_URL is not a URL"]),
+        refused(
+            &[("STREAM_URL", "file://stream")],
+            2,
+            &["STREAM_URL does not begin with file:///"],
+        ),
+        refused(
+            &[("STREAM_URL", "kafka://hush-hush")],
+            2,
+            &["STREAM_URL does not begin with file:///"],
+        ),
+        refused(
+            &[
+                ("-STREAM_URL", ""),
+                ("EVENTHUB_NAMESPACE", "ns.servicebus.windows.net"),
+            ],
+            2,
+            &["EVENTHUB_NAMESPACE is not the name of a namespace"],
+        ),
+        refused(
+            &[
+                ("-STREAM_URL", ""),
+                ("EVENTHUB_NAMESPACE", "ns"),
+                (
+                    "EVENTHUB_CONNECTION_STRING_STARS",
+                    "Endpoint=sb://ns/;SharedAccessKey=hush-hush",
+                ),
+            ],
+            2,
+            &["EVENTHUB_CONNECTION_STRING_PAGEVIEWS and EVENTHUB_CONNECTION_STRING_STARS belong together"],
+        ),
+        refused(
+            &[("KAFKA_SECURITY_PROTOCOL", "TLS")],
+            2,
+            &["KAFKA_SECURITY_PROTOCOL is not a security protocol"],
+        ),
+        refused(&[("SESSIONS", "-1")], 2, &["SESSIONS is -1, out of range"]),
+        refused(
+            &[("SESSION_PAUSE_MEAN", "soon")],
+            2,
+            &["SESSION_PAUSE_MEAN is not a number: give 0 to 86400"],
+        ),
+        refused(
+            &[("SESSION_PAUSE_STDDEV", "-5")],
+            2,
+            &["SESSION_PAUSE_STDDEV is -5, out of range"],
+        ),
+        refused(
+            &[("CONCURRENT_USERS", "0")],
+            2,
+            &["CONCURRENT_USERS is 0, out of range: give 1 to 100000"],
+        ),
+        refused(
+            &[("USER_MAX_ID", "3000000000")],
+            2,
+            &["USER_MAX_ID is 3000000000, out of range"],
+        ),
+        refused(&[("PRODUCT_MAX_ID", "")], 2, &["PRODUCT_MAX_ID is set but empty"]),
+        refused(&[("RATE", "1e10")], 2, &["RATE is 10000000000, out of range"]),
+        refused(&below, 1, &["a file stands where a directory is needed"]),
+    ];
+    assert_refused(BINARY, &good, &cases);
+    assert!(
+        !directory.path().join("stream").exists(),
+        "a refused run leaves nothing"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    // The device that is always full.
+    std::os::unix::fs::symlink("/dev/full", directory.path().join("pageviews.jsonl")).unwrap();
+    let finished = Generator::new(BINARY)
+        .env("STREAM_URL", format!("file://{}", directory.path().display()))
+        .env("SESSION_PAUSE_MEAN", "0")
+        .run();
+    assert_eq!(finished.code, Some(1), "{}", finished.output);
+    let line = finished.output.lines().last().unwrap();
+    assert!(
+        line.contains("pageviews.jsonl: No space left") && line.contains("make room"),
+        "{line}"
+    );
+}
+
+#[test]
+fn help_lists_every_variable() {
+    let help = Generator::new(BINARY).arg("--help").succeed().output;
+    for variable in [
+        "USER_MAX_ID",
+        "PRODUCT_MAX_ID",
+        "EVENTHUB_NAMESPACE",
+        "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
+        "EVENTHUB_CONNECTION_STRING_STARS",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_SECURITY_PROTOCOL",
+        "STREAM_URL",
+        "SESSION_PAUSE_MEAN",
+        "SESSION_PAUSE_STDDEV",
+        "SESSIONS",
+        "SEED",
+        "SHARD_INDEX",
+        "SHARD_COUNT",
+        "LOG_FORMAT",
+        "RUST_LOG",
+    ] {
+        assert!(help.contains(&format!("\n  {variable}")), "{variable} in {help}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Runs a generator as a process, configured only by the environment variables that a test gives it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Text that tests plant where secrets go: a generator must never print it.
+pub const PLANTED_SECRET: &str = "hush-hush";
+
+/// A generator that is about to be run.
+#[derive(Debug)]
+pub struct Generator {
+    command: Command,
+    name: String,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output and standard error.
+    pub output: String,
+}
+
+impl Generator {
+    /// The binary at `path`: `env!("CARGO_BIN_EXE_gen-users")`.
+    pub fn new(path: &str) -> Self {
+        let name = Path::new(path)
+            .file_stem()
+            .and_then(OsStr::to_str)
+            .expect("binaries have plain names");
+        let mut command = Command::new(path);
+        command.env_clear().stdin(Stdio::null());
+        Self {
+            command,
+            name: name.to_owned(),
+        }
+    }
+
+    /// The binary at `path`, where writing more than `blocks` of 512 bytes to a file fails, as on a full
+    /// disk.
+    pub fn with_file_size_limit(path: &str, blocks: u32) -> Self {
+        let mut generator = Self::new(path);
+        let mut command = Command::new("/bin/sh");
+        // Ignored, the signal becomes an error of the write.
+        command
+            .arg("-c")
+            .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec {path}"));
+        command.env_clear().stdin(Stdio::null());
+        generator.command = command;
+        generator
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Sets variables.
+    #[must_use]
+    pub fn envs<'a>(mut self, pairs: impl IntoIterator<Item = (&'a str, OsString)>) -> Self {
+        self.command.envs(pairs);
+        self
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(mut self) -> Finished {
+        let output = self
+            .command
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let text = |bytes| String::from_utf8(bytes).expect("generators print UTF-8");
+        Finished {
+            code: output.status.code(),
+            output: text(output.stdout) + &text(output.stderr),
+        }
+    }
+
+    /// Runs it to its end, which must be a good one.
+    pub fn succeed(self) -> Finished {
+        let name = self.name.clone();
+        let finished = self.run();
+        assert_eq!(finished.code, Some(0), "{name}: {}", finished.output);
+        finished
+    }
+
+    /// Starts it and leaves it running, without its output.
+    pub fn start(mut self) -> Child {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    /// Runs it for `time`, or to its end if that comes sooner, and kills it as SIGKILL does.
+    pub fn run_and_kill_after(self, time: Duration) {
+        let mut child = self.start();
+        std::thread::sleep(time);
+        // If it has ended there is nothing to kill.
+        let _ = child.kill();
+        child.wait().expect("the child is ours");
+    }
+}
+
+/// A configuration that must be refused.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// The variables that differ from a good configuration; an empty name stands for none.
+    pub set: &'a [(&'a str, &'a str)],
+    /// The exit code.
+    pub code: i32,
+    /// What the lines must say, each in a line of its own.
+    pub lines: &'a [&'a str],
+}
+
+/// Runs each of `cases` on top of `good` and checks: the exit code, one clear line a problem, no panic, no
+/// planted secret.
+pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) {
+    for case in cases {
+        let replaced = |name: &str| {
+            case.set
+                .iter()
+                .any(|(n, _)| *n == name || *n == format!("-{name}"))
+        };
+        let kept = good.iter().filter(|(name, _)| !replaced(name));
+        let set = case.set.iter().filter(|(name, _)| !name.starts_with('-'));
+        let mut generator = Generator::new(path);
+        let name = generator.name.clone();
+        for (variable, value) in kept.chain(set) {
+            generator = generator.env(variable, value);
+        }
+        let Finished { code, output } = generator.run();
+        assert_eq!(code, Some(case.code), "{case:?}: {output}");
+        let lines: Vec<_> = output
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}: ")))
+            .collect();
+        assert_eq!(lines.len(), case.lines.len(), "{case:?}: {output}");
+        for expected in case.lines {
+            assert!(
+                lines.iter().any(|line| line.contains(expected)),
+                "{case:?}: {output}"
+            );
+        }
+        assert_harmless(&output);
+    }
+}
+
+/// Checks that `output` has neither a panic nor a planted secret in it.
+pub fn assert_harmless(output: &str) {
+    for bad in ["panicked", "RUST_BACKTRACE", "stack backtrace", PLANTED_SECRET] {
+        assert!(!output.contains(bad), "{bad:?} in {output}");
+    }
+}
+
+/// Sends a signal by its name: `TERM`, `INT`.
+///
+/// # Panics
+/// If the process is gone.
+#[cfg(unix)]
+pub fn send_signal(child: &Child, signal: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{signal}"))
+        .arg(child.id().to_string())
+        .status();
+    assert!(status.expect("kill is a standard utility").success());
+}
