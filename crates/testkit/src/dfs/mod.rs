@@ -5,6 +5,10 @@
 //! a rename's source with its own SAS, parents of a rename's target. What a reader sees is only what was
 //! flushed. Faults are not its business: put [`crate::faults`] in front of it.
 //!
+//! An account has two doors: the server also speaks as much of the Blob API as writes files (Put Blob, Put
+//! Block, Put Block List, and their reads), so that both can meet in one file. Azurite is the judge of that
+//! API; here it is kept for tests that need no other program, and for comparisons on one server.
+//!
 //! Paths are `/ACCOUNT/FILESYSTEM/PATH`, as with all emulators.
 
 pub mod auth;
@@ -26,8 +30,10 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, Method, Response, StatusCode, header},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use url::form_urlencoded;
@@ -119,8 +125,8 @@ impl DfsServer {
             return Vec::new();
         };
         let file = |(path, node): (&String, &Node)| match node {
-            Node::File(file) => Some((path.clone(), file.contents.clone())),
-            Node::Directory => None,
+            Node::File(file) if !file.hidden => Some((path.clone(), file.contents.clone())),
+            _ => None,
         };
         paths.iter().filter_map(file).collect()
     }
@@ -201,6 +207,10 @@ enum Operation {
     Properties,
     Read,
     Delete,
+    PutBlob,
+    PutBlock,
+    PutBlockList,
+    GetBlockList,
 }
 
 impl Operation {
@@ -209,12 +219,13 @@ impl Operation {
         match self {
             Self::CreateFilesystem => &['c', 'w'],
             Self::DeleteFilesystem | Self::Delete => &['d'],
-            Self::FilesystemProperties | Self::Properties | Self::Read => &['r'],
+            Self::FilesystemProperties | Self::Properties | Self::Read | Self::GetBlockList => &['r'],
             Self::List => &['l'],
             Self::Create { .. } => &['c', 'w'],
             Self::Rename => &['m', 'w'],
             Self::Append { .. } => &['a', 'w'],
-            Self::Flush { .. } => &['w'],
+            Self::Flush { .. } | Self::PutBlock | Self::PutBlockList => &['w'],
+            Self::PutBlob => &['c', 'w'],
         }
     }
 }
@@ -259,9 +270,21 @@ impl Call {
                 .find(|pair| pair.0 == name)
                 .map(|pair| pair.1.as_str())
         };
+        let is_blob = parts
+            .headers
+            .get("x-ms-blob-type")
+            .is_some_and(|kind| kind == "BlockBlob");
         let renames = parts.headers.contains_key("x-ms-rename-source");
-        let operation = operation(&parts.method, path.is_empty(), renames, find)?;
+        let operation = operation(&parts.method, path.is_empty(), renames, is_blob, find)?;
         authorize(shared, &parts.headers, raw, &filesystem, operation.needs())?;
+        let of_filesystems = matches!(
+            operation,
+            Operation::CreateFilesystem | Operation::DeleteFilesystem
+        );
+        if of_filesystems && find("sig").is_some() && find("ss").is_none() {
+            // Only the SAS of an account may, whatever the permissions of a filesystem's.
+            return Err(ServiceError(403, "AuthorizationFailure"));
+        }
         Ok(Self {
             operation,
             filesystem,
@@ -286,7 +309,10 @@ impl Call {
     fn perform(&self, shared: &Shared) -> Result<Response<Body>, ServiceError> {
         let mut store = lock(&shared.store);
         let (filesystem, path) = (self.filesystem.as_str(), self.path.as_str());
-        let must_be_empty = !matches!(self.operation, Operation::Append { .. });
+        let must_be_empty = !matches!(
+            self.operation,
+            Operation::Append { .. } | Operation::PutBlob | Operation::PutBlock | Operation::PutBlockList
+        );
         if must_be_empty && !self.body.is_empty() {
             return Err(ServiceError(400, "ContentLengthMustBeZero"));
         }
@@ -326,10 +352,55 @@ impl Call {
             Operation::Flush { position } => store
                 .flush(filesystem, path, position)
                 .map(|etag| empty(200, etag)),
+            Operation::PutBlob => {
+                let md5 = STANDARD.encode(Md5::digest(&self.body));
+                store
+                    .put_blob(filesystem, path, self.body.clone(), md5)
+                    .map(|etag| empty(201, etag))
+            }
+            Operation::PutBlock => {
+                let id = self.find("blockid").ok_or(BAD_QUERY)?;
+                store
+                    .put_block(filesystem, path, id, self.body.clone())
+                    .map(|()| empty(201, 1))
+            }
+            Operation::PutBlockList => {
+                let list = str::from_utf8(&self.body).map_err(|_| ServiceError(400, "InvalidXmlDocument"))?;
+                let ids: Vec<&str> = list
+                    .split("<Latest>")
+                    .skip(1)
+                    .filter_map(|rest| rest.split_once("</Latest>"))
+                    .map(|(id, _)| id)
+                    .collect();
+                store
+                    .put_block_list(filesystem, path, &ids)
+                    .map(|etag| empty(201, etag))
+            }
+            Operation::GetBlockList => {
+                let Node::File(file) = store.get(filesystem, path)? else {
+                    return Err(ServiceError(409, "InvalidResourceType"));
+                };
+                let ids = file.committed.iter().flat_map(|ids| ids.split(','));
+                let blocks: String = ids
+                    .map(|id| format!("<Block><Name>{id}</Name><Size>1</Size></Block>"))
+                    .collect();
+                let list = format!("<BlockList><CommittedBlocks>{blocks}</CommittedBlocks></BlockList>");
+                Ok(with_body(
+                    reply(200).header("Content-Type", "application/xml"),
+                    list,
+                ))
+            }
             Operation::Properties | Operation::Read => self.read_path(store.get(filesystem, path)?),
             Operation::Delete => {
                 let recursive = self.find("recursive") == Some("true");
-                store.delete(filesystem, path, recursive).map(|()| empty(200, 1))
+                // The service tells its APIs apart by the host, of which there is one here.
+                let blob_api = self
+                    .header("user-agent")
+                    .is_some_and(|sdk| sdk.contains("storage_blob"));
+                let status = if blob_api { 202 } else { 200 };
+                store
+                    .delete(filesystem, path, recursive)
+                    .map(|()| empty(status, 1))
             }
         }
     }
@@ -398,7 +469,11 @@ impl Call {
         };
         let length = file.contents.len();
         let builder = |status| {
-            reply(status)
+            let reply = match &file.md5 {
+                Some(md5) => reply(status).header("Content-MD5", md5),
+                None => reply(status),
+            };
+            reply
                 .header("ETag", format!("\"0x{:X}\"", file.etag))
                 .header("x-ms-resource-type", "file")
                 .header("x-ms-blob-type", "BlockBlob")
@@ -445,6 +520,7 @@ fn operation<'q>(
     method: &Method,
     no_path: bool,
     renames: bool,
+    is_blob: bool,
     find: impl Fn(&str) -> Option<&'q str>,
 ) -> Result<Operation, ServiceError> {
     // The Python SDK makes filesystems by the Blob API's name for the same thing.
@@ -460,6 +536,9 @@ fn operation<'q>(
         ("HEAD", true) if filesystem => Operation::FilesystemProperties,
         ("GET", true) if filesystem => Operation::List,
         ("PUT", false) if renames => Operation::Rename,
+        ("PUT", false) if find("comp") == Some("block") => Operation::PutBlock,
+        ("PUT", false) if find("comp") == Some("blocklist") => Operation::PutBlockList,
+        ("PUT", false) if is_blob => Operation::PutBlob,
         ("PUT", false) => match find("resource") {
             Some("file") => Operation::Create { directory: false },
             Some("directory") => Operation::Create { directory: true },
@@ -475,6 +554,7 @@ fn operation<'q>(
             _ => return Err(BAD_QUERY),
         },
         ("HEAD", false) => Operation::Properties,
+        ("GET", false) if find("comp") == Some("blocklist") => Operation::GetBlockList,
         ("GET", false) => Operation::Read,
         ("DELETE", false) => Operation::Delete,
         _ => {

@@ -27,6 +27,16 @@ pub struct File {
     pub uncommitted: BTreeMap<u64, Bytes>,
     /// Changes with each change of the file.
     pub etag: u64,
+    /// Blocks of the Blob API that were staged and not committed, by id. Readers do not see them.
+    pub staged: HashMap<String, Bytes>,
+    /// Whether it exists for readers; a blob of which only blocks were staged does not.
+    pub hidden: bool,
+    /// Whether its contents were appended through the Data Lake API.
+    pub appended: bool,
+    /// Its MD5, if it was written by one Put Blob.
+    pub md5: Option<String>,
+    /// The ids that were committed last.
+    pub committed: Option<String>,
 }
 
 /// All filesystems of an account.
@@ -73,7 +83,101 @@ impl Store {
     /// # Errors
     /// 404 if it or its filesystem is not there.
     pub fn get(&self, filesystem: &str, path: &str) -> Result<&Node, ServiceError> {
-        self.paths(filesystem)?.get(path).ok_or(NO_PATH)
+        match self.paths(filesystem)?.get(path) {
+            Some(Node::File(file)) if file.hidden => Err(NO_PATH),
+            found => found.ok_or(NO_PATH),
+        }
+    }
+
+    /// The file at `path`, made with its parents if it is not there, and hidden then.
+    fn blob_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
+        let is_there = self.paths(filesystem)?.contains_key(path);
+        if !is_there {
+            self.create(filesystem, path, false, true)?;
+        }
+        let file = self.file_mut(filesystem, path)?;
+        file.hidden |= !is_there;
+        Ok(file)
+    }
+
+    /// Put Blob: the whole contents at once, in place of whatever file is there.
+    ///
+    /// # Errors
+    /// 404 without the filesystem, 409 if a directory is there.
+    pub fn put_blob(
+        &mut self,
+        filesystem: &str,
+        path: &str,
+        contents: Bytes,
+        md5: String,
+    ) -> Result<u64, ServiceError> {
+        self.changes += 1;
+        let etag = self.changes;
+        let file = self.blob_mut(filesystem, path)?;
+        *file = File {
+            contents,
+            etag,
+            md5: Some(md5),
+            ..File::default()
+        };
+        Ok(etag)
+    }
+
+    /// Put Block: stages a block. All ids of a blob have the same length.
+    ///
+    /// # Errors
+    /// 400 `InvalidBlobOrBlock` for another length of the id.
+    pub fn put_block(
+        &mut self,
+        filesystem: &str,
+        path: &str,
+        id: &str,
+        block: Bytes,
+    ) -> Result<(), ServiceError> {
+        let file = self.blob_mut(filesystem, path)?;
+        if file.staged.keys().any(|other| other.len() != id.len()) {
+            return Err(ServiceError(400, "InvalidBlobOrBlock"));
+        }
+        file.staged.insert(id.to_owned(), block);
+        Ok(())
+    }
+
+    /// Put Block List: the blob becomes these blocks, in this order; other staged blocks are dropped.
+    ///
+    /// # Errors
+    /// 400 `InvalidBlockList` for a block that is not staged (nor in the blob already, by the same list);
+    /// 409 `BlobOperationNotSupported` over a file that was written through the Data Lake API.
+    pub fn put_block_list(
+        &mut self,
+        filesystem: &str,
+        path: &str,
+        ids: &[&str],
+    ) -> Result<u64, ServiceError> {
+        self.changes += 1;
+        let etag = self.changes;
+        let file = self.blob_mut(filesystem, path)?;
+        if file.appended {
+            return Err(ServiceError(409, "BlobOperationNotSupported"));
+        }
+        let list = ids.join(",");
+        if file.staged.is_empty() && file.committed.as_ref() == Some(&list) {
+            return Ok(etag);
+        }
+        let mut contents = Vec::new();
+        for id in ids {
+            contents.extend_from_slice(
+                file.staged
+                    .get(*id)
+                    .ok_or(ServiceError(400, "InvalidBlockList"))?,
+            );
+        }
+        *file = File {
+            contents: contents.into(),
+            etag,
+            committed: Some(list),
+            ..File::default()
+        };
+        Ok(etag)
     }
 
     fn file_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
@@ -105,6 +209,7 @@ impl Store {
         let etag = self.changes;
         let paths = self.filesystems.get_mut(filesystem).ok_or(NO_FILESYSTEM)?;
         match paths.get(path) {
+            Some(Node::File(file)) if file.hidden => {}
             Some(_) if must_be_new => return Err(ServiceError(409, "PathAlreadyExists")),
             Some(Node::Directory) if directory => return Ok(etag),
             Some(Node::Directory) => return Err(ServiceError(409, "PathAlreadyExists")),
@@ -173,8 +278,9 @@ impl Store {
         }
         *file = File {
             contents: contents.into(),
-            uncommitted: BTreeMap::new(),
             etag,
+            appended: true,
+            ..File::default()
         };
         Ok(etag)
     }
@@ -263,6 +369,33 @@ mod tests {
             store.append("lake", path, 6, Bytes::new()),
             Err(ServiceError(400, "InvalidHeaderValue"))
         );
+    }
+
+    #[test]
+    fn staged_blocks_are_invisible_until_their_commit() {
+        let (mut store, path) = (store(), "users/blob.json");
+        store
+            .put_block("lake", path, "1", Bytes::from_static(b"b"))
+            .unwrap();
+        store
+            .put_block("lake", path, "0", Bytes::from_static(b"a"))
+            .unwrap();
+        assert_eq!(store.get("lake", path).unwrap_err(), NO_PATH);
+        let long = store.put_block("lake", path, "22", Bytes::from_static(b"c"));
+        assert_eq!(long, Err(ServiceError(400, "InvalidBlobOrBlock")));
+        assert_eq!(
+            store.put_block_list("lake", path, &["0", "2"]),
+            Err(ServiceError(400, "InvalidBlockList"))
+        );
+        store.put_block_list("lake", path, &["0", "1"]).unwrap();
+        assert_eq!(contents(&store, path), "ab");
+        store.put_block_list("lake", path, &["0", "1"]).unwrap();
+        store.flush("lake", "users/users.json", 0).unwrap();
+        store
+            .put_block("lake", "users/users.json", "0", Bytes::from_static(b"a"))
+            .unwrap();
+        let over = store.put_block_list("lake", "users/users.json", &["0"]);
+        assert_eq!(over, Err(ServiceError(409, "BlobOperationNotSupported")));
     }
 
     #[test]
