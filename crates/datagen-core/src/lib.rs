@@ -3,8 +3,8 @@
 //! - making records: [`rng`] (one generator a record), [`locale`] (Czech fakers and their lists),
 //!   [`model`] (the records and their encoding), [`text`] (the buffer they are encoded into);
 //! - cutting the work: [`shard`] (ranges of ids for processes), [`chunks`] (ranges of ids for threads);
-//! - destinations: [`lake`]; [`manifest`] (what was written, for consumers);
-//! - signing in to Azure: `entra` and the HTTP under it, `azure_http` (feature `entra`);
+//! - destinations: [`lake`]; for those in Azure `entra` (sign-in) and `azure_http` (the transport under
+//!   Azure's SDKs), by cargo features; [`manifest`] (what was written, for consumers);
 //! - the process around them: [`process`] (the skeleton), [`config`] (environment variables), [`telemetry`]
 //!   (the log), [`progress`], [`pace`] (RATE), [`shutdown`] (signals), [`error`] (failures and exit codes),
 //!   [`secret`].

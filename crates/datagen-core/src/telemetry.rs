@@ -15,8 +15,6 @@ use crate::progress::Bar;
 /// Libraries that write URLs with their SAS, request headers or bodies at DEBUG and TRACE: never below INFO,
 /// whatever RUST_LOG says. Matched as prefixes of a log line's target.
 const CAPPED_AT_INFO: &[&str] = &[
-    "azure_",
-    "typespec",
     "reqwest",
     "hyper",
     "h2",
@@ -26,9 +24,27 @@ const CAPPED_AT_INFO: &[&str] = &[
     "librdkafka",
 ];
 
+/// Azure's SDKs, which besides log each answer that is not a success at INFO, expected ones too: never below
+/// WARN.
+const CAPPED_AT_WARN: &[&str] = &["azure_", "typespec"];
+
 /// A library that logs every error it also returns, which the program tells better: silent unless RUST_LOG
 /// names it.
 const TOLD_BY_US: &str = "tiberius";
+
+/// The most that is let through from a log line's target.
+fn cap(target: &str, directives: &str) -> LevelFilter {
+    let is_of = |libraries: &[&str]| libraries.iter().any(|library| target.starts_with(library));
+    if target.starts_with(TOLD_BY_US) && !directives.contains(TOLD_BY_US) {
+        LevelFilter::OFF
+    } else if is_of(CAPPED_AT_WARN) {
+        LevelFilter::WARN
+    } else if is_of(CAPPED_AT_INFO) {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::TRACE
+    }
+}
 
 /// Whether `directives` is something that [`init`] can use.
 ///
@@ -46,13 +62,8 @@ pub fn check_filter(directives: &str) -> Result<(), &'static str> {
 /// Later calls in the same process change nothing, so that tests may run several generators.
 pub fn init(format: LogFormat, directives: &str, bar: &Bar) {
     let allowed = EnvFilter::builder().parse_lossy(directives);
-    let named = directives.contains(TOLD_BY_US);
-    let harmless = filter_fn(move |event| {
-        let capped = CAPPED_AT_INFO
-            .iter()
-            .any(|library| event.target().starts_with(library));
-        (*event.level() <= LevelFilter::INFO || !capped) && (named || !event.target().starts_with(TOLD_BY_US))
-    });
+    let directives = directives.to_owned();
+    let harmless = filter_fn(move |event| *event.level() <= cap(event.target(), &directives));
     let writer = BesideBar(bar.clone());
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(writer)
@@ -88,5 +99,19 @@ impl Write for LineWriter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_that_print_secrets_are_kept_quiet_and_ours_are_not() {
+        assert_eq!(cap("azure_storage::authorization"), LevelFilter::WARN);
+        assert_eq!(cap("typespec_client_core::http"), LevelFilter::WARN);
+        assert_eq!(cap("hyper_util::client"), LevelFilter::INFO);
+        assert_eq!(cap("datagen_core::lake"), LevelFilter::TRACE);
+        assert_eq!(cap("gen_users"), LevelFilter::TRACE);
     }
 }

@@ -1,8 +1,13 @@
 //! Development only: what the generators are tested with.
 //!
 //! - [`process`]: runs a generator as a process with nothing but the given environment;
+//! - [`dfs`]: a strict storage account in memory; [`faults`]: a proxy that breaks things before it;
+//! - [`imds`]: the identity endpoint of Azure's machines.
 //! - [`tds`]: a TDS server (SQL Server's protocol) with faults on demand.
 
+pub mod dfs;
+pub mod faults;
+pub mod imds;
 pub mod process;
 pub mod tds;
 

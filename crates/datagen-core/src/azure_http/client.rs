@@ -7,7 +7,7 @@ use azure_core::{
     Error, Result,
     error::ErrorKind,
     http::{
-        AsyncRawResponse, Body, HttpClient, Request, Transport,
+        AsyncRawResponse, Body, HttpClient, Method, Request, Transport,
         headers::{HeaderName, HeaderValue, Headers},
     },
 };
@@ -40,9 +40,18 @@ impl fmt::Debug for SdkHttpClient {
 }
 
 impl SdkHttpClient {
-    /// A client with its own pool of connections.
+    /// A client with its own pool of connections, through the proxy of the environment if there is one.
     pub fn new(on_error_status: OnErrorStatus) -> Self {
-        let http = reqwest::Client::builder()
+        Self::build(reqwest::Client::builder(), on_error_status)
+    }
+
+    /// A client that uses no proxy: for the identity endpoints of this machine, which none can reach.
+    pub fn direct(on_error_status: OnErrorStatus) -> Self {
+        Self::build(reqwest::Client::builder().no_proxy(), on_error_status)
+    }
+
+    fn build(builder: reqwest::ClientBuilder, on_error_status: OnErrorStatus) -> Self {
+        let http = builder
             .tls_backend_preconfigured(tls_config().as_ref().clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -55,13 +64,6 @@ impl SdkHttpClient {
         }
     }
 
-    /// The same client with another limit for requests that make no progress.
-    #[must_use]
-    pub fn with_stall_timeout(mut self, limit: Duration) -> Self {
-        self.stall = limit;
-        self
-    }
-
     /// This client as the `transport` of an SDK client's options.
     pub fn transport(&self) -> Transport {
         Transport::new(Arc::new(self.clone()))
@@ -72,15 +74,24 @@ impl SdkHttpClient {
         let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
         let mut outgoing = self.http.request(method, request.url().clone());
+        let mut has_length = false;
         for (name, value) in request.headers().iter() {
+            has_length |= name.as_str().eq_ignore_ascii_case("content-length");
             outgoing = outgoing.header(name.as_str(), value.as_str());
         }
         outgoing = match request.body().clone() {
-            Body::Bytes(bytes) if bytes.is_empty() => outgoing,
-            // The length is given, so that the body is not sent in chunked encoding, which Azure refuses.
-            Body::Bytes(bytes) => outgoing
-                .header("content-length", bytes.len())
-                .body(reqwest::Body::wrap_stream(progress.body(bytes))),
+            Body::Bytes(bytes) => {
+                // The length is given, so that the body is not sent in chunked encoding, which Azure refuses.
+                let asked_for = !bytes.is_empty() || matches!(request.method(), Method::Put | Method::Post);
+                if asked_for && !has_length {
+                    outgoing = outgoing.header("content-length", bytes.len());
+                }
+                if bytes.is_empty() {
+                    outgoing
+                } else {
+                    outgoing.body(reqwest::Body::wrap_stream(progress.body(bytes)))
+                }
+            }
             Body::SeekableStream(stream) => outgoing.body(reqwest::Body::wrap_stream(stream)),
         };
         let exchange = async {

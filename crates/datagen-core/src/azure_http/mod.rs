@@ -104,18 +104,13 @@ impl Failure {
     pub(crate) fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
         let mut causes = Vec::new();
         let mut next = Some(error);
-        let mut certificate = false;
         while let Some(error) = next {
-            certificate |= matches!(
-                error
-                    .downcast_ref::<rustls::Error>()
-                    .or_else(|| wrapped_tls_error(error)),
-                Some(rustls::Error::InvalidCertificate(_))
-            );
             causes.push(error.to_string());
             next = error.source();
         }
         let message = causes.last().cloned().unwrap_or_default();
+        // What rustls calls `InvalidCertificate`, however deep other crates wrapped it.
+        let certificate = message.starts_with("invalid peer certificate");
         if causes.iter().any(|cause| cause.contains("dns error")) {
             Self::Dns { message }
         } else if connecting {
@@ -124,11 +119,6 @@ impl Failure {
             Self::Io { message }
         }
     }
-}
-
-/// `tokio-rustls` hands TLS errors over inside an [`io::Error`], whose `source` skips them.
-fn wrapped_tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
-    error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }
 
 /// The TLS configuration of all our HTTP clients: the machine's certificate authorities (`SSL_CERT_FILE`,

@@ -18,8 +18,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use async_trait::async_trait;
 use azure_core::{
-    credentials::TokenCredential,
+    credentials::{AccessToken as SdkToken, TokenCredential, TokenRequestOptions},
     error::ErrorKind,
     http::{ClientOptions, StatusCode},
 };
@@ -152,8 +153,12 @@ impl EntraCredential {
     /// # Errors
     /// As [`EntraCredential::from_env`].
     pub fn new(method: Method) -> Result<Self, EntraError> {
+        let http = match method {
+            Method::ManagedIdentity { .. } => SdkHttpClient::direct(OnErrorStatus::Return),
+            _ => SdkHttpClient::new(OnErrorStatus::Return),
+        };
         let client_options = ClientOptions {
-            transport: Some(SdkHttpClient::new(OnErrorStatus::Return).transport()),
+            transport: Some(http.transport()),
             ..ClientOptions::default()
         };
         let sdk: azure_core::Result<Arc<dyn TokenCredential>> = match &method {
@@ -218,10 +223,24 @@ impl EntraCredential {
             }
         }
     }
+}
 
-    /// The SDK's own credential, for clients of azure_core 1.x, which cache and renew for themselves.
-    pub fn sdk(&self) -> Arc<dyn TokenCredential> {
-        Arc::clone(&self.sdk)
+/// For clients of azure_core 1.x. The error carries the [`EntraError`].
+#[async_trait]
+impl TokenCredential for EntraCredential {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<SdkToken> {
+        let token = self
+            .token(scopes.first().copied().unwrap_or_default())
+            .await
+            .map_err(|error| {
+                let message = error.to_string();
+                azure_core::Error::with_error(ErrorKind::Credential, error, message)
+            })?;
+        Ok(SdkToken::new(token.secret, token.expires_on.into()))
     }
 }
 

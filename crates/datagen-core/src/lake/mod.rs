@@ -5,10 +5,25 @@
 //! file or the new one, never a part.
 //!
 //! - [`config`]: which lake, by LAKE_URL or STORAGE_SAS;
-//! - [`local`]: a directory of this machine (`file:///dir`).
+//! - [`local`]: a directory of this machine (`file:///dir`);
+//! - `remote`: a storage account, through one of two doors: `blob` (Blob API) or `dfs` (Data Lake API). Both
+//!   share `upload` (blocks side by side) and `request` (what is tried again, and what is said in the end).
+//!   The cargo feature `lake` builds them.
 
+#[cfg(feature = "lake")]
+mod blob;
 pub mod config;
+#[cfg(feature = "lake")]
+mod dfs;
+#[cfg(feature = "lake")]
+mod legacy_http;
 pub mod local;
+#[cfg(feature = "lake")]
+mod remote;
+#[cfg(feature = "lake")]
+mod request;
+#[cfg(feature = "lake")]
+mod upload;
 
 use std::fmt;
 use std::sync::Arc;
@@ -135,11 +150,14 @@ impl fmt::Display for LakePath {
 pub async fn open(config: &LakeConfig) -> Result<Arc<dyn Lake>, DestinationError> {
     match &config.location {
         Location::Directory(directory) => Ok(Arc::new(local::Directory::open(directory).await?)),
+        #[cfg(feature = "lake")]
+        Location::Account(account) => remote::open(account).await,
+        #[cfg(not(feature = "lake"))]
         Location::Account(account) => Err(DestinationError::permanent(
             account.to_string(),
-            "this destination is not built yet",
+            "this program was built without Azure's clients",
         )
-        .advise("give LAKE_URL=file:///dir")),
+        .advise("build it with the feature `lake` of datagen-core")),
     }
 }
 

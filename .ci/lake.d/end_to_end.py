@@ -1,0 +1,438 @@
+"""Both generators of files, as processes, against both doors of the lake.
+
+Usage: end_to_end.py DIRECTORY_OF_BINARIES AZURITE_BLOB SEEDS
+
+What the lake holds must equal, byte for byte, what the same generators write to a local directory.
+"""
+
+import base64
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import (
+    AccountSasPermissions,
+    BlobServiceClient,
+    ContainerSasPermissions,
+    ResourceTypes,
+    generate_account_sas,
+    generate_container_sas,
+)
+from azure.storage.filedatalake import DataLakeServiceClient
+
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+USERS, PRODUCTS = 50_000, 2_000
+BIN, AZURITE, SEEDS = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3])
+WORK = pathlib.Path(tempfile.mkdtemp())
+passed = []
+children = []
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+    passed.append(message)
+
+
+def say(text):
+    print(f"{time.monotonic() - START:6.1f} s  {text}", flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(*command, wait_for_line=True, **options):
+    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, **options)
+    children.append(child)
+    return (child, child.stdout.readline().strip()) if wait_for_line else (child, None)
+
+
+def stop(child):
+    child.send_signal(signal.SIGINT)
+    return child.communicate()[0]
+
+
+def wait_for_port(port):
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens at port {port}")
+
+
+def account_sas(permissions="rwdlac", hours=1):
+    kinds = AccountSasPermissions.from_string(permissions)
+    types = ResourceTypes(service=True, container=True, object=True)
+    return generate_account_sas(ACCOUNT, KEY, types, kinds, datetime.now(timezone.utc) + timedelta(hours=hours))
+
+
+def container_sas(container, permissions="rwdlac"):
+    kinds = ContainerSasPermissions.from_string(permissions)
+    end = datetime.now(timezone.utc) + timedelta(hours=1)
+    return generate_container_sas(ACCOUNT, container, KEY, permission=kinds, expiry=end)
+
+
+class Door:
+    """One of the two APIs, with its server."""
+
+    def __init__(self, api, port):
+        self.api, self.port = api, port
+        self.url = f"http://127.0.0.1:{port}/{ACCOUNT}"
+        self.clients = {}
+
+    def environment(self, path, sas, port=None):
+        url = f"http://127.0.0.1:{port or self.port}/{ACCOUNT}/{path}?{sas}"
+        return {"STORAGE_SAS": url, "LAKE_API": self.api}
+
+    def container(self, name):
+        """The official SDK's client of a container."""
+        if name not in self.clients:
+            if self.api == "blob":
+                self.clients[name] = BlobServiceClient(self.url, credential=account_sas()).get_container_client(name)
+            else:
+                service = DataLakeServiceClient(self.url, credential=account_sas())
+                self.clients[name] = service.get_file_system_client(name)
+        return self.clients[name]
+
+    def names(self, container):
+        """The files of a container, by the official SDK; none if it does not exist."""
+        client = self.container(container)
+        try:
+            if self.api == "blob":
+                return [blob.name for blob in client.list_blobs()]
+            return [path.name for path in client.get_paths(recursive=True) if not path.is_directory]
+        except ResourceNotFoundError:
+            return []
+
+    def read_by_sdk(self, container, name):
+        client = self.container(container)
+        if self.api == "blob":
+            return client.download_blob(name).readall()
+        return client.get_file_client(name).download_file().readall()
+
+    def read_all(self, container):
+        """Every file of a container: listed by the SDK, read by plain GETs, which are faster."""
+        names, sas = self.names(container), account_sas()
+
+        def read(part):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port)
+            contents = {}
+            for name in part:
+                path = urllib.parse.quote(f"/{ACCOUNT}/{container}/{name}")
+                connection.request("GET", f"{path}?{sas}", headers={"x-ms-version": "2021-12-02"})
+                response = connection.getresponse()
+                body = response.read()
+                check(response.status == 200, f"{name}: HTTP {response.status}")
+                contents[name] = body
+            return contents
+
+        with ThreadPoolExecutor(4) as pool:
+            merged = {}
+            for part in pool.map(read, [names[at::4] for at in range(4)]):
+                merged.update(part)
+            return merged
+
+
+def environment(extra, count):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "IDENTITY_", "MSI_"))}
+    return {**clean, "COUNT": str(count), **extra}
+
+
+def run(program, extra, count, timeout=170):
+    """Runs a generator to its end: exit code, what it said, seconds."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [BIN / program], env=environment(extra, count), capture_output=True, text=True, timeout=timeout
+    )
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+
+
+def run_both(extra):
+    for program, count in (("gen-users", USERS), ("gen-products", PRODUCTS)):
+        code, said, _ = run(program, extra, count)
+        check(code == 0, f"{program} exited {code}: {said[-2000:]}")
+
+
+def reference():
+    root = WORK / "reference"
+    run_both({"LAKE_URL": f"file://{root}"})
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def compare(found, wanted, what):
+    check(sorted(found) == sorted(wanted), f"{what}: {sorted(set(found) ^ set(wanted))[:5]} missing or extra")
+    for name, contents in wanted.items():
+        check(found[name] == contents, f"{what}: {name} differs")
+
+
+def clean_run(door, wanted):
+    run_both(door.environment("clean/", account_sas()))
+    names = door.names("clean")
+    compare({name: door.read_by_sdk("clean", name) for name in names}, wanted, f"{door.api}, clean")
+    # The other form of the URL: each kind is a filesystem; and the second run replaces the first.
+    for _ in range(2):
+        run_both(door.environment("", account_sas()))
+        for kind in ("users", "vipusers", "products"):
+            own = {name: data for name, data in wanted.items() if name.startswith(f"{kind}/")}
+            found = {f"{kind}/{name}": data for name, data in door.read_all(kind).items() if "_datagen" not in name}
+            compare(found, own, f"{door.api}, {kind} as a filesystem")
+    say(f"{door.api}: {len(names)} files equal, read by the official SDK; overwritten once")
+
+
+def fault_runs(door, wanted):
+    def survive(seed):
+        proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{door.port}", 0.1, seed)
+        container = f"faults-{seed}"
+        run_both(door.environment(f"{container}/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
+        faults, requests = map(int, re.findall(r"\d+", stop(proxy)))
+        check(faults > requests / 20, f"only {faults} faults in {requests} requests")
+        found = {name.removeprefix("some/dir/"): data for name, data in door.read_all(container).items()}
+        compare(found, wanted, f"{door.api}, seed {seed}")
+        return faults
+
+    # Several at once: most of a run's time is spent waiting between attempts.
+    with ThreadPoolExecutor(4) as pool:
+        total = sum(pool.map(survive, range(SEEDS)))
+    say(f"{door.api}: {SEEDS} seeds of faults survived, {total} faults in all")
+
+
+def kills(door, wanted, count):
+    chance = random.Random(7)
+    extra = door.environment("killed/", account_sas())
+    killed = 0
+    for turn in range(count):
+        program, number = (("gen-users", USERS), ("gen-products", PRODUCTS))[turn % 2]
+        child = subprocess.Popen([BIN / program], env=environment(extra, number), stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.01, 0.7))
+        killed += child.poll() is None
+        child.kill()
+        child.wait()
+        there = door.names("killed")
+        for name in ("users/users.json", "vipusers/vipusers.json"):
+            if name in there:
+                check(door.read_by_sdk("killed", name) == wanted[name], f"{door.api}: a partial {name} after a kill")
+    check(killed > count / 2, f"only {killed} of {count} were still running")
+    run_both(extra)
+    compare(door.read_all("killed"), wanted, f"{door.api}, after {killed} kills")
+    say(f"{door.api}: {killed} SIGKILLs and restarts end in the same files")
+
+
+def termination(door):
+    """SIGTERM in the middle: it ends at once and nothing is half there."""
+    extra = {**door.environment("stopped/", account_sas()), "RATE": "50"}
+    for program, count in (("gen-users", 5_000_000), ("gen-products", 100_000)):
+        child = subprocess.Popen([BIN / program], env=environment(extra, count), stderr=subprocess.PIPE, text=True)
+        time.sleep(1.5)
+        child.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        said = child.communicate(timeout=30)[1]
+        check(child.returncode == 143, f"{program} exited {child.returncode} on SIGTERM: {said[-500:]}")
+        check(time.monotonic() - began < 10, f"{program} took too long to stop")
+    names = door.names("stopped")
+    check("users/users.json" not in names, "a part of users.json was published")
+    check(not [name for name in names if "_datagen" in name], "a manifest of an interrupted run")
+    published = [name for name in names if "_temporary/" not in name]
+    check(published, "nothing was published before the end")
+    for name in published[:50]:
+        json.loads(door.read_by_sdk("stopped", name))
+    say(f"{door.api}: SIGTERM stops both with 143, nothing half there")
+
+
+def one_line(said):
+    lines = [line for line in said.splitlines() if re.match(r"gen-(users|products): ", line)]
+    check(len(lines) == 1, f"not one line: {said[-1500:]}")
+    return lines[0]
+
+
+def refusals(door):
+    good = account_sas()
+    signature = urllib.parse.parse_qs(good)["sig"][0]
+    cases = [
+        ("wrong SAS", "clean/", re.sub(r"sig=[^&]+", "sig=UExBTlRFRE1BUktFUg%3D%3D", good), "SAS was refused|SAS expired"),
+        ("expired SAS", "clean/", account_sas(hours=-1), "SAS expired at"),
+        ("SAS for another container", "clean/", container_sas("other"), "SAS"),
+        ("SAS without the right to write", "clean/", account_sas("rl"), "sp=rcwdlm|lacks a permission|SAS was refused"),
+        ("missing container that may not be created", "absent/", container_sas("absent"), "absent does not exist|SAS"),
+    ]
+    secrets = [signature, "UExBTlRFRE1BUktFUg", "PLANTED"]
+    for what, path, sas, wanted in cases:
+        for program in ("gen-users", "gen-products"):
+            extra = {**door.environment(path, sas), "RUST_LOG": "trace"}
+            code, said, seconds = run(program, extra, 1000)
+            check(code == 1, f"{door.api}, {what}: exit {code}: {said[-800:]}")
+            check(seconds < 10, f"{door.api}, {what}: took {seconds:.0f} s")
+            check(re.search(wanted, one_line(said)), f"{door.api}, {what}: {one_line(said)}")
+            own = urllib.parse.parse_qs(sas)["sig"][0]
+            for secret in [*secrets, own, urllib.parse.quote(own, safe="")]:
+                check(secret not in said, f"{door.api}, {what}: a secret was printed")
+    host = f"https://nosuchaccount.{'blob' if door.api == 'blob' else 'dfs'}.core.windows.net/xyz/?sv=1&sig=PLANTED"
+    code, said, seconds = run("gen-users", {"STORAGE_SAS": host, "RUST_LOG": "trace"}, 1000)
+    check(code == 1 and seconds < 10 and "no such account" in one_line(said), f"unknown account: {said[-800:]}")
+    check("PLANTED" not in said, "unknown account: a secret was printed")
+    # A run that succeeds says no more, and neither does one with faults.
+    proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{door.port}", 0.2, 99)
+    extra = {**door.environment("trace/", good, port=line.rsplit(":", 1)[1]), "RUST_LOG": "trace"}
+    for program in ("gen-users", "gen-products"):
+        code, said, _ = run(program, extra, 500)
+        check(code == 0, f"{door.api}, at trace: exit {code}: {said[-800:]}")
+        for secret in (signature, urllib.parse.quote(signature, safe="")):
+            check(secret not in said, f"{door.api}: the SAS was printed at trace")
+    stop(proxy)
+    say(f"{door.api}: refusals fail at once with one line, no secret at RUST_LOG=trace")
+
+
+def dead_server(door):
+    """Started first, since it takes its two minutes."""
+    extra = {**door.environment("xyz/", account_sas(), port=free_port()), "RUST_LOG": "trace"}
+    child = subprocess.Popen([BIN / "gen-products"], env=environment(extra, 10), stderr=subprocess.PIPE, text=True)
+    return child, time.monotonic()
+
+
+def dead_server_ends(door, child, began):
+    said = child.communicate(timeout=180)[1]
+    check(child.returncode == 1, f"dead server: exit {child.returncode}")
+    check("could not connect" in one_line(said) and "sig=" not in said, f"dead server: {said[-800:]}")
+    check(time.monotonic() - began < 600, "dead server: it never ended")
+    say(f"{door.api}: a dead server ends the run with one line")
+
+
+def managed_identity_dfs(wanted):
+    token, client = "PLANTED-TOKEN", "11111111-2222-3333-4444-555555555555"
+    server, line = start(BIN / "dfs-server", "127.0.0.1:0", 0, token)
+    imds, endpoint = start(BIN / "fake-imds", token, "PLANTED-HEADER", client)
+    extra = {
+        "LAKE_URL": f"{line}/lake/",
+        "LAKE_API": "dfs",
+        "IDENTITY_ENDPOINT": endpoint,
+        "IDENTITY_HEADER": "PLANTED-HEADER",
+        "AZURE_CLIENT_ID": client,
+        "RUST_LOG": "trace",
+    }
+    code, said, _ = run("gen-products", extra, PRODUCTS)
+    check(code == 0, f"managed identity, dfs: {said[-1000:]}")
+    check("PLANTED" not in said, "managed identity, dfs: a secret was printed")
+    code, said, _ = run("gen-products", {**extra, "AZURE_CLIENT_ID": "wrong"}, 10)
+    check(code == 1 and "AZURE_CLIENT_ID" in one_line(said), f"managed identity, dfs: {said[-1000:]}")
+    stop(imds)
+    stop(server)
+    say("dfs: the user-assigned managed identity signs in, past 429 and 500; a wrong client id is explained")
+
+
+def certificate():
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+    import ipaddress
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(timezone.utc)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )
+    (WORK / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    (WORK / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+
+def managed_identity_blob(wanted):
+    """Azurite wants HTTPS for bearer tokens and looks into them, though not at their signature."""
+    certificate()
+    now = int(time.time())
+    claims = {
+        "aud": "https://storage.azure.com",
+        "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
+        "iat": now - 60,
+        "nbf": now - 60,
+        "exp": now + 3600,
+    }
+    part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    token = f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}.PLANTED"
+    port = free_port()
+    start(
+        AZURITE, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence",
+        "--blobPort", port, "--oauth", "basic", "--cert", WORK / "cert.pem", "--key", WORK / "key.pem",
+        wait_for_line=False, cwd=WORK, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for_port(port)
+    imds, endpoint = start(BIN / "fake-imds", token, "PLANTED-HEADER")
+    extra = {
+        "LAKE_URL": f"https://127.0.0.1:{port}/{ACCOUNT}/lake/",
+        "IDENTITY_ENDPOINT": endpoint,
+        "IDENTITY_HEADER": "PLANTED-HEADER",
+        "RUST_LOG": "trace",
+    }
+    code, said, _ = run("gen-users", {**extra, "SSL_CERT_FILE": str(WORK / "cert.pem")}, USERS)
+    check(code == 0, f"managed identity, blob: {said[-1000:]}")
+    check("PLANTED" not in said, "managed identity, blob: a secret was printed")
+    code, said, seconds = run("gen-users", extra, 10)
+    check(code == 1 and "certificate" in one_line(said) and seconds < 10, f"untrusted certificate: {said[-1000:]}")
+    stop(imds)
+    say("blob: the system-assigned managed identity signs in over TLS; an untrusted certificate is refused")
+
+
+def main():
+    azurite_port = free_port()
+    start(
+        AZURITE, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence",
+        "--blobPort", azurite_port,
+        wait_for_line=False, cwd=WORK, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    _, line = start(BIN / "dfs-server", "127.0.0.1:0")
+    subprocess.run([sys.executable, pathlib.Path(__file__).with_name("dfs_server.py"), line], check=True)
+    wait_for_port(azurite_port)
+    doors = [Door("blob", azurite_port), Door("dfs", int(re.search(r":(\d+)/", line)[1]))]
+    dead = [(door, *dead_server(door)) for door in doors]
+    wanted = reference()
+    check(len(wanted) == PRODUCTS + 5, f"{len(wanted)} files in the local run")
+    for door in doors:
+        clean_run(door, wanted)
+        refusals(door)
+        termination(door)
+        kills(door, wanted, 30)
+    managed_identity_dfs(wanted)
+    managed_identity_blob(wanted)
+    for door in doors:
+        fault_runs(door, wanted)
+    for door, child, began in dead:
+        dead_server_ends(door, child, began)
+    print(f"{len(passed)} passed, 0 failed")
+
+
+START = time.monotonic()
+try:
+    main()
+finally:
+    for child in children:
+        child.kill()
+    subprocess.run(["rm", "-rf", str(WORK)], check=False)

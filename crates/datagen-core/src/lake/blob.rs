@@ -1,0 +1,399 @@
+//! The Blob door: `*.blob.core.windows.net` and Azurite, by the official azure_storage_blob.
+//!
+//! A small file is one Put Blob, which replaces what is there at once. A big one is staged in blocks, which
+//! nobody sees, and appears by their commit. Blocks that are never committed are dropped by the next commit,
+//! or by the service within a week.
+
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::{ClientOptions, RequestContent, RetryOptions};
+use azure_storage_blob::models::{
+    BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
+};
+use azure_storage_blob::{
+    BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
+    BlockBlobClientOptions,
+};
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::config::Account;
+use super::request::{Fault, GaveUp, Requests, Resume};
+use super::upload::{self, RemoteFile, Upload};
+use super::{Blocks, Lake, LakeFile, LakePath};
+use crate::azure_http::{OnErrorStatus, SdkHttpClient};
+use crate::entra::EntraCredential;
+use crate::error::DestinationError;
+
+/// An account behind its Blob API.
+#[derive(Clone)]
+pub(crate) struct BlobLake {
+    door: Arc<Door>,
+}
+
+struct Door {
+    account: Account,
+    requests: Requests,
+    http: SdkHttpClient,
+    credential: Option<Arc<dyn TokenCredential>>,
+    /// The containers that this process has made.
+    made: Mutex<HashSet<String>>,
+    resume: Resume,
+}
+
+/// A blob's place: its container and its name, one element a segment.
+#[derive(Clone, Debug)]
+struct Target {
+    container: String,
+    names: Vec<String>,
+}
+
+/// A request that changes a blob.
+enum Write {
+    /// Put Blob.
+    Whole(Bytes),
+    /// Put Block.
+    Block { id: Vec<u8>, contents: Bytes },
+    /// Put Block List.
+    Commit { ids: Vec<Vec<u8>> },
+}
+
+impl Target {
+    fn name(&self) -> String {
+        self.names.join("/")
+    }
+}
+
+impl BlobLake {
+    pub(crate) fn new(account: Account, credential: Option<EntraCredential>) -> Self {
+        let door = Door {
+            requests: Requests::new(&account),
+            http: SdkHttpClient::new(OnErrorStatus::Fail),
+            credential: credential.map(|credential| Arc::new(credential) as _),
+            account,
+            made: Mutex::default(),
+            resume: Resume::default(),
+        };
+        Self { door: Arc::new(door) }
+    }
+}
+
+#[async_trait]
+impl Lake for BlobLake {
+    fn blocks(&self, expected_bytes: u64) -> Blocks {
+        upload::blocks(expected_bytes)
+    }
+
+    async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError> {
+        let upload = BlobUpload {
+            door: Arc::clone(&self.door),
+            target: self.door.target(path),
+            path: path.to_string(),
+            run: fastrand::u64(..),
+        };
+        self.door.make_way(&upload.target, &upload.path).await?;
+        Ok(Box::new(RemoteFile::new(Arc::new(upload))))
+    }
+
+    async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
+        let (door, target, what) = (&*self.door, self.door.target(path), path.to_string());
+        if door.resume.is_worth_asking() {
+            if door.has(&target, &what, &contents).await? {
+                return Ok(());
+            }
+            door.resume.missed();
+        }
+        door.write(&target, &what, &Write::Whole(contents)).await
+    }
+
+    fn puts_in_flight(&self) -> usize {
+        64
+    }
+
+    async fn sync(&self) -> Result<(), DestinationError> {
+        // The service answers a write when it is durable.
+        Ok(())
+    }
+}
+
+impl Door {
+    fn target(&self, path: &LakePath) -> Target {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        match &self.account.filesystem {
+            Some(filesystem) => {
+                let mut names = self.account.directory.clone();
+                names.extend(owned(&path.in_directory()));
+                Target {
+                    container: filesystem.clone(),
+                    names,
+                }
+            }
+            None => {
+                let (container, names) = path.in_own_filesystem();
+                Target {
+                    container: container.to_owned(),
+                    names: owned(&names),
+                }
+            }
+        }
+    }
+
+    fn url(&self, container: &str, names: &[String]) -> Url {
+        let mut url = self.account.service.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(container).extend(names);
+        }
+        url.set_query(self.account.sas.as_ref().map(crate::secret::Secret::expose));
+        url
+    }
+
+    fn options(&self) -> ClientOptions {
+        ClientOptions {
+            transport: Some(self.http.transport()),
+            retry: RetryOptions::none(),
+            ..ClientOptions::default()
+        }
+    }
+
+    fn block_blob(&self, target: &Target) -> Result<BlockBlobClient, Fault> {
+        let options = BlockBlobClientOptions {
+            client_options: self.options(),
+            ..Default::default()
+        };
+        let url = self.url(&target.container, &target.names);
+        BlockBlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
+    }
+
+    fn blob(&self, target: &Target) -> Result<BlobClient, Fault> {
+        let options = BlobClientOptions {
+            client_options: self.options(),
+            ..Default::default()
+        };
+        let url = self.url(&target.container, &target.names);
+        BlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
+    }
+
+    /// Whether the blob is there with these contents, by its length and the MD5 that the service computes
+    /// for each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
+    async fn has(&self, target: &Target, what: &str, contents: &Bytes) -> Result<bool, DestinationError> {
+        let properties = self.requests.run(what, |_| async {
+            let found = self
+                .blob(target)?
+                .get_properties(None)
+                .await
+                .map_err(|error| Fault::of(&error))?;
+            let length = found.content_length().ok().flatten();
+            let digest = found.content_md5().ok().flatten();
+            Ok((length, digest))
+        });
+        match properties.await {
+            Ok((length, digest)) => Ok(length == Some(contents.len() as u64)
+                && digest.is_some_and(|digest| digest[..] == Md5::digest(contents)[..])),
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(false),
+            // A SAS without the right to read can still write.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403, _))) => Ok(false),
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+
+    /// Removes a file that was appended through the Data Lake API: it has no blocks, and the service refuses
+    /// to replace it by some. Its removal would drop blocks that are already staged, so it comes first.
+    /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
+    async fn make_way(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+        let was_appended = self.requests.run(what, |_| async {
+            let found = self
+                .blob(target)?
+                .get_properties(None)
+                .await
+                .map_err(|error| Fault::of(&error))?;
+            // One Put Blob leaves an MD5, a commit leaves blocks.
+            if found.content_length().ok().flatten() == Some(0)
+                || found.content_md5().ok().flatten().is_some()
+            {
+                return Ok(false);
+            }
+            let client = self.block_blob(target)?;
+            let list = client.get_block_list(BlockListType::Committed, None).await;
+            let list = list
+                .and_then(|list| list.into_model())
+                .map_err(|error| Fault::of(&error))?;
+            Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty()))
+        });
+        match was_appended.await {
+            Ok(true) => {
+                tracing::info!("{what}: replacing a file that was written through the Data Lake API");
+                self.remove(target, what).await
+            }
+            Ok(false) => Ok(()),
+            // Nothing there, or not to be read by these credentials.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404, _))) => Ok(()),
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+
+    /// Writes to `target`, after making its container if it is missing, or after removing what stands in
+    /// the way, such as a page blob.
+    async fn write(&self, target: &Target, what: &str, write: &Write) -> Result<(), DestinationError> {
+        let mut removed = false;
+        loop {
+            let written = self.requests.run(what, |_| self.attempt(target, write)).await;
+            let Err(gave_up) = written else { return Ok(()) };
+            if gave_up.fault.is_missing_filesystem() {
+                self.make_container(target, what, &gave_up).await?;
+            } else if !removed && stands_in_the_way(&gave_up.fault) {
+                tracing::info!("{what}: replacing a file that was written by another API");
+                self.remove(target, what).await?;
+                removed = true;
+            } else {
+                return Err(self.requests.error(what, &gave_up));
+            }
+        }
+    }
+
+    async fn attempt(&self, target: &Target, write: &Write) -> Result<(), Fault> {
+        let client = self.block_blob(target)?;
+        let written = match write {
+            Write::Whole(contents) => {
+                let options = BlockBlobClientUploadOptions {
+                    // One request, whatever the size.
+                    partition_size: NonZero::new(u64::MAX),
+                    ..BlockBlobClientUploadOptions::default()
+                };
+                client
+                    .upload(contents.clone().into(), Some(options))
+                    .await
+                    .map(drop)
+            }
+            Write::Block { id, contents } => {
+                let length = contents.len() as u64;
+                client
+                    .stage_block(id, length, contents.clone().into(), None)
+                    .await
+                    .map(drop)
+            }
+            Write::Commit { ids } => {
+                let list = BlockLookupList {
+                    latest: Some(ids.clone()),
+                    ..BlockLookupList::default()
+                };
+                match RequestContent::try_from(list) {
+                    Ok(list) => client.commit_block_list(list, None).await.map(drop),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        written.map_err(|error| Fault::of(&error))
+    }
+
+    async fn make_container(
+        &self,
+        target: &Target,
+        what: &str,
+        missing: &GaveUp,
+    ) -> Result<(), DestinationError> {
+        let mut made = self.made.lock().await;
+        if made.contains(&target.container) {
+            return Ok(());
+        }
+        let options = BlobContainerClientOptions {
+            client_options: self.options(),
+            ..Default::default()
+        };
+        let url = self.url(&target.container, &[]);
+        let client =
+            BlobContainerClient::new(url, self.credential.clone(), Some(options)).map_err(|error| {
+                self.requests
+                    .error(what, missing)
+                    .advise(error.kind().to_string())
+            })?;
+        let created = self.requests.run(what, |_| async {
+            client
+                .create(None)
+                .await
+                .map(drop)
+                .map_err(|error| Fault::of(&error))
+        });
+        match created.await {
+            Ok(()) => tracing::info!("created the container {}", target.container),
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
+                return Err(self.requests.error(what, missing).advise(format!(
+                    "the container {} does not exist and these credentials may not create it: create it first",
+                    target.container
+                )));
+            }
+            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
+        }
+        made.insert(target.container.clone());
+        Ok(())
+    }
+
+    async fn remove(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+        let deleted = self.requests.run(what, |_| async {
+            self.blob(target)?
+                .delete(None)
+                .await
+                .map(drop)
+                .map_err(|error| Fault::of(&error))
+        });
+        match deleted.await {
+            Ok(()) => Ok(()),
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+}
+
+/// A file of another type or API, which must be removed before it can be written.
+fn stands_in_the_way(fault: &Fault) -> bool {
+    match fault.status() {
+        Some((409, code)) => !code.starts_with("Lease") && !code.ends_with("BeingDeleted"),
+        Some((400, code)) => matches!(code, "InvalidBlobOrBlock" | "InvalidBlobType"),
+        _ => false,
+    }
+}
+
+/// A blob that is being staged.
+struct BlobUpload {
+    door: Arc<Door>,
+    target: Target,
+    path: String,
+    /// Tells this run's blocks from those of a run that was killed.
+    run: u64,
+}
+
+impl BlobUpload {
+    /// All of one length, as the service wants them.
+    fn block_id(&self, index: u64) -> Vec<u8> {
+        format!("{:016x}-{index:08}", self.run).into_bytes()
+    }
+}
+
+#[async_trait]
+impl Upload for BlobUpload {
+    async fn send(&self, index: u64, _offset: u64, block: Bytes) -> Result<(), DestinationError> {
+        let write = Write::Block {
+            id: self.block_id(index),
+            contents: block,
+        };
+        self.door.write(&self.target, &self.path, &write).await
+    }
+
+    async fn commit(&self, blocks: u64, _length: u64) -> Result<(), DestinationError> {
+        let write = Write::Commit {
+            ids: (0..blocks).map(|index| self.block_id(index)).collect(),
+        };
+        self.door.write(&self.target, &self.path, &write).await
+    }
+
+    async fn abandon(&self) {
+        // Staged blocks are invisible, and there is no request that drops them: see the module.
+        tracing::debug!("{}: left uncommitted", self.target.name());
+    }
+}

@@ -1,0 +1,468 @@
+//! The Data Lake door: `*.dfs.core.windows.net`, by azure_storage_datalake.
+//!
+//! Every file is created below `_temporary/`, appended, flushed, and renamed over its target, which replaces
+//! it at once. The temporary name is made of the target's, so that a restart takes over what a killed run
+//! left; what is left over in the end is only a file that the next run does not write any more.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core_legacy::auth::{AccessToken as LegacyToken, TokenCredential};
+use azure_core_legacy::error::{Error as LegacyError, ErrorKind};
+use azure_core_legacy::{ClientOptions, RetryOptions, TransportOptions};
+use azure_storage_datalake::clients::{DataLakeClient, DataLakeClientBuilder, DirectoryClient, FileClient};
+use azure_storage_legacy::{CloudLocation, StorageCredentials};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::Mutex;
+
+use super::config::Account;
+use super::legacy_http::LegacyHttpClient;
+use super::request::{Fault, GaveUp, Requests, Resume};
+use super::upload::{self, RemoteFile, Upload};
+use super::{Blocks, Lake, LakeFile, LakePath};
+use crate::entra::EntraCredential;
+use crate::error::DestinationError;
+
+/// Where files are until they are whole. Readers of lakes pass over names that begin with `_`.
+const TEMPORARY: &str = "_temporary";
+
+/// Path segments keep the unreserved characters of RFC 3986; the SDK encodes nothing.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// An account behind its Data Lake API.
+#[derive(Clone)]
+pub(crate) struct DfsLake {
+    door: Arc<Door>,
+}
+
+struct Door {
+    account: Account,
+    requests: Requests,
+    client: DataLakeClient,
+    /// Filesystems and directories (`filesystem/dir`) that this process has made or seen.
+    made: Mutex<HashSet<String>>,
+    /// Directories of temporary files that this process has used.
+    used: std::sync::Mutex<HashSet<(String, String)>>,
+    resume: Resume,
+}
+
+/// A file's place: its filesystem, and its percent-encoded paths there.
+#[derive(Clone, Debug)]
+struct Target {
+    filesystem: String,
+    /// The directory that it ends up in; empty for the root.
+    parent: String,
+    path: String,
+    temporary: String,
+}
+
+impl DfsLake {
+    /// # Errors
+    /// If the SAS cannot be read.
+    pub(crate) fn new(
+        account: Account,
+        credential: Option<EntraCredential>,
+    ) -> Result<Self, DestinationError> {
+        let credentials = match (&account.sas, credential) {
+            (Some(sas), _) => StorageCredentials::sas_token(sas.expose()).map_err(|_| {
+                DestinationError::permanent(account.to_string(), "the SAS cannot be read")
+                    .advise("copy it whole into STORAGE_SAS")
+            })?,
+            (None, Some(credential)) => {
+                StorageCredentials::token_credential(Arc::new(LegacyCredential(credential)))
+            }
+            (None, None) => StorageCredentials::anonymous(),
+        };
+        let location = CloudLocation::Custom {
+            account: account.service.host_str().unwrap_or_default().to_owned(),
+            // Joined with paths, so that the trailing slash matters; the configuration guarantees it.
+            uri: account.service.to_string(),
+        };
+        let transport = TransportOptions::new(Arc::new(LegacyHttpClient::new(&account)));
+        let options = ClientOptions::new(transport).retry(RetryOptions::none());
+        let client = DataLakeClientBuilder::with_location(location, credentials)
+            .client_options(options)
+            .build();
+        let door = Door {
+            requests: Requests::new(&account),
+            client,
+            account,
+            made: Mutex::default(),
+            used: std::sync::Mutex::default(),
+            resume: Resume::default(),
+        };
+        Ok(Self { door: Arc::new(door) })
+    }
+}
+
+#[async_trait]
+impl Lake for DfsLake {
+    fn blocks(&self, expected_bytes: u64) -> Blocks {
+        upload::blocks(expected_bytes)
+    }
+
+    async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError> {
+        let upload = DfsUpload {
+            door: Arc::clone(&self.door),
+            target: self.door.target(path),
+            path: path.to_string(),
+        };
+        self.door.begin(&upload.target, &upload.path).await?;
+        Ok(Box::new(RemoteFile::new(Arc::new(upload))))
+    }
+
+    async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
+        let (door, target, what) = (&self.door, self.door.target(path), path.to_string());
+        if door.resume.is_worth_asking() {
+            if door.has(&target, &what, &contents).await? {
+                return Ok(());
+            }
+            door.resume.missed();
+        }
+        door.begin(&target, &what).await?;
+        let length = contents.len() as u64;
+        if length > 0 {
+            door.append(&target, &what, 0, contents).await?;
+        }
+        door.publish(&target, &what, length).await
+    }
+
+    fn puts_in_flight(&self) -> usize {
+        64
+    }
+
+    async fn sync(&self) -> Result<(), DestinationError> {
+        // The service answers a flush when it is durable.
+        self.door.tidy().await;
+        Ok(())
+    }
+}
+
+impl Door {
+    fn target(&self, path: &LakePath) -> Target {
+        let encode = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| utf8_percent_encode(name, SEGMENT).to_string())
+                .collect::<Vec<_>>()
+        };
+        let (filesystem, root, names) = match &self.account.filesystem {
+            Some(filesystem) => {
+                let directory: Vec<&str> = self.account.directory.iter().map(String::as_str).collect();
+                (
+                    filesystem.clone(),
+                    encode(&directory),
+                    encode(&path.in_directory()),
+                )
+            }
+            None => {
+                let (filesystem, names) = path.in_own_filesystem();
+                (filesystem.to_owned(), Vec::new(), encode(&names))
+            }
+        };
+        let join = |parts: &[&[String]]| parts.concat().join("/");
+        let (parents, _) = names.split_at(names.len() - 1);
+        Target {
+            filesystem,
+            parent: join(&[&root, parents]),
+            path: join(&[&root, &names]),
+            temporary: join(&[&root, &[TEMPORARY.to_owned()], &names]),
+        }
+    }
+
+    fn file(&self, target: &Target, path: &str) -> FileClient {
+        self.client
+            .file_system_client(&target.filesystem)
+            .get_file_client(path)
+    }
+
+    fn directory(&self, filesystem: &str, path: &str) -> DirectoryClient {
+        self.client
+            .file_system_client(filesystem)
+            .get_directory_client(path)
+    }
+
+    /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
+    /// it; the service keeps no digest of a file that was appended to.
+    async fn has(&self, target: &Target, what: &str, contents: &Bytes) -> Result<bool, DestinationError> {
+        let read = self.requests.run(what, |_| {
+            let read = self.file(target, &target.path).read();
+            async move { read.into_future().await.map_err(|error| Fault::of(&error)) }
+        });
+        match read.await {
+            Ok(found) => Ok(found.data == *contents),
+            // Not there; empty (which has no range); or not to be read by these credentials.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404 | 416, _))) => Ok(false),
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+
+    /// Makes an empty temporary file, in place of one that a killed run left.
+    async fn begin(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+        self.make_directory(target, what).await?;
+        if let Some((directory, _)) = target.temporary.rsplit_once('/') {
+            let used = (target.filesystem.clone(), directory.to_owned());
+            self.used
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .insert(used);
+        }
+        let created = self.requests.run(what, |_| {
+            let create = self.file(target, &target.temporary).create();
+            async move {
+                create
+                    .into_future()
+                    .await
+                    .map(drop)
+                    .map_err(|error| Fault::of(&error))
+            }
+        });
+        created
+            .await
+            .map_err(|gave_up| self.requests.error(what, &gave_up))
+    }
+
+    async fn append(
+        &self,
+        target: &Target,
+        what: &str,
+        offset: u64,
+        block: Bytes,
+    ) -> Result<(), DestinationError> {
+        let appended = self.requests.run(what, |_| {
+            let position = i64::try_from(offset).unwrap_or(i64::MAX);
+            let append = self
+                .file(target, &target.temporary)
+                .append(position, block.clone());
+            async move {
+                append
+                    .into_future()
+                    .await
+                    .map(drop)
+                    .map_err(|error| Fault::of(&error))
+            }
+        });
+        appended
+            .await
+            .map_err(|gave_up| self.requests.error(what, &gave_up))
+    }
+
+    /// Flushes the temporary file and renames it over its target.
+    async fn publish(&self, target: &Target, what: &str, length: u64) -> Result<(), DestinationError> {
+        let flushed = self.requests.run(what, |_| {
+            let position = i64::try_from(length).unwrap_or(i64::MAX);
+            let flush = self.file(target, &target.temporary).flush(position);
+            async move {
+                flush
+                    .into_future()
+                    .await
+                    .map(drop)
+                    .map_err(|error| Fault::of(&error))
+            }
+        });
+        flushed
+            .await
+            .map_err(|gave_up| self.requests.error(what, &gave_up))?;
+        let mut tried_before = false;
+        let renamed = self.requests.run(what, |attempt| {
+            tried_before = attempt > 0;
+            let rename = self.file(target, &target.temporary).rename(&target.path);
+            async move { rename.into_future().await.map_err(|error| Fault::of(&error)) }
+        });
+        match renamed.await {
+            Ok(()) => Ok(()),
+            // An earlier attempt may have been carried out although its answer was lost: then the source is
+            // gone because it is the target now.
+            Err(GaveUp { fault, .. })
+                if tried_before
+                    && matches!(fault.status(), Some((404, _)))
+                    && self.length(target, what).await? == Some(length) =>
+            {
+                Ok(())
+            }
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+
+    /// The length of the published file, if there is one.
+    async fn length(&self, target: &Target, what: &str) -> Result<Option<u64>, DestinationError> {
+        let properties = self.requests.run(what, |_| {
+            let properties = self.file(target, &target.path).get_properties();
+            async move { properties.into_future().await.map_err(|error| Fault::of(&error)) }
+        });
+        match properties.await {
+            Ok(found) => Ok(found.content_length.and_then(|length| u64::try_from(length).ok())),
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(None),
+            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+        }
+    }
+
+    /// A rename wants its target's directory to be there; and here a missing filesystem is noticed.
+    async fn make_directory(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+        let key = format!("{}/{}", target.filesystem, target.parent);
+        let mut made = self.made.lock().await;
+        if made.contains(&key) {
+            return Ok(());
+        }
+        loop {
+            let result = if target.parent.is_empty() {
+                // The root is there if the filesystem is: the temporary file's directory will do.
+                let directory = target
+                    .temporary
+                    .rsplit_once('/')
+                    .map_or(TEMPORARY, |(directory, _)| directory);
+                self.create_directory(&target.filesystem, directory, what).await
+            } else {
+                self.create_directory(&target.filesystem, &target.parent, what)
+                    .await
+            };
+            match result {
+                Ok(()) => break,
+                Err(gave_up)
+                    if gave_up.fault.is_missing_filesystem() && !made.contains(&target.filesystem) =>
+                {
+                    self.make_filesystem(target, what, &gave_up).await?;
+                    made.insert(target.filesystem.clone());
+                }
+                Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
+            }
+        }
+        made.insert(key);
+        Ok(())
+    }
+
+    async fn create_directory(&self, filesystem: &str, path: &str, what: &str) -> Result<(), GaveUp> {
+        let created = self.requests.run(what, |_| {
+            let create = self.directory(filesystem, path).create_if_not_exists();
+            async move {
+                create
+                    .into_future()
+                    .await
+                    .map(drop)
+                    .map_err(|error| Fault::of(&error))
+            }
+        });
+        match created.await {
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "PathAlreadyExists"))) => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn make_filesystem(
+        &self,
+        target: &Target,
+        what: &str,
+        missing: &GaveUp,
+    ) -> Result<(), DestinationError> {
+        let created = self.requests.run(what, |_| {
+            let create = self.client.file_system_client(&target.filesystem).create();
+            async move {
+                create
+                    .into_future()
+                    .await
+                    .map(drop)
+                    .map_err(|error| Fault::of(&error))
+            }
+        });
+        match created.await {
+            Ok(()) => tracing::info!("created the filesystem {}", target.filesystem),
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
+                return Err(self.requests.error(what, missing).advise(format!(
+                    "the filesystem {} does not exist and these credentials may not create it: create it first",
+                    target.filesystem
+                )));
+            }
+            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
+        }
+        Ok(())
+    }
+
+    /// Removes the directories of temporary files that are empty; other processes may be using them. One
+    /// attempt: the data is in place, and an empty directory harms nobody.
+    async fn tidy(&self) {
+        let used: Vec<_> = self
+            .used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .drain()
+            .collect();
+        for (filesystem, directory) in used {
+            let mut next = Some(directory.as_str());
+            while let Some(directory) = next.filter(|path| path.split('/').any(|name| name == TEMPORARY)) {
+                let delete = self.directory(&filesystem, directory).delete(false);
+                if let Some(Err(error)) = delete.into_stream().next().await {
+                    let fault = Fault::of(&error);
+                    if !matches!(fault.status(), Some((404, _))) {
+                        tracing::debug!("{directory} was left: {fault:?}");
+                        break;
+                    }
+                }
+                next = directory.rsplit_once('/').map(|(parent, _)| parent);
+            }
+        }
+    }
+}
+
+/// A big file in its temporary place.
+struct DfsUpload {
+    door: Arc<Door>,
+    target: Target,
+    path: String,
+}
+
+#[async_trait]
+impl Upload for DfsUpload {
+    async fn send(&self, _index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError> {
+        self.door.append(&self.target, &self.path, offset, block).await
+    }
+
+    async fn commit(&self, _blocks: u64, length: u64) -> Result<(), DestinationError> {
+        self.door.publish(&self.target, &self.path, length).await?;
+        self.door.tidy().await;
+        Ok(())
+    }
+
+    async fn abandon(&self) {
+        // One attempt: the process is on its way out, and the next run takes the file over.
+        let file = self.door.file(&self.target, &self.target.temporary);
+        if let Some(Err(error)) = file.delete().into_stream().next().await {
+            tracing::debug!(
+                "{}: the temporary file was left: {:?}",
+                self.path,
+                Fault::of(&error)
+            );
+        }
+        self.door.tidy().await;
+    }
+}
+
+/// The shared credential, as azure_core 0.21 asks for it. It has a cache.
+#[derive(Debug)]
+struct LegacyCredential(EntraCredential);
+
+#[async_trait]
+impl TokenCredential for LegacyCredential {
+    async fn get_token(&self, scopes: &[&str]) -> azure_core_legacy::Result<LegacyToken> {
+        let scope = scopes.first().copied().unwrap_or(crate::entra::STORAGE_SCOPE);
+        let token = self.0.token(scope).await.map_err(|error| {
+            let message = error.to_string();
+            LegacyError::full(ErrorKind::Credential, error, message)
+        })?;
+        Ok(LegacyToken::new(
+            token.secret().to_owned(),
+            token.expires_on().into(),
+        ))
+    }
+
+    async fn clear_cache(&self) -> azure_core_legacy::Result<()> {
+        Ok(())
+    }
+}

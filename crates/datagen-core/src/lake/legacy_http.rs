@@ -1,0 +1,185 @@
+//! The HTTP client under azure_core 0.21, which azure_storage_datalake is built on: `reqwest` 0.12.
+//!
+//! It also mends what that crate gets wrong on the wire:
+//! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
+//!   that the service wants for the source;
+//! - an answer without one of the headers that the crate insists on counts as an error though it is none.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core_legacy::error::{Error, ErrorKind};
+use azure_core_legacy::headers::{HeaderName, HeaderValue, Headers};
+use azure_core_legacy::{Body, BytesStream, HttpClient, Request, Response, Result, StatusCode};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+
+use super::config::Account;
+use crate::azure_http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, retry_after, tls_config};
+use crate::secret::Secret;
+
+const RENAME_SOURCE: &str = "x-ms-rename-source";
+
+/// What azure_storage_datalake wants to read from every answer, and a stand-in for each.
+const WANTED_HEADERS: [(&str, &str); 7] = [
+    ("x-ms-request-id", "00000000-0000-0000-0000-000000000000"),
+    ("x-ms-version", "unknown"),
+    ("x-ms-namespace-enabled", "true"),
+    ("server", "unknown"),
+    ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ("etag", "unknown"),
+];
+
+/// Sends the requests of azure_core 0.21's clients.
+pub(crate) struct LegacyHttpClient {
+    http: reqwest_legacy::Client,
+    stall: Duration,
+    /// The account in the path of an emulator's URL: `/devstoreaccount1/`; otherwise `/`.
+    base_path: String,
+    sas: Option<Secret>,
+}
+
+impl fmt::Debug for LegacyHttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LegacyHttpClient").finish_non_exhaustive()
+    }
+}
+
+impl LegacyHttpClient {
+    pub(crate) fn new(account: &Account) -> Self {
+        let http = reqwest_legacy::Client::builder()
+            .use_preconfigured_tls(tls_config().as_ref().clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest_legacy::redirect::Policy::none())
+            .build()
+            .expect("the client has nothing left to find at run time: its TLS configuration is given");
+        Self {
+            http,
+            stall: STALL_TIMEOUT,
+            base_path: account.service.path().to_owned(),
+            sas: account.sas.clone(),
+        }
+    }
+
+    async fn send(&self, request: &Request) -> std::result::Result<Response, Failure> {
+        let progress = Progress::default();
+        let method = reqwest_legacy::Method::from_bytes(request.method().as_ref().as_bytes())
+            .expect("the SDK's methods are HTTP methods");
+        let mut outgoing = self.http.request(method, request.url().clone());
+        for (name, value) in request.headers().iter() {
+            outgoing = if name.as_str() == RENAME_SOURCE {
+                outgoing.header(RENAME_SOURCE, self.rename_source(value.as_str()))
+            } else {
+                outgoing.header(name.as_str(), value.as_str())
+            };
+        }
+        outgoing = match request.body().clone() {
+            Body::Bytes(bytes) if bytes.is_empty() => outgoing,
+            Body::Bytes(bytes) => outgoing.body(reqwest_legacy::Body::wrap_stream(progress.body(bytes))),
+            Body::SeekableStream(stream) => outgoing.body(reqwest_legacy::Body::wrap_stream(stream)),
+        };
+        let exchange = async {
+            let response = outgoing.send().await?;
+            progress.step();
+            let (status, headers) = (response.status(), response.headers().clone());
+            // Read to its end here: a response cut short is a failure, and the connection is free again.
+            let body = response.bytes().await?;
+            Ok((status.as_u16(), headers, body))
+        };
+        let answer: reqwest_legacy::Result<_> = progress.watch(self.stall, exchange).await?;
+        let (status, headers, body) = answer.map_err(|error| {
+            let connecting = error.is_connect();
+            Failure::from_transport(&error.without_url(), connecting)
+        })?;
+        if !(200..300).contains(&status) {
+            let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
+            return Err(Failure::Status {
+                status,
+                code: header("x-ms-error-code").map(str::to_owned),
+                retry_after: retry_after(header),
+            });
+        }
+        Ok(response(status, &headers, body))
+    }
+
+    /// `/FILESYSTEM/PATH`, percent-encoded, with the SAS as its query.
+    fn rename_source(&self, form_encoded: &str) -> String {
+        let path = percent_decode_str(form_encoded).decode_utf8_lossy().into_owned();
+        let path = path
+            .strip_prefix(&self.base_path)
+            .unwrap_or(path.trim_start_matches('/'));
+        match &self.sas {
+            Some(sas) => format!("/{path}?{}", sas.expose()),
+            None => format!("/{path}"),
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for LegacyHttpClient {
+    async fn execute_request(&self, request: &Request) -> Result<Response> {
+        // Not `Io`, which the SDK would retry by itself.
+        self.send(request).await.map_err(|failure| {
+            let message = failure.to_string();
+            Error::full(ErrorKind::Other, failure, message)
+        })
+    }
+}
+
+fn response(status: u16, headers: &reqwest_legacy::header::HeaderMap, body: Bytes) -> Response {
+    let mut kept = Headers::new();
+    for (name, value) in headers {
+        if let Ok(value) = value.to_str() {
+            kept.insert(
+                HeaderName::from(name.as_str().to_owned()),
+                HeaderValue::from(value.to_owned()),
+            );
+        }
+    }
+    for (name, stand_in) in WANTED_HEADERS {
+        let name = HeaderName::from_static(name);
+        if kept.get_optional_str(&name).is_none() {
+            kept.insert(name, HeaderValue::from_static(stand_in));
+        }
+    }
+    let status = StatusCode::try_from(status).unwrap_or(StatusCode::Ok);
+    Response::new(status, kept, Box::pin(BytesStream::new(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::config::Api;
+
+    fn client(service: &str, sas: Option<&str>) -> LegacyHttpClient {
+        LegacyHttpClient::new(&Account {
+            service: service.parse().unwrap(),
+            filesystem: None,
+            directory: vec![],
+            sas: sas.map(Secret::new),
+            api: Api::Dfs,
+        })
+    }
+
+    #[test]
+    fn rename_sources_are_written_as_the_service_reads_them() {
+        let cloud = client("https://acc.dfs.core.windows.net/", Some("sv=1&sig=a%2Bb"));
+        assert_eq!(
+            cloud.rename_source("%2Flake%2Fa%2520b.json"),
+            "/lake/a%20b.json?sv=1&sig=a%2Bb"
+        );
+        let emulator = client("http://127.0.0.1:10010/devstoreaccount1/", None);
+        assert_eq!(
+            emulator.rename_source("%2Fdevstoreaccount1%2Flake%2Fa.json"),
+            "/lake/a.json"
+        );
+    }
+
+    #[test]
+    fn debug_prints_no_sas() {
+        let client = client("https://acc.dfs.core.windows.net/", Some("sig=PLANTED"));
+        assert!(!format!("{client:?}").contains("PLANTED"));
+    }
+}

@@ -1,0 +1,447 @@
+//! One request to a storage account, seen through: what is tried again and for how long, and what is said
+//! when it fails for good. Both doors share it; their SDKs' own retries are off.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use percent_encoding::percent_decode_str;
+use tokio::time::{Instant, sleep};
+
+use super::config::Account;
+use crate::azure_http::Failure;
+use crate::entra::EntraError;
+use crate::error::DestinationError;
+
+/// How long a request is tried again before the run is given up: longer than a storage partition takes to
+/// move or a gateway to restart.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a missing permission is waited for under Entra ID: «it can take up to 10 minutes for changes to
+/// take effect», <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>.
+const ROLE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The longest pause that a server's Retry-After is granted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a request failed.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The request itself.
+    Http(Failure),
+    /// Signing in, before the request.
+    SignIn(EntraError),
+    /// The SDK could not make the request or read the answer.
+    Sdk(String),
+}
+
+impl Fault {
+    /// Finds the reason in an SDK's error.
+    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            if let Some(error) = cause.downcast_ref::<EntraError>() {
+                return Self::SignIn(error.clone());
+            }
+            if let Some(failure) = cause.downcast_ref::<Failure>() {
+                return Self::Http(failure.clone());
+            }
+            next = cause.source();
+        }
+        let text = error.to_string();
+        // Never a URL: it could carry the SAS.
+        let harmless = !text.contains("://") && !text.contains("sig=");
+        Self::Sdk(if harmless {
+            text
+        } else {
+            "the request could not be made".to_owned()
+        })
+    }
+
+    /// The answer's status and the service's code for it.
+    pub(crate) fn status(&self) -> Option<(u16, &str)> {
+        match self {
+            Self::Http(Failure::Status { status, code, .. }) => {
+                Some((*status, code.as_deref().unwrap_or_default()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the filesystem (container) does not exist. The two doors have a code each.
+    pub(crate) fn is_missing_filesystem(&self) -> bool {
+        matches!(
+            self.status(),
+            Some((404, "ContainerNotFound" | "FilesystemNotFound"))
+        )
+    }
+
+    fn is_transient(&self, answered: bool) -> bool {
+        match self {
+            // Before the account has ever answered, its name is taken to be wrong, unless the resolver itself
+            // says that it is in trouble (EAI_AGAIN, as glibc and musl print it).
+            Self::Http(Failure::Dns { message }) => {
+                answered || message.contains("Temporary failure") || message.contains("Try again")
+            }
+            Self::Http(Failure::Connect { certificate, .. }) => !certificate,
+            Self::Http(Failure::Stalled { .. } | Failure::Io { .. }) => true,
+            Self::Http(Failure::Status { status, code, .. }) => {
+                matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+                    || code.as_deref().is_some_and(|code| code.ends_with("BeingDeleted"))
+            }
+            Self::SignIn(error) => !error.is_permanent(),
+            Self::Sdk(_) => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Http(Failure::Status { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Http(failure) => failure.to_string(),
+            Self::SignIn(error) => error.to_string(),
+            Self::Sdk(text) => text.clone(),
+        }
+    }
+}
+
+/// A fault that was not tried again, or was for as long as it may be.
+#[derive(Clone, Debug)]
+pub(crate) struct GaveUp {
+    pub(crate) fault: Fault,
+    /// How long it was tried; `None` if the fault was permanent.
+    tried: Option<Duration>,
+}
+
+/// Sends requests to one account until they succeed or cannot.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    /// The URL without its query.
+    destination: String,
+    signs_in: bool,
+    /// When the SAS expires, as it says itself.
+    expiry: Option<DateTime<Utc>>,
+    /// Whether the account has answered at all.
+    answered: AtomicBool,
+}
+
+impl Requests {
+    pub(crate) fn new(account: &Account) -> Self {
+        let expiry = account.sas.as_ref().and_then(|sas| {
+            let se = sas
+                .expose()
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("se="))?;
+            let se = percent_decode_str(se).decode_utf8().ok()?;
+            let time = DateTime::parse_from_rfc3339(&se).ok()?;
+            Some(time.with_timezone(&Utc))
+        });
+        Self {
+            destination: account.to_string(),
+            signs_in: account.sas.is_none(),
+            expiry,
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes attempts, numbered from 0, until one succeeds. `what` is the file's name for the log.
+    pub(crate) async fn run<T, F>(&self, what: &str, mut attempt: impl FnMut(u32) -> F) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        let start = Instant::now();
+        let mut attempts = 0;
+        loop {
+            let fault = match attempt(attempts).await {
+                Ok(value) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    return Ok(value);
+                }
+                Err(fault) => fault,
+            };
+            if fault.status().is_some() {
+                self.answered.store(true, Ordering::Relaxed);
+            }
+            let waits_for_role =
+                self.signs_in && matches!(fault.status(), Some((403, "AuthorizationPermissionMismatch")));
+            if !waits_for_role && !fault.is_transient(self.answered.load(Ordering::Relaxed)) {
+                return Err(GaveUp { fault, tried: None });
+            }
+            let (patience, pause) = if waits_for_role {
+                (ROLE_PATIENCE, Duration::from_secs(10))
+            } else {
+                (
+                    PATIENCE,
+                    backoff(attempts).max(fault.retry_after().unwrap_or_default().min(LONGEST_PAUSE)),
+                )
+            };
+            if start.elapsed() + pause > patience {
+                return Err(GaveUp {
+                    fault,
+                    tried: Some(start.elapsed()),
+                });
+            }
+            if waits_for_role {
+                tracing::warn!(
+                    "{what}: {}: a new role assignment takes minutes to arrive; waiting up to 10 minutes for it",
+                    fault.text()
+                );
+            } else if attempts >= 3 {
+                tracing::warn!(
+                    "{what}: {}; trying again in {} ms",
+                    fault.text(),
+                    pause.as_millis()
+                );
+            } else {
+                tracing::debug!(
+                    "{what}: {}; trying again in {} ms",
+                    fault.text(),
+                    pause.as_millis()
+                );
+            }
+            sleep(pause).await;
+            attempts += 1;
+        }
+    }
+
+    /// The one line for a person.
+    pub(crate) fn error(&self, what: &str, gave_up: &GaveUp) -> DestinationError {
+        let destination = format!("{}{what}", self.destination);
+        let problem = match gave_up.tried {
+            Some(tried) => format!("{} (tried for {} s)", gave_up.fault.text(), tried.as_secs()),
+            None => gave_up.fault.text(),
+        };
+        let error = DestinationError::permanent(destination, problem);
+        match self.advice(&gave_up.fault) {
+            Some(advice) => error.advise(advice),
+            None => error,
+        }
+    }
+
+    fn advice(&self, fault: &Fault) -> Option<String> {
+        if let Fault::Http(Failure::Dns { .. }) = fault {
+            return Some("there is no such account: check the account's name in the URL".to_owned());
+        }
+        if let Fault::Http(Failure::Connect {
+            certificate: true, ..
+        }) = fault
+        {
+            return Some(
+                "the certificate is not trusted here: check the host, or set SSL_CERT_FILE".to_owned(),
+            );
+        }
+        let Some((status, code)) = fault.status() else {
+            return matches!(fault, Fault::Http(_)).then(|| {
+                "check that the host can be reached from here (network, firewall, private endpoint)"
+                    .to_owned()
+            });
+        };
+        let advice = match (status, code) {
+            (401 | 403, _) if self.expiry.is_some_and(|expiry| expiry <= Utc::now()) => {
+                let expiry = self.expiry.unwrap_or_default().format("%Y-%m-%d %H:%M UTC");
+                return Some(format!(
+                    "the SAS expired at {expiry}: make a new one and put it into STORAGE_SAS"
+                ));
+            }
+            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") if self.signs_in => {
+                "give this identity the role Storage Blob Data Contributor on the account or the filesystem"
+            }
+            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") => {
+                "the SAS lacks a permission: it needs sp=rcwdlm (read, create, write, delete, list, move)"
+            }
+            (403, "AuthorizationResourceTypeMismatch") => {
+                "the SAS must allow containers and objects: srt=sco"
+            }
+            (403, "AuthorizationServiceMismatch") => "the SAS must be for the Blob service: ss=b",
+            (403, "AuthorizationProtocolMismatch") => "the SAS is for https only (spr=https)",
+            (403, "AuthorizationSourceIPMismatch") => "the SAS is bound to another IP address (sip=)",
+            (403, "PublicAccessNotPermitted" | "NetworkAclsViolation") => {
+                "the account's network rules refuse this address: check its firewall"
+            }
+            (401, _) if self.signs_in => {
+                "the token was refused: check that the account is in the identity's tenant"
+            }
+            (403, _) if self.signs_in => {
+                "check the identity's role (Storage Blob Data Contributor) and the account's firewall"
+            }
+            (401 | 403, _) => {
+                "the SAS was refused: check that it was copied whole, is valid now (st=, se=), was made for this \
+                 account and filesystem, and that the account's firewall lets this address in"
+            }
+            (404, "ContainerNotFound" | "FilesystemNotFound") => {
+                "the filesystem does not exist: create it, or give credentials that may"
+            }
+            (409, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
+            (400, "InvalidBlockList") => "another run wrote the same file at the same time: run again, alone",
+            (400, "InvalidFlushPosition") => {
+                "another run wrote the same file at the same time: run again, alone"
+            }
+            (429 | 500..=599, _) => "the service is busy or out of order: try again later, or lower RATE",
+            _ => "check the URL and the account's settings",
+        };
+        Some(advice.to_owned())
+    }
+}
+
+/// Exponential with jitter: 50–100 ms, doubling up to 5–10 s.
+fn backoff(attempts: u32) -> Duration {
+    let ceiling = Duration::from_millis(100 << attempts.min(7)).min(Duration::from_secs(10));
+    ceiling.mul_f64(0.5 + 0.5 * fastrand::f64())
+}
+
+/// Whether it is worth asking what is already in the lake before writing a small file.
+///
+/// A restart finds the files that the killed run wrote, at the beginning of its work; a first run finds
+/// none. So it asks, one cheap read each, until [`Resume::MISSES`] answers were no, and then only writes:
+/// a first run pays for that many questions, and a restart does not pay again for what is right. Nothing is
+/// remembered about single files, so memory does not grow with their number.
+#[derive(Debug, Default)]
+pub(crate) struct Resume {
+    misses: std::sync::atomic::AtomicU32,
+}
+
+impl Resume {
+    /// As many as the first puts that are under way at once.
+    const MISSES: u32 = 64;
+
+    pub(crate) fn is_worth_asking(&self) -> bool {
+        self.misses.load(Ordering::Relaxed) < Self::MISSES
+    }
+
+    pub(crate) fn missed(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::config::Api;
+    use crate::secret::Secret;
+
+    fn account(sas: Option<&str>) -> Account {
+        Account {
+            service: "https://acc.dfs.core.windows.net/".parse().unwrap(),
+            filesystem: Some("bronze".into()),
+            directory: vec![],
+            sas: sas.map(Secret::new),
+            api: Api::Dfs,
+        }
+    }
+
+    fn status(status: u16, code: &str) -> Fault {
+        Fault::Http(Failure::Status {
+            status,
+            code: Some(code.into()),
+            retry_after: None,
+        })
+    }
+
+    async fn fails(requests: &Requests, fault: Fault) -> (u32, Duration, String) {
+        let (start, mut attempts) = (Instant::now(), 0);
+        let gave_up = requests
+            .run("users.json", |_| {
+                attempts += 1;
+                let fault = fault.clone();
+                async { Err::<(), _>(fault) }
+            })
+            .await
+            .unwrap_err();
+        (
+            attempts,
+            start.elapsed(),
+            requests.error("users.json", &gave_up).to_string(),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_server_is_given_up_within_two_minutes() {
+        let requests = Requests::new(&account(Some("sig=PLANTED")));
+        let refused = Fault::Http(Failure::Connect {
+            message: "Connection refused".into(),
+            certificate: false,
+        });
+        let (attempts, elapsed, line) = fails(&requests, refused).await;
+        assert!(
+            attempts > 10 && elapsed <= PATIENCE,
+            "{attempts} attempts in {elapsed:?}"
+        );
+        assert!(
+            line.contains("Connection refused") && line.contains("tried for"),
+            "{line}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_mend_fails_at_once_and_says_what_to_check() {
+        let expired = "se=2020-01-01T00%3A00%3A00Z&sig=PLANTED";
+        let valid = "se=2999-01-01T00%3A00%3A00Z&sig=PLANTED";
+        let dns = || {
+            Fault::Http(Failure::Dns {
+                message: "Name or service not known".into(),
+            })
+        };
+        for (sas, fault, advice) in [
+            (Some(valid), status(403, "AuthenticationFailed"), "copied whole"),
+            (
+                Some(expired),
+                status(403, "AuthenticationFailed"),
+                "expired at 2020-01-01 00:00 UTC",
+            ),
+            (
+                Some(valid),
+                status(403, "AuthorizationPermissionMismatch"),
+                "sp=rcwdlm",
+            ),
+            (Some(valid), status(404, "FilesystemNotFound"), "does not exist"),
+            (Some(valid), dns(), "check the account's name"),
+            (None, status(401, "InvalidAuthenticationInfo"), "tenant"),
+        ] {
+            let (attempts, elapsed, line) = fails(&Requests::new(&account(sas)), fault).await;
+            assert_eq!((attempts, elapsed), (1, Duration::ZERO), "{line}");
+            assert!(line.contains(advice), "{line}");
+            assert!(
+                line.starts_with("https://acc.dfs.core.windows.net/bronze/users.json: "),
+                "{line}"
+            );
+            assert!(!line.contains("PLANTED"), "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_role_is_waited_for_under_entra_id() {
+        let requests = Requests::new(&account(None));
+        let (_, elapsed, line) = fails(&requests, status(403, "AuthorizationPermissionMismatch")).await;
+        assert!(
+            elapsed > Duration::from_secs(580) && elapsed <= ROLE_PATIENCE,
+            "{elapsed:?}"
+        );
+        assert!(line.contains("Storage Blob Data Contributor"), "{line}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_honoured() {
+        let requests = Requests::new(&account(Some("sig=x")));
+        let busy = Fault::Http(Failure::Status {
+            status: 503,
+            code: None,
+            retry_after: Some(Duration::from_secs(30)),
+        });
+        let start = Instant::now();
+        let done = requests
+            .run("x", |attempt| {
+                let busy = busy.clone();
+                async move { if attempt == 0 { Err(busy) } else { Ok(attempt) } }
+            })
+            .await;
+        assert_eq!(done.unwrap(), 1);
+        assert_eq!(start.elapsed().as_secs(), 30);
+    }
+}

@@ -1,0 +1,146 @@
+//! A big file on its way to a storage account: blocks go up side by side, a bounded number at once, and the
+//! file is committed when all have arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Blocks, LakeFile};
+use crate::error::DestinationError;
+
+/// What the two doors do differently.
+#[async_trait]
+pub(crate) trait Upload: Send + Sync + 'static {
+    /// Sends block number `index`, which begins at `offset`.
+    async fn send(&self, index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError>;
+
+    /// Publishes the file of `blocks` blocks and `length` bytes, all of which have been sent.
+    async fn commit(&self, blocks: u64, length: u64) -> Result<(), DestinationError>;
+
+    /// Removes what was sent, as far as that is possible.
+    async fn abandon(&self);
+}
+
+/// The service's limit for a file. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
+const MAX_BLOCKS: u64 = 50_000;
+const MIB: u64 = 1024 * 1024;
+/// What all blocks under way may have together.
+const MEMORY: usize = 48 << 20;
+const MOST_IN_FLIGHT: usize = 12;
+/// How long the removal of an unfinished file may take.
+const CLEANING: Duration = Duration::from_secs(5);
+
+/// Blocks of 4 MiB, larger only where a file would need more than the service takes, and as many at once as
+/// keep the process below 128 MiB: the blocks, and their copies in the kernel and under TLS.
+pub(crate) fn blocks(expected_bytes: u64) -> Blocks {
+    // A fifth of the limit is kept for an estimate that was too low.
+    let least = expected_bytes.div_ceil(MAX_BLOCKS * 4 / 5);
+    let bytes = least.div_ceil(MIB).clamp(4, 100) * MIB;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Blocks {
+        bytes,
+        in_flight: (MEMORY / bytes).clamp(2, MOST_IN_FLIGHT),
+    }
+}
+
+/// As many blocks of about `bytes` as [`blocks`] allowed, or fewer: whoever makes the blocks counts on their
+/// buffers coming back, and makes them somewhat smaller or larger than was asked for.
+fn in_flight_of(bytes: usize) -> usize {
+    (MEMORY * 9 / 10 / bytes.max(1)).clamp(2, MOST_IN_FLIGHT)
+}
+
+/// The [`LakeFile`] of both doors.
+pub(crate) struct RemoteFile {
+    upload: Arc<dyn Upload>,
+    in_flight: usize,
+    /// Dropping it aborts what is under way.
+    sending: JoinSet<Result<(), DestinationError>>,
+    blocks: u64,
+    length: u64,
+}
+
+impl RemoteFile {
+    pub(crate) fn new(upload: Arc<dyn Upload>) -> Self {
+        Self {
+            upload,
+            in_flight: MOST_IN_FLIGHT,
+            sending: JoinSet::new(),
+            blocks: 0,
+            length: 0,
+        }
+    }
+
+    async fn one_done(&mut self) -> Result<(), DestinationError> {
+        match self.sending.join_next().await {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+#[async_trait]
+impl LakeFile for RemoteFile {
+    async fn append(&mut self, block: Bytes) -> Result<(), DestinationError> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        self.in_flight = self.in_flight.min(in_flight_of(block.len()));
+        while self.sending.len() >= self.in_flight {
+            self.one_done().await?;
+        }
+        let (upload, index, offset) = (Arc::clone(&self.upload), self.blocks, self.length);
+        self.blocks += 1;
+        self.length += block.len() as u64;
+        self.sending
+            .spawn(async move { upload.send(index, offset, block).await });
+        Ok(())
+    }
+
+    async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
+        while !self.sending.is_empty() {
+            if let Err(error) = self.one_done().await {
+                self.discard().await;
+                return Err(error);
+            }
+        }
+        self.upload.commit(self.blocks, self.length).await
+    }
+
+    async fn discard(mut self: Box<Self>) {
+        self.sending.shutdown().await;
+        // A process that was told to stop has about ten seconds; what stays is cleaned up by the next run.
+        if timeout(CLEANING, self.upload.abandon()).await.is_err() {
+            tracing::debug!("what was sent could not be removed in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_file_stays_below_the_limit_of_blocks_and_any_run_below_the_limit_of_memory() {
+        for expected in [0, 1, 300 << 20, 200 << 30, 1 << 40, 3 << 40] {
+            let Blocks { bytes, in_flight } = blocks(expected);
+            assert!(
+                expected.div_ceil(bytes as u64) <= MAX_BLOCKS * 4 / 5,
+                "{expected}"
+            );
+            assert!(expected > 1 << 39 || bytes * in_flight <= MEMORY, "{expected}");
+            assert!(in_flight_of(bytes * 9 / 10) <= in_flight, "{expected}");
+        }
+        assert_eq!(
+            blocks(0),
+            Blocks {
+                bytes: 4 << 20,
+                in_flight: 12
+            }
+        );
+    }
+}

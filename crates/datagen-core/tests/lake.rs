@@ -1,0 +1,364 @@
+//! Both doors of a storage account against the test kit's strict server: whole files, faults, error lines.
+//!
+//! `.ci/lake` tests the Blob door against Azurite.
+#![cfg(feature = "lake")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use datagen_core::config::Problems;
+use datagen_core::lake::config::LakeConfig;
+use datagen_core::lake::{self, Lake, LakePath};
+use testkit::dfs::auth::{Account, SasScope};
+use testkit::dfs::{DfsServer, store::Node};
+use testkit::faults::{Fault, FaultProxy, Plan};
+
+const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+async fn server() -> DfsServer {
+    DfsServer::start(FREE, Account::emulator(), Duration::ZERO)
+        .await
+        .unwrap()
+}
+
+fn sas(permissions: &str) -> String {
+    Account::emulator().sas(SasScope::Account, permissions, chrono::Duration::hours(1))
+}
+
+const DOORS: [&str; 2] = ["blob", "dfs"];
+
+fn config(door: &str, address: SocketAddr, path: &str, sas: &str) -> LakeConfig {
+    let url = format!("http://{address}/devstoreaccount1/{path}?{sas}");
+    let environment = [("STORAGE_SAS", url.as_str()), ("LAKE_API", door)]
+        .into_iter()
+        .collect();
+    let mut problems = Problems::default();
+    LakeConfig::read(&environment, &mut problems).unwrap_or_else(|| panic!("{problems}"))
+}
+
+async fn open(door: &str, address: SocketAddr, path: &str) -> Arc<dyn Lake> {
+    lake::open(&config(door, address, path, &sas("rcwdlm")))
+        .await
+        .unwrap()
+}
+
+/// Bytes that differ everywhere, so that a block in the wrong place is noticed.
+fn contents(length: usize, seed: u8) -> Bytes {
+    (0..length)
+        .map(|at| (at as u8) ^ ((at >> 8) as u8).wrapping_mul(31) ^ ((at >> 16) as u8) ^ seed)
+        .collect()
+}
+
+async fn write_big(lake: &dyn Lake, path: &LakePath, contents: &Bytes, block: usize) {
+    let mut file = lake.create(path).await.unwrap();
+    for start in (0..contents.len()).step_by(block) {
+        file.append(contents.slice(start..contents.len().min(start + block)))
+            .await
+            .unwrap();
+    }
+    file.publish().await.unwrap();
+}
+
+async fn write_small(lake: &Arc<dyn Lake>, count: u64) {
+    let mut puts = tokio::task::JoinSet::new();
+    for id in 0..count {
+        if puts.len() >= lake.puts_in_flight() {
+            puts.join_next().await.unwrap().unwrap();
+        }
+        let lake = Arc::clone(lake);
+        puts.spawn(async move {
+            let path = LakePath::data("products", format!("product_{id}.json"));
+            lake.put(&path, small(id)).await.unwrap();
+        });
+    }
+    while let Some(done) = puts.join_next().await {
+        done.unwrap();
+    }
+    lake.sync().await.unwrap();
+}
+
+fn small(id: u64) -> Bytes {
+    Bytes::from(format!("{{\"id\":{id},\"name\":\"product_{id}\"}}"))
+}
+
+/// Every path of a filesystem, directories too.
+fn paths(server: &DfsServer, filesystem: &str) -> Vec<String> {
+    server
+        .store()
+        .paths(filesystem)
+        .map(|paths| paths.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn read(server: &DfsServer, filesystem: &str, path: &str) -> Bytes {
+    match server.store().get(filesystem, path) {
+        Ok(Node::File(file)) => file.contents.clone(),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_big_file_appears_whole_replaces_the_old_one_and_leaves_nothing_else() {
+    for door in DOORS {
+        let server = server().await;
+        let lake = open(door, server.address(), "bronze/dir%20%C5%BE/").await;
+        let path = LakePath::data("users", "users.json");
+        let target = "dir ž/users/users.json";
+        for (length, seed) in [(1_000_003, 1), (0, 2), (70_000, 3)] {
+            let old = server.files("bronze").into_iter().find(|file| file.0 == target);
+            let wanted = contents(length, seed);
+            let mut file = lake.create(&path).await.unwrap();
+            for start in (0..length).step_by(65_536) {
+                file.append(wanted.slice(start..length.min(start + 65_536)))
+                    .await
+                    .unwrap();
+            }
+            let seen = server.files("bronze").into_iter().find(|file| file.0 == target);
+            assert_eq!(seen, old, "nothing changes before publication");
+            file.publish().await.unwrap();
+            assert!(read(&server, "bronze", target) == wanted);
+        }
+        assert_eq!(paths(&server, "bronze"), ["dir ž", "dir ž/users", target]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_filesystem_in_the_url_each_kind_is_its_own() {
+    for door in DOORS {
+        let server = server().await;
+        let lake = open(door, server.address(), "").await;
+        lake.put(&LakePath::data("products", "product_0.json"), small(0))
+            .await
+            .unwrap();
+        lake.put(&LakePath::manifest("products", "products.json"), small(1))
+            .await
+            .unwrap();
+        lake.sync().await.unwrap();
+        assert_eq!(
+            paths(&server, "products"),
+            ["_datagen", "_datagen/products.json", "product_0.json"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_discarded_file_leaves_nothing() {
+    for door in DOORS {
+        let server = server().await;
+        let lake = open(door, server.address(), "bronze").await;
+        let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
+        file.append(contents(1000, 0)).await.unwrap();
+        file.discard().await;
+        assert_eq!(server.files("bronze"), [], "{door}");
+        if door == "dfs" {
+            assert_eq!(paths(&server, "bronze"), ["users"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restart_takes_over_leftovers_and_does_not_write_again_what_is_right() {
+    for door in DOORS {
+        let server = server().await;
+        let lake = open(door, server.address(), "bronze").await;
+        // A killed run: some files right, one wrong, one begun, a big one begun.
+        write_small(&lake, 100).await;
+        {
+            let mut store = server.store();
+            store
+                .create("bronze", "products/product_7.json", false, false)
+                .unwrap();
+            store
+                .create("bronze", "_temporary/products/product_120.json", false, false)
+                .unwrap();
+            store
+                .append(
+                    "bronze",
+                    "_temporary/products/product_120.json",
+                    0,
+                    Bytes::from_static(b"old"),
+                )
+                .unwrap();
+        }
+        let before = server.log().len();
+        let lake = open(door, server.address(), "bronze").await;
+        write_small(&lake, 150).await;
+        let writes = server.log()[before..]
+            .iter()
+            .filter(|line| line.contains("Rename") || line.contains("PutBlob "))
+            .count();
+        assert_eq!(writes, 51, "the wrong one and the 50 that were missing");
+        let found = server
+            .files("bronze")
+            .into_iter()
+            .filter(|file| door == "dfs" || !file.0.starts_with('_'));
+        assert_eq!(found.count(), 150);
+        for id in 0..150 {
+            assert_eq!(
+                read(&server, "bronze", &format!("products/product_{id}.json")),
+                small(id)
+            );
+        }
+        let left = paths(&server, "bronze")
+            .iter()
+            .any(|path| path.contains("_temporary"));
+        assert!(door == "blob" || !left);
+    }
+}
+
+/// Faults in random mixture at a tenth of the requests. More seeds: `LAKE_FAULT_SEEDS=20`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_service_answers_every_file_is_whole() {
+    let seeds = std::env::var("LAKE_FAULT_SEEDS").map_or(2, |text| text.parse().unwrap());
+    let wanted = contents(3_000_000, 9);
+    for (door, seed) in DOORS
+        .iter()
+        .flat_map(|door| (0..seeds).map(move |seed| (*door, seed)))
+    {
+        let server = server().await;
+        let proxy = FaultProxy::start(FREE, server.address(), Plan::mixture(0.1, seed))
+            .await
+            .unwrap();
+        let lake = open(door, proxy.address(), "bronze").await;
+        write_big(&*lake, &LakePath::data("users", "users.json"), &wanted, 65_536).await;
+        write_small(&lake, 300).await;
+        let faults: u64 = proxy.counts().values().sum();
+        assert!(
+            faults > proxy.requests() / 20,
+            "{faults} faults in {} requests",
+            proxy.requests()
+        );
+        assert!(
+            read(&server, "bronze", "users/users.json") == wanted,
+            "seed {seed}"
+        );
+        let files = server.files("bronze");
+        assert_eq!(
+            files.len(),
+            301,
+            "seed {seed}: {:?}",
+            files.iter().map(|file| &file.0).collect::<Vec<_>>()
+        );
+        for id in 0..300 {
+            assert_eq!(
+                read(&server, "bronze", &format!("products/product_{id}.json")),
+                small(id),
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_fault_alone_is_survived() {
+    let mut runs = tokio::task::JoinSet::new();
+    for (door, fault) in DOORS
+        .iter()
+        .flat_map(|door| Fault::all().into_iter().map(move |fault| (*door, fault)))
+    {
+        runs.spawn(async move {
+            let server = server().await;
+            let plan = Plan {
+                faults: vec![fault],
+                stall: Duration::from_millis(50),
+                ..Plan::mixture(0.2, 1)
+            };
+            let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
+            let lake = open(door, proxy.address(), "bronze").await;
+            write_small(&lake, 20).await;
+            assert!(proxy.counts()[&fault] > 2, "{door} {fault:?}");
+            assert_eq!(server.files("bronze").len(), 20, "{fault:?}");
+        });
+    }
+    while let Some(run) = runs.join_next().await {
+        run.unwrap();
+    }
+}
+
+async fn failure(config: &LakeConfig) -> String {
+    let put = async {
+        let lake = lake::open(config).await?;
+        lake.put(&LakePath::data("products", "product_0.json"), small(0))
+            .await
+    };
+    let start = Instant::now();
+    let line = put.await.unwrap_err().to_string();
+    assert!(start.elapsed() < Duration::from_secs(10), "{line}");
+    assert!(!line.contains("sig=") && !line.contains('\n'), "{line}");
+    line
+}
+
+#[tokio::test]
+async fn what_cannot_work_fails_at_once_and_says_what_to_check() {
+    for door in DOORS {
+        let server = server().await;
+        server.store().create_filesystem("bronze").unwrap();
+        let account = Account::emulator();
+        let hour = chrono::Duration::hours(1);
+        let good = sas("rcwdlm");
+        let expired = account.sas(SasScope::Account, "rcwdlm", -hour);
+        let other = account.sas(SasScope::Filesystem("silver"), "rcwdlm", hour);
+        for (path, sas, advice) in [
+            ("bronze", good.replace("sig=", "sig=A"), "was copied whole"),
+            ("bronze", expired, "the SAS expired at"),
+            ("bronze", other, "was made for this account and filesystem"),
+            ("bronze", sas("rl"), "sp=rcwdlm"),
+            ("missing", sas("r"), "sp=rcwdlm"),
+        ] {
+            let line = failure(&config(door, server.address(), path, &sas)).await;
+            assert!(line.contains(advice), "{line}");
+        }
+        let scoped = account.sas(SasScope::Filesystem("missing"), "rcwdlm", hour);
+        let line = failure(&config(door, server.address(), "missing", &scoped)).await;
+        assert!(
+            line.contains("missing does not exist and these credentials may not create it"),
+            "{line}"
+        );
+        let unknown = "http://no-such-account-anywhere:1/acc/bronze?sv=1&sig=PLANTED";
+        let environment = [("STORAGE_SAS", unknown), ("LAKE_API", door)]
+            .into_iter()
+            .collect();
+        let config = LakeConfig::read(&environment, &mut Problems::default()).unwrap();
+        let line = failure(&config).await;
+        assert!(
+            line.contains("check the account's name") && !line.contains("PLANTED"),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_door_replaces_what_the_other_wrote() {
+    let server = server().await;
+    let path = LakePath::data("users", "users.json");
+    for (turn, door) in ["dfs", "blob", "dfs", "blob", "blob"].into_iter().enumerate() {
+        let wanted = contents(200_000, turn as u8);
+        let lake = open(door, server.address(), "bronze").await;
+        write_big(&*lake, &path, &wanted, 65_536).await;
+        assert!(
+            read(&server, "bronze", "users/users.json") == wanted,
+            "turn {turn}"
+        );
+        let lake_path = LakePath::data("products", "product_0.json");
+        lake.put(&lake_path, small(turn as u64)).await.unwrap();
+        assert_eq!(
+            read(&server, "bronze", "products/product_0.json"),
+            small(turn as u64)
+        );
+    }
+}
+
+#[tokio::test]
+async fn blocks_of_a_killed_run_do_no_harm() {
+    let server = server().await;
+    let path = LakePath::data("users", "users.json");
+    let lake = open("blob", server.address(), "bronze").await;
+    let mut killed = lake.create(&path).await.unwrap();
+    killed.append(contents(70_000, 1)).await.unwrap();
+    drop(killed);
+    let wanted = contents(200_000, 2);
+    write_big(&*lake, &path, &wanted, 65_536).await;
+    assert!(read(&server, "bronze", "users/users.json") == wanted);
+}

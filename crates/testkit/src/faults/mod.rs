@@ -1,0 +1,415 @@
+//! An HTTP proxy that breaks things: put it between a client and any server that it talks plain HTTP to.
+//!
+//! For each request it draws, from a seed, whether a fault happens and which. A fault comes before the
+//! request reaches the server, or after it took full effect there: clients must get both right.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, header, service::service_fn};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+
+/// One kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Nobody listens for 100 ms: other connections are refused; this one is reset.
+    Refuse,
+    /// The connection is reset; the server saw nothing.
+    ResetBefore,
+    /// The connection is reset after the server did what was asked.
+    ResetAfter,
+    /// An answer with this status, with a wait of 50 ms asked for in the headers or without; the server saw
+    /// nothing. The body is the service's JSON, or the HTML of a gateway.
+    Status {
+        /// The status.
+        status: u16,
+        /// Whether the answer says when to try again.
+        retry_after: bool,
+        /// Whether the body is HTML.
+        html: bool,
+    },
+    /// An answer with this status although the server did what was asked.
+    StatusAfter(u16),
+    /// The connection ends within the answer's first line.
+    Truncated,
+    /// Nothing happens for the plan's [`stall`](Plan::stall), then the connection is reset; the server saw
+    /// nothing.
+    StallBefore,
+    /// As `StallBefore`, but the server did what was asked.
+    StallAfter,
+}
+
+impl Fault {
+    /// Every kind, each status on its own.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::Refuse,
+            Self::ResetBefore,
+            Self::ResetAfter,
+            Self::Truncated,
+            Self::StallBefore,
+            Self::StallAfter,
+            Self::StatusAfter(500),
+            Self::StatusAfter(503),
+        ];
+        for status in [408, 429, 500, 502, 503, 504] {
+            for retry_after in [false, true] {
+                let html = matches!(status, 502 | 504) != retry_after;
+                all.push(Self::Status {
+                    status,
+                    retry_after,
+                    html,
+                });
+            }
+        }
+        all
+    }
+}
+
+/// What a proxy breaks.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The share of requests that meet a fault, 0 to 1.
+    pub probability: f64,
+    /// The kinds, equally likely.
+    pub faults: Vec<Fault>,
+    /// Decides which request meets which fault.
+    pub seed: u64,
+    /// How long a stall lasts.
+    pub stall: Duration,
+    /// Added to each answer.
+    pub latency: Duration,
+}
+
+impl Plan {
+    /// Nothing is broken.
+    pub fn harmless() -> Self {
+        Self {
+            probability: 0.0,
+            faults: Vec::new(),
+            seed: 0,
+            stall: Duration::from_secs(1),
+            latency: Duration::ZERO,
+        }
+    }
+
+    /// Every fault in random mixture for `probability` of the requests.
+    pub fn mixture(probability: f64, seed: u64) -> Self {
+        Self {
+            probability,
+            faults: Fault::all(),
+            seed,
+            ..Self::harmless()
+        }
+    }
+}
+
+/// A running proxy. It stops when this is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: SocketAddr,
+    plan: Plan,
+    random: Mutex<Xoshiro256PlusPlus>,
+    counts: Mutex<BTreeMap<Fault, u64>>,
+    requests: Mutex<u64>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    outage: tokio::sync::Notify,
+}
+
+impl FaultProxy {
+    /// Starts a proxy at `address` (port 0 picks one) in front of `upstream`.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub async fn start(address: SocketAddr, upstream: SocketAddr, plan: Plan) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            upstream,
+            random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(plan.seed)),
+            plan,
+            counts: Mutex::default(),
+            requests: Mutex::default(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            outage: tokio::sync::Notify::new(),
+        });
+        let task = tokio::spawn(listen(listener, address, Arc::clone(&shared)));
+        Ok(Self {
+            address,
+            shared,
+            task,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How often each fault happened so far.
+    pub fn counts(&self) -> BTreeMap<Fault, u64> {
+        lock(&self.shared.counts).clone()
+    }
+
+    /// How many requests came so far.
+    pub fn requests(&self) -> u64 {
+        *lock(&self.shared.requests)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+async fn listen(first: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+    let mut listener = Some(first);
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Some(open) = &listener else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            listener = TcpListener::bind(address).await.ok();
+            continue;
+        };
+        tokio::select! {
+            accepted = open.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(serve(stream, Arc::clone(&shared)));
+                }
+            }
+            () = shared.outage.notified() => listener = None,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let cut = Cut::default();
+    let io = TokioIo::new(Breakable {
+        stream,
+        cut: cut.clone(),
+    });
+    let service = service_fn(move |request| {
+        let (shared, cut) = (Arc::clone(&shared), cut.clone());
+        async move { shared.answer(request, &cut).await }
+    });
+    // It ends with an error whenever a fault cut the connection.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(io, service)
+        .await;
+}
+
+/// The answer to a connection that is being cut: never sent.
+#[derive(Debug)]
+struct Reset;
+
+impl std::fmt::Display for Reset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("reset by plan")
+    }
+}
+
+impl std::error::Error for Reset {}
+
+impl From<Infallible> for Reset {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Shared {
+    fn draw(&self) -> Option<Fault> {
+        *lock(&self.requests) += 1;
+        let fault = {
+            let mut random = lock(&self.random);
+            if self.plan.faults.is_empty() || !random.random_bool(self.plan.probability) {
+                return None;
+            }
+            self.plan.faults[random.random_range(0..self.plan.faults.len())]
+        };
+        *lock(&self.counts).entry(fault).or_default() += 1;
+        Some(fault)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, cut: &Cut) -> Result<Response<Full<Bytes>>, Reset> {
+        let fault = self.draw();
+        // Read to its end, so that a fault is not taken for a refusal of the body.
+        let (mut parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+        match fault {
+            Some(Fault::Refuse) => self.outage.notify_one(),
+            Some(Fault::StallBefore) => tokio::time::sleep(self.plan.stall).await,
+            _ => {}
+        }
+        match fault {
+            Some(Fault::Refuse | Fault::ResetBefore | Fault::StallBefore) => {
+                cut.reset();
+                return Err(Reset);
+            }
+            Some(Fault::Status {
+                status,
+                retry_after,
+                html,
+            }) => return Ok(refusal(status, retry_after, html)),
+            _ => {}
+        }
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        parts.uri = format!("http://{}{path}", self.upstream)
+            .parse()
+            .map_err(|_| Reset)?;
+        parts.headers.remove(header::CONNECTION);
+        let upstream = self
+            .client
+            .request(Request::from_parts(parts, Full::new(body)))
+            .await;
+        let (parts, body) = upstream.map_err(|_| Reset)?.into_parts();
+        let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+        tokio::time::sleep(self.plan.latency).await;
+        match fault {
+            Some(Fault::StatusAfter(status)) => return Ok(refusal(status, false, false)),
+            Some(Fault::ResetAfter) => {
+                cut.reset();
+                return Err(Reset);
+            }
+            Some(Fault::StallAfter) => {
+                tokio::time::sleep(self.plan.stall).await;
+                cut.reset();
+                return Err(Reset);
+            }
+            Some(Fault::Truncated) => cut.after(11),
+            _ => {}
+        }
+        Ok(Response::from_parts(parts, Full::new(body)))
+    }
+}
+
+fn refusal(status: u16, retry_after: bool, html: bool) -> Response<Full<Bytes>> {
+    let mut builder = Response::builder().status(status);
+    let body = if html {
+        builder = builder.header(header::CONTENT_TYPE, "text/html");
+        "<html><head><title>Sorry</title></head><body><h1>The service is unavailable.</h1></body></html>"
+    } else {
+        builder = builder
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-ms-error-code", "ServerBusy");
+        r#"{"error":{"code":"ServerBusy","message":"The server is busy."}}"#
+    };
+    if retry_after {
+        builder = builder.header("x-ms-retry-after-ms", "50");
+    }
+    builder
+        .body(Full::new(Bytes::from_static(body.as_bytes())))
+        .expect("the headers are ASCII")
+}
+
+/// Tells a connection to break: now, or after some more bytes were written.
+#[derive(Debug, Clone)]
+struct Cut {
+    reset: Arc<AtomicBool>,
+    bytes_left: Arc<AtomicI64>,
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self {
+            reset: Arc::default(),
+            bytes_left: Arc::new(AtomicI64::new(i64::MAX)),
+        }
+    }
+}
+
+impl Cut {
+    fn reset(&self) {
+        self.reset.store(true, Ordering::SeqCst);
+    }
+
+    fn after(&self, bytes: i64) {
+        self.bytes_left.store(bytes, Ordering::SeqCst);
+    }
+}
+
+/// A connection that breaks when told to.
+#[derive(Debug)]
+struct Breakable {
+    stream: TcpStream,
+    cut: Cut,
+}
+
+impl Drop for Breakable {
+    fn drop(&mut self) {
+        if self.cut.reset.load(Ordering::SeqCst) {
+            // Dropped without lingering, a socket sends RST in place of FIN.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Breakable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breakable {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let left = self.cut.bytes_left.load(Ordering::SeqCst);
+        if left <= 0 {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let allowed = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let written = Pin::new(&mut self.stream).poll_write(cx, &buf[..allowed]);
+        if let (Poll::Ready(Ok(written)), true) = (&written, left != i64::MAX) {
+            self.cut
+                .bytes_left
+                .fetch_sub(i64::try_from(*written).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
