@@ -3,8 +3,10 @@
 //! Machines are noisy and drift, so that a number of records a second means little by itself. Each
 //! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
 //!
+//! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
 //! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
 
+mod stream;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub(crate) struct Options {
 /// A group of comparisons.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Area {
+    Stream,
     Users,
 }
 
@@ -55,6 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pairs: options.pairs,
     };
     let wanted = |area| options.areas.is_empty() || options.areas.contains(&area);
+    if wanted(Area::Stream) {
+        stream::run(&bench)?;
+    }
     if wanted(Area::Users) {
         users::run(&bench)?;
     }
