@@ -1,2 +1,27 @@
-//! xtask
-fn main() {}
+//! Development tasks of this workspace, run by `cargo xtask`:
+//!
+//! - [`playground`]: builds the four generators and fills a directory with data to query;
+//! - [`bench`]: times the generators against peers, pair by pair, and prints ratios.
+
+mod bench;
+mod build;
+mod playground;
+
+use clap::Parser;
+
+/// Development tasks of the dataplayground generators.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Build the generators and fill ./playground with data to query: no cloud, no containers.
+    Playground(playground::Options),
+    /// Time the generators against peers and print the ratios.
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Playground(options) => playground::run(&options),
+        Task::Bench(options) => bench::run(&options),
+    }
+}

@@ -1,0 +1,159 @@
+//! `cargo xtask bench`: the generators against peers on this machine.
+//!
+//! Machines are noisy and drift, so that a number of records a second means little by itself. Each
+//! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
+//!
+//! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
+//! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
+
+mod lake;
+mod users;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::build;
+
+/// What to time.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Areas; all by default.
+    areas: Vec<Area>,
+    /// Pairs of runs a comparison.
+    #[arg(long, default_value_t = 5)]
+    pairs: usize,
+}
+
+/// A group of comparisons.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Area {
+    Lake,
+    Users,
+}
+
+/// What the comparisons share.
+pub(crate) struct Bench {
+    /// Where cargo puts release binaries.
+    pub(crate) binaries: PathBuf,
+    /// Python with the peers' packages.
+    pub(crate) python: PathBuf,
+    /// For what is written; on the disk of the workspace, and removed at the end.
+    pub(crate) scratch: tempfile::TempDir,
+    /// Pairs of runs a comparison.
+    pub(crate) pairs: usize,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let binaries = build::generators()?;
+    let target = binaries
+        .parent()
+        .context("release binaries are below the target directory")?;
+    let bench = Bench {
+        python: python(&target.join("bench-venv"))?,
+        scratch: tempfile::tempdir_in(target)?,
+        binaries,
+        pairs: options.pairs,
+    };
+    let wanted = |area| options.areas.is_empty() || options.areas.contains(&area);
+    if wanted(Area::Users) {
+        users::run(&bench)?;
+    }
+    if wanted(Area::Lake) {
+        lake::run(&bench)?;
+    }
+    Ok(())
+}
+
+/// The peers' packages, from PyPI.
+const PEERS: [&str; 2] = ["Faker==40.*", "tpchgen-cli==2.*"];
+
+/// A virtual environment with the peers' packages, made by the first run.
+fn python(directory: &Path) -> Result<PathBuf> {
+    let python = directory.join("bin/python");
+    if !python.exists() {
+        succeed(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
+    }
+    succeed(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PEERS),
+    )?;
+    Ok(python)
+}
+
+/// Runs a command to its good end.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_os_string();
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    ensure!(status.success(), "{} ended with {status}", program.display());
+    Ok(())
+}
+
+impl Bench {
+    /// Runs a command to its good end, its output thrown away, and returns the seconds it took.
+    pub(crate) fn seconds(&self, command: &mut Command) -> Result<f64> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let started = Instant::now();
+        succeed(command)?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    /// Measures both sides in turn, as rates in one unit, and prints the medians of ours, of the peer's and of
+    /// the ratios pair by pair.
+    pub(crate) fn compare(
+        &self,
+        what: &str,
+        unit: &str,
+        mut ours: impl FnMut() -> Result<f64>,
+        (peer, mut theirs): (&str, impl FnMut() -> Result<f64>),
+    ) -> Result<()> {
+        let mut rates = Vec::new();
+        for _ in 0..self.pairs {
+            let (ours, theirs) = (ours()?, theirs()?);
+            rates.push([ours, theirs, ours / theirs]);
+        }
+        let [ours, theirs, ratio] = [0, 1, 2].map(|column| median(rates.iter().map(|row| row[column])));
+        let ratios = rates.iter().map(|row| row[2]);
+        let (low, high) = (
+            ratios.clone().fold(f64::MAX, f64::min),
+            ratios.fold(0.0, f64::max),
+        );
+        println!(
+            "{what}: {} {unit}; {peer}: {} {unit}; ratio {} ({} to {})",
+            short(ours),
+            short(theirs),
+            short(ratio),
+            short(low),
+            short(high)
+        );
+        Ok(())
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        (values[middle - 1] + values[middle]) / 2.0
+    } else {
+        values[middle]
+    }
+}
+
+/// Three digits that matter.
+fn short(number: f64) -> String {
+    match number {
+        100.0.. => format!("{number:.0}"),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}

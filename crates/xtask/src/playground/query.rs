@@ -1,0 +1,204 @@
+//! Shows that the playground joins: loads its files into `playground.db` and asks it a few questions.
+//!
+//! The generators' own output stays as it is; this database is a copy for queries with nothing but
+//! `sqlite3`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use serde_json::Value;
+
+/// A question, as one would ask it by `sqlite3`.
+struct Question {
+    title: &'static str,
+    sql: &'static str,
+}
+
+const QUESTIONS: [Question; 3] = [
+    Question {
+        title: "Who spends the most? (lake: users, VIP users; SQL: orders)",
+        sql: "SELECT u.administrative_unit AS region, COUNT(DISTINCT u.id) AS customers, COUNT(*) AS orders,
+       COUNT(DISTINCT v.id) AS vips, CAST(SUM(o.orderValue) AS integer) AS revenue
+FROM orders o JOIN users u ON u.id = o.userId LEFT JOIN vipusers v ON v.id = u.id
+GROUP BY region ORDER BY revenue DESC LIMIT 5;",
+    },
+    Question {
+        title: "What did people look at just before a bad rating? (streams: stars, pageviews; lake: users, products)",
+        sql: "SELECT u.name, u.city, s.stars, p.name AS last_product, COUNT(*) OVER () AS bad_ratings
+FROM stars s JOIN users u ON u.id = s.user_id
+JOIN pageviews w ON w.seq = (SELECT MAX(seq) FROM pageviews JOIN pages USING (uri)
+                             WHERE user_id = s.user_id AND seq < s.pageviews_before)
+JOIN pages g ON g.uri = w.uri JOIN products p ON p.id = g.product_id
+WHERE s.stars <= 2 ORDER BY s.stars, u.name LIMIT 5;",
+    },
+    Question {
+        title: "Does looking lead to buying, and what is there to clean? (streams, lake and SQL)",
+        sql: "SELECT (SELECT COUNT(*) FROM pageviews w JOIN pages g USING (uri)) AS views_of_products,
+       (SELECT COUNT(*) FROM pageviews w JOIN pages g USING (uri)
+        WHERE EXISTS (SELECT 1 FROM orders o JOIN items i USING (orderId)
+                      WHERE o.userId = w.user_id AND i.productId = g.product_id)) AS of_products_they_bought,
+       (SELECT COUNT(*) FROM pageviews WHERE client_ip = '') AS without_ip,
+       (SELECT COUNT(*) FROM pageviews WHERE latency >= 500) AS slow_outliers,
+       (SELECT COUNT(*) FROM items WHERE productId NOT IN (SELECT id FROM products)) AS items_without_product;",
+    },
+];
+
+/// How many records were loaded, and how many are in `orders.db`.
+pub(super) struct Loaded {
+    pub(super) orders: u64,
+    pub(super) items: u64,
+    pub(super) pageviews: u64,
+    pub(super) stars: u64,
+}
+
+impl Loaded {
+    /// Loads the files of `directory` into its `playground.db`.
+    pub(super) fn into_file(directory: &Path) -> Result<Self> {
+        let mut connection = Connection::open(directory.join("playground.db"))?;
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(
+            "CREATE TABLE users (id integer PRIMARY KEY, name text, city text, administrative_unit text);
+             CREATE TABLE vipusers (id integer PRIMARY KEY);
+             CREATE TABLE products (id integer PRIMARY KEY, name text);
+             CREATE TABLE pages (uri text PRIMARY KEY, product_id integer) WITHOUT ROWID;
+             CREATE TABLE pageviews (seq integer PRIMARY KEY, user_id integer, http_method text, uri text,
+                                     client_ip text, user_agent text, latency real);
+             CREATE TABLE stars (user_id integer, stars integer, pageviews_before integer);
+             CREATE INDEX pageviews_of_users ON pageviews (user_id, seq);",
+        )?;
+        let insert = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> Result<()> {
+            transaction.prepare_cached(sql)?.execute(values)?;
+            Ok(())
+        };
+        let integer = |record: &Value, field: &str| record[field].as_i64();
+        each_line(&directory.join("lake/users/users.json"), |user| {
+            let text = |field: &str| user[field].as_str();
+            let (name, city, region) = (text("name"), text("city"), text("administrative_unit"));
+            insert(
+                "INSERT INTO users VALUES (?, ?, ?, ?)",
+                &[&integer(user, "id"), &name, &city, &region],
+            )
+        })?;
+        each_line(&directory.join("lake/vipusers/vipusers.json"), |vip| {
+            insert("INSERT INTO vipusers VALUES (?)", &[&integer(vip, "id")])
+        })?;
+        for entry in std::fs::read_dir(directory.join("lake/products"))? {
+            each_line(&entry?.path(), |product| {
+                let id = integer(product, "id");
+                insert(
+                    "INSERT INTO products VALUES (?, ?)",
+                    &[&id, &product["name"].as_str()],
+                )?;
+                let pages = product["pages"].as_array().into_iter().flatten();
+                pages
+                    .map(Value::as_str)
+                    .try_for_each(|page| insert("INSERT INTO pages VALUES (?, ?)", &[&page, &id]))
+            })?;
+        }
+        let pageviews = each_line(&directory.join("stream/pageviews.jsonl"), |view| {
+            let text = |field: &str| view[field].as_str();
+            insert(
+                "INSERT INTO pageviews (user_id, http_method, uri, client_ip, user_agent, latency)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+                &[
+                    &integer(view, "user_id"),
+                    &text("http_method"),
+                    &text("uri"),
+                    &text("client_ip"),
+                    &text("user_agent"),
+                    &view["latency"].as_f64(),
+                ],
+            )
+        })?;
+        // A rating follows its session's pageviews: those of the user before the next session of theirs. In a
+        // file without times the last pageview of the user stands for the moment.
+        let stars = each_line(&directory.join("stream/stars.jsonl"), |star| {
+            insert(
+                "INSERT INTO stars VALUES (?1, ?2, (SELECT MAX(seq) + 1 FROM pageviews WHERE user_id = ?1))",
+                &[&integer(star, "user_id"), &integer(star, "stars")],
+            )
+        })?;
+        transaction.commit()?;
+        let orders = Connection::open(directory.join("orders.db"))?;
+        let count = |table: &str| {
+            orders.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| {
+                row.get::<_, i64>(0)
+            })
+        };
+        Ok(Self {
+            orders: count("orders")? as u64,
+            items: count("items")? as u64,
+            pageviews,
+            stars,
+        })
+    }
+}
+
+/// Calls `insert` with every record of a file of JSON lines, and counts them.
+fn each_line(path: &Path, mut insert: impl FnMut(&Value) -> Result<()>) -> Result<u64> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut count = 0;
+    for line in BufReader::new(file).lines() {
+        insert(&serde_json::from_str(&line?).with_context(|| format!("{} is not JSON", path.display()))?)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Asks the questions and prints each with its answer.
+pub(super) fn show(directory: &Path, given: &Path) -> Result<()> {
+    let connection = Connection::open(directory.join("playground.db"))?;
+    connection.execute(
+        "ATTACH ? AS shop",
+        [directory.join("orders.db").to_string_lossy()],
+    )?;
+    for Question { title, sql } in &QUESTIONS {
+        println!("\n{title}\n\n{sql}\n");
+        let mut statement = connection.prepare(sql)?;
+        let names: Vec<_> = statement.column_names().iter().map(ToString::to_string).collect();
+        let mut table = vec![names];
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let cells = (0..table[0].len()).map(|index| Ok(cell(row.get_ref(index)?)));
+            table.push(cells.collect::<rusqlite::Result<_>>()?);
+        }
+        print_columns(&table);
+    }
+    let (copy, orders) = (given.join("playground.db"), given.join("orders.db"));
+    println!(
+        "\nAsk more: sqlite3 {} -cmd \"ATTACH '{}' AS shop\"",
+        copy.display(),
+        orders.display()
+    );
+    Ok(())
+}
+
+fn cell(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
+    }
+}
+
+fn print_columns(table: &[Vec<String>]) {
+    let width = |column: usize| {
+        table
+            .iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    for row in table {
+        let cells = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+        println!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
