@@ -28,10 +28,16 @@ const CAPPED_AT_INFO: &[&str] = &[
 /// WARN.
 const CAPPED_AT_WARN: &[&str] = &["azure_", "typespec"];
 
+/// A library that logs every error it also returns, which the program tells better: silent unless RUST_LOG
+/// names it.
+const TOLD_BY_US: &str = "tiberius";
+
 /// The most that is let through from a log line's target.
-fn cap(target: &str) -> LevelFilter {
+fn cap(target: &str, directives: &str) -> LevelFilter {
     let is_of = |libraries: &[&str]| libraries.iter().any(|library| target.starts_with(library));
-    if is_of(CAPPED_AT_WARN) {
+    if target.starts_with(TOLD_BY_US) && !directives.contains(TOLD_BY_US) {
+        LevelFilter::OFF
+    } else if is_of(CAPPED_AT_WARN) {
         LevelFilter::WARN
     } else if is_of(CAPPED_AT_INFO) {
         LevelFilter::INFO
@@ -56,7 +62,8 @@ pub fn check_filter(directives: &str) -> Result<(), &'static str> {
 /// Later calls in the same process change nothing, so that tests may run several generators.
 pub fn init(format: LogFormat, directives: &str, bar: &Bar) {
     let allowed = EnvFilter::builder().parse_lossy(directives);
-    let harmless = filter_fn(|event| *event.level() <= cap(event.target()));
+    let directives = directives.to_owned();
+    let harmless = filter_fn(move |event| *event.level() <= cap(event.target(), &directives));
     let writer = BesideBar(bar.clone());
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(writer)

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{Datelike, Months, NaiveDate, Utc};
 use datagen_core::config::common::Common;
@@ -44,6 +45,8 @@ settings! {
             "How many connections to SQL_SERVER load in parallel. 1 to 64.";
         sql_trust_server_certificate: bool = "SQL_TRUST_SERVER_CERTIFICATE", default "false",
             "Accept any certificate of SQL_SERVER: for local servers only. true or false.";
+        sql_timeout: u32 = "SQL_TIMEOUT", default "60",
+            "Seconds that SQL_SERVER may take to answer; failures that may pass are tried again for five times as long. 1 to 3600.";
         sql_chunk: u32 = "SQL_CHUNK", default "5000",
             "Orders a transaction. A run that continues another keeps the other's. 1 to 100000.";
     }
@@ -95,6 +98,8 @@ pub struct SqlServer {
     pub connections: u32,
     /// Whether any certificate is accepted.
     pub trust_certificate: bool,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 impl OrdersConfig {
@@ -170,6 +175,7 @@ fn read_target(settings: OrderSettings, problems: &mut Problems) -> Option<Targe
     let connections = settings
         .sql_connections
         .within("SQL_CONNECTIONS", 1..=64, problems);
+    let timeout = settings.sql_timeout.within("SQL_TIMEOUT", 1..=3600, problems);
     let trust = settings
         .sql_trust_server_certificate
         .value("SQL_TRUST_SERVER_CERTIFICATE", problems);
@@ -222,6 +228,7 @@ fn read_target(settings: OrderSettings, problems: &mut Problems) -> Option<Targe
         login: user.zip(password).map(|(Text(user), password)| (user, password)),
         connections: connections.unwrap_or(4),
         trust_certificate: trust.unwrap_or(false),
+        timeout: Duration::from_secs(timeout.unwrap_or(60).into()),
     }))
 }
 

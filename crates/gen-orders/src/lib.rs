@@ -8,6 +8,7 @@
 pub mod config;
 pub mod database;
 pub mod load;
+pub mod retry;
 pub mod rows;
 
 use datagen_core::config::common::Common;

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::NaiveDate;
 use datagen_core::error::{DestinationError, Failure};
@@ -21,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::GenOrders;
 use crate::config::OrdersConfig;
 use crate::database::{Database, Run, Table};
+use crate::retry::Retries;
 use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
 
 static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
@@ -48,7 +48,7 @@ async fn load(
 ) -> Result<(), DestinationError> {
     let run = Run {
         parameters: parameters(config),
-        chunk_orders: config.chunk_orders.get(),
+        chunk_orders: chunk_orders(config),
         tables: &TABLES,
     };
     let prepared = database.prepare(&run).await?;
@@ -65,7 +65,8 @@ async fn load(
         .map(|loaded| loaded.chunk)
         .filter(|chunk| chunks.contains(chunk))
         .collect();
-    if already.len() as u64 == chunks.end - chunks.start && !already.is_empty() {
+    let nothing_to_load = already.len() as u64 == chunks.end - chunks.start;
+    if nothing_to_load && !already.is_empty() {
         tracing::info!(
             orders = ids.end - ids.start,
             "every order of this run is already there, nothing to load"
@@ -117,7 +118,9 @@ async fn load(
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
 
-    check_row_counts(&*database, cut).await?;
+    if check_row_counts(&*database, cut).await? && !nothing_to_load {
+        database.finish(&TABLES).await;
+    }
     let contents = Contents {
         totals,
         check: check_queries(shard, &ids),
@@ -183,7 +186,7 @@ async fn load_chunks(
             return Ok(());
         };
         let batches = [rows.orders, rows.items];
-        let mut attempt = 0;
+        let mut retries = Retries::new(database.retry_for());
         loop {
             let result = async {
                 if connection.is_none() {
@@ -192,35 +195,38 @@ async fn load_chunks(
                 let connected = connection.as_mut().expect("connected above");
                 connected.load(chunk, &batches).await
             };
-            match result.await {
-                Ok(()) => break,
-                Err(error) if error.transient && attempt < RETRIES => {
-                    connection = None;
-                    let pause = Duration::from_millis(200 << attempt.min(7));
-                    attempt += 1;
-                    tracing::warn!(chunk, attempt, "loading a chunk again in {pause:?}: {error}");
-                    tokio::time::sleep(pause).await;
-                }
-                Err(error) => return Err(error),
-            }
+            let Err(error) = result.await else { break };
+            connection = None;
+            let Some(pause) = retries.pause(&error) else {
+                return Err(error);
+            };
+            tracing::warn!(chunk, "loading a chunk again in {pause:.1?}: {error}");
+            tokio::time::sleep(pause).await;
         }
         progress.add(rows.totals.orders, 0);
     }
 }
 
-/// How often a chunk is tried again before the run gives up.
-const RETRIES: u32 = 10;
+/// Orders a chunk, as configured, but with RATE at least four chunks a second, so that rows come evenly.
+fn chunk_orders(config: &OrdersConfig) -> u32 {
+    let configured = config.chunk_orders.get();
+    match config.rate {
+        Some(rate) if rate > 0.0 => configured.min((rate / 4.0).ceil() as u32),
+        _ => configured,
+    }
+}
 
 /// Compares the tables with the progress rows, once all shards are done: while others load, counts move.
-async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<(), DestinationError> {
+/// Returns whether they are done.
+async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, DestinationError> {
     let loaded = database.loaded().await?;
     if loaded.len() as u64 != cut.chunks() {
-        return Ok(());
+        return Ok(false);
     }
     let expected: u64 = loaded.iter().map(|chunk| chunk.rows).sum();
     let found = database.count_rows(&TABLES).await?;
     if found == expected {
-        return Ok(());
+        return Ok(true);
     }
     let problem = format!("orders and items have {found} rows together, but {expected} were loaded");
     Err(DestinationError::permanent(database.describe(), problem)

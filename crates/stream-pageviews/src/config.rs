@@ -1,5 +1,6 @@
 //! What stream-pageviews is told by its environment variables: whose sessions, how fast, and whereto.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text};
@@ -9,6 +10,9 @@ use datagen_core::pace::MAX_RATE;
 use datagen_core::secret::Secret;
 use datagen_core::settings;
 use url::Url;
+
+use crate::sink::kafka::connection_string::ConnectionString;
+use crate::visit::Topic;
 
 settings! {
     /// What stream-pageviews reads beside the common variables.
@@ -41,6 +45,8 @@ settings! {
             "How to talk to KAFKA_BOOTSTRAP_SERVERS: PLAINTEXT, SASL_PLAINTEXT, SASL_SSL or SSL.";
         kafka_ca_file: Text = "KAFKA_CA_FILE", default "the system's authorities",
             "PEM file of the authorities that may sign the broker's certificate.";
+        metrics_addr: Text = "METRICS_ADDR", default "",
+            "Address on which metrics are served for Prometheus, under /metrics: 0.0.0.0:9464. Unset: nowhere.";
     }
 }
 
@@ -61,6 +67,8 @@ pub struct StreamConfig {
     pub rate: Option<f64>,
     /// Where the messages go.
     pub target: Target,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A destination of messages.
@@ -102,6 +110,16 @@ pub enum SecurityProtocol {
 }
 
 impl SecurityProtocol {
+    /// Whether the connection is encrypted, and so the broker's certificate verified.
+    pub fn tls(self) -> bool {
+        matches!(self, Self::SaslSsl | Self::Ssl)
+    }
+
+    /// Whether the client signs in.
+    pub fn sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
     /// As librdkafka spells it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -145,6 +163,17 @@ impl StreamConfig {
         let concurrent_users = users
             .within("CONCURRENT_USERS", 1..=100_000, problems)
             .unwrap_or(1);
+        let metrics = std::mem::take(&mut settings.metrics_addr).value("METRICS_ADDR", problems);
+        let metrics = metrics.and_then(|Text(address)| match address.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                problems.report(
+                    "METRICS_ADDR",
+                    "is not an IP address with a port: give something like 0.0.0.0:9464",
+                );
+                None
+            }
+        });
         let target = read_target(settings, problems)?;
         Some(Self {
             user_max_id: user_max_id.unwrap_or(999_999),
@@ -157,6 +186,7 @@ impl StreamConfig {
             concurrent_users,
             rate,
             target,
+            metrics,
         })
     }
 }
@@ -215,21 +245,110 @@ fn read_target(settings: StreamSettings, problems: &mut Problems) -> Option<Targ
             .ok();
     }
     let namespace = namespace.map(|Text(name)| name);
-    let (bootstrap_servers, default_security) = match (servers, &namespace) {
-        (Some(Text(servers)), _) => (servers, SecurityProtocol::Plaintext),
-        (None, Some(name)) => (
-            format!("{name}.servicebus.windows.net:9093"),
-            SecurityProtocol::SaslSsl,
-        ),
+    let strings = pageviews.zip(stars).map(|(pageviews, stars)| [pageviews, stars]);
+    let ca_file = ca_file.map(|Text(path)| PathBuf::from(path));
+    let kafka = match (servers, namespace) {
+        (Some(Text(servers)), namespace) => {
+            let security = security.unwrap_or_default();
+            check_servers(
+                &servers,
+                security,
+                namespace.is_some(),
+                strings.is_some(),
+                problems,
+            );
+            KafkaConfig {
+                bootstrap_servers: servers,
+                security,
+                namespace,
+                connection_strings: strings,
+                ca_file,
+            }
+        }
+        (None, Some(name)) => {
+            if security.is_some_and(|security| security != SecurityProtocol::SaslSsl) {
+                problems.report(
+                    "KAFKA_SECURITY_PROTOCOL",
+                    "is for KAFKA_BOOTSTRAP_SERVERS; Event Hubs speaks SASL_SSL only: unset it",
+                );
+            }
+            KafkaConfig {
+                bootstrap_servers: format!("{name}.servicebus.windows.net:9093"),
+                security: SecurityProtocol::SaslSsl,
+                namespace: Some(name),
+                connection_strings: strings,
+                ca_file,
+            }
+        }
         (None, None) => return None,
     };
-    Some(Target::Kafka(KafkaConfig {
-        bootstrap_servers,
-        security: security.unwrap_or(default_security),
-        namespace,
-        connection_strings: pageviews.zip(stars).map(|(pageviews, stars)| [pageviews, stars]),
-        ca_file: ca_file.map(|Text(path)| path.into()),
-    }))
+    check_connection_strings(&kafka, by_namespace, problems);
+    if kafka.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
+        problems.report("KAFKA_CA_FILE", "is not a file: give the path of a PEM file");
+    }
+    (problems.len() == before).then_some(Target::Kafka(kafka))
+}
+
+/// Judges KAFKA_BOOTSTRAP_SERVERS and how to talk to them.
+fn check_servers(
+    servers: &str,
+    security: SecurityProtocol,
+    has_namespace: bool,
+    has_strings: bool,
+    problems: &mut Problems,
+) {
+    let is_server = |server: &str| {
+        let parts = server.trim().rsplit_once(':');
+        parts.is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
+    };
+    if !servers.split(',').all(is_server) {
+        problems.report(
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme",
+        );
+    }
+    if has_strings && !security.sasl() {
+        problems.report(
+            "KAFKA_SECURITY_PROTOCOL",
+            format_args!(
+                "is {}, which does not sign in, but connection strings are set: give SASL_SSL, SASL_PLAINTEXT for \
+                 the emulator, or unset EVENTHUB_CONNECTION_STRING_PAGEVIEWS and EVENTHUB_CONNECTION_STRING_STARS",
+                security.as_str()
+            ),
+        );
+    }
+    if security.sasl() && !has_strings && !has_namespace {
+        problems.report(
+            "KAFKA_SECURITY_PROTOCOL",
+            format_args!(
+                "is {}, but there is nothing to sign in with: give EVENTHUB_CONNECTION_STRING_PAGEVIEWS and \
+                 EVENTHUB_CONNECTION_STRING_STARS, or EVENTHUB_NAMESPACE for Microsoft Entra ID",
+                security.as_str()
+            ),
+        );
+    }
+}
+
+/// Judges each connection string by itself and against its hub; only the namespace's own endpoint is bound to be
+/// the one in the strings, other servers may be reached by any name.
+fn check_connection_strings(kafka: &KafkaConfig, by_namespace: bool, problems: &mut Problems) {
+    let names = [
+        "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
+        "EVENTHUB_CONNECTION_STRING_STARS",
+    ];
+    let host = kafka.bootstrap_servers.split(':').next().filter(|_| by_namespace);
+    for (name, (topic, secret)) in names
+        .iter()
+        .zip(Topic::ALL.iter().zip(kafka.connection_strings.iter().flatten()))
+    {
+        let judged =
+            ConnectionString::parse(secret.expose()).and_then(|string| string.check(host, topic.name()));
+        if let Err(fault) = judged {
+            problems.report(name, fault);
+        }
+    }
 }
 
 fn read_directory(text: &str) -> Result<Target, String> {

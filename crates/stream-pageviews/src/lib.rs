@@ -1,9 +1,10 @@
 //! Streams pageviews and stars of visitors' sessions, for ever or for a number of sessions.
 //!
 //! Sessions come from [`datagen_core::model::session`]; [`visit`] turns each into messages; a [`sink`]
-//! delivers them; [`stream`] keeps the pace and stops in good order.
+//! delivers them; [`stream`] keeps the pace and stops in good order; [`metrics`] tells how it goes.
 
 pub mod config;
+pub mod metrics;
 pub mod sink;
 pub mod stream;
 pub mod visit;

@@ -79,6 +79,11 @@ impl Visit {
         self.messages.len()
     }
 
+    /// How many messages of `topic` there are.
+    pub fn count(&self, topic: Topic) -> u64 {
+        self.messages.iter().filter(|(of, _)| *of == topic).count() as u64
+    }
+
     /// Whether there are none: before the first fill.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()

@@ -3,11 +3,15 @@
 //! - [`process`]: runs a generator as a process with nothing but the given environment;
 //! - [`dfs`]: a strict storage account in memory; [`faults`]: a proxy that breaks things before it;
 //! - [`imds`]: the identity endpoint of Azure's machines.
+//! - [`tds`]: a TDS server (SQL Server's protocol) with faults on demand.
+//! - [`kafka`]: TLS and SASL before a plain Kafka broker.
 
 pub mod dfs;
 pub mod faults;
 pub mod imds;
+pub mod kafka;
 pub mod process;
+pub mod tds;
 
 use sha2::Digest;
 

@@ -5,11 +5,14 @@
 //! given, and keeps three tables of its own beside them: `_datagen_run` (what the run loads: one row),
 //! `_datagen_chunks` (which chunks are in) and `_datagen_manifest` (what was loaded, for consumers).
 //!
-//! - [`sqlite`]: a file of this machine.
+//! - [`sqlite`]: a file of this machine;
+//! - [`mssql`]: Azure SQL or SQL Server.
 
+pub mod mssql;
 pub mod sqlite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datagen_core::error::DestinationError;
@@ -152,6 +155,11 @@ pub trait Database: Send + Sync {
     /// How many connections are worth having.
     fn connections(&self) -> usize;
 
+    /// How long after its first failure a chunk is worth another attempt.
+    fn retry_for(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
     /// Makes the tables ready for `run`: creates them if they are absent; drops and creates them anew if
     /// they hold another run's rows; leaves them if they hold some of this run's. Several processes may do
     /// this at once.
@@ -165,6 +173,10 @@ pub trait Database: Send + Sync {
 
     /// How many rows the run's tables have, together.
     async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError>;
+
+    /// Leaves the tables as their readers want them, after the last chunk of all. What fails here costs them
+    /// speed only, so it is told and not returned.
+    async fn finish(&self, _tables: &[&'static Table]) {}
 
     /// Leaves a manifest for a shard, replacing one that is there.
     async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError>;
@@ -185,10 +197,6 @@ pub trait Connection: Send {
 pub async fn open(target: &Target) -> Result<Arc<dyn Database>, DestinationError> {
     match target {
         Target::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
-        Target::SqlServer(server) => Err(DestinationError::permanent(
-            format!("{}/{}", server.host, server.database),
-            "this destination is not built yet",
-        )
-        .advise("give SQL_URL=sqlite:///path")),
+        Target::SqlServer(server) => Ok(Arc::new(mssql::Mssql::open(server).await?)),
     }
 }

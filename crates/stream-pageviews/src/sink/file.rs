@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use crate::visit::{Topic, Visit};
 
 /// The two files, by [`Topic`].
 #[derive(Debug)]
-pub struct Files([Log; 2]);
+pub struct Files(Mutex<[Log; 2]>);
 
 /// A file that grows by whole lines.
 #[derive(Debug)]
@@ -46,24 +47,30 @@ impl Files {
             })
         };
         let [pageviews, stars] = Topic::ALL.map(open);
-        Ok(Self([pageviews?, stars?]))
+        Ok(Self(Mutex::new([pageviews?, stars?])))
+    }
+
+    /// The files. A panic elsewhere leaves them as whole as an error does.
+    fn logs(&self) -> MutexGuard<'_, [Log; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Sink for Files {
-    async fn send(&mut self, visit: &Visit) -> Result<(), DestinationError> {
+    async fn send(&self, visit: &Visit) -> Result<(), DestinationError> {
+        let mut logs = self.logs();
         for message in visit.messages() {
-            let lines = &mut self.0[message.topic as usize].lines;
+            let lines = &mut logs[message.topic as usize].lines;
             lines.extend_from_slice(message.payload);
             lines.push(b'\n');
         }
         // Some microseconds in the page cache: not worth a thread.
-        self.0.iter_mut().try_for_each(Log::append)
+        logs.iter_mut().try_for_each(Log::append)
     }
 
-    async fn flush(&mut self, _limit: Duration) -> Result<(), DestinationError> {
-        self.0.iter().try_for_each(|log| {
+    async fn flush(&self, _limit: Duration) -> Result<(), DestinationError> {
+        self.logs().iter().try_for_each(|log| {
             log.file
                 .sync_all()
                 .map_err(|error| DestinationError::io(&log.path, &error))
@@ -104,7 +111,7 @@ mod tests {
         let mut visit = Visit::default();
         let (mut pageviews, mut stars) = (0, 0);
         for range in [0..100, 100..150] {
-            let mut files = Files::open(directory.path()).unwrap();
+            let files = Files::open(directory.path()).unwrap();
             for id in range {
                 let session = sessions.get(id);
                 visit.fill(&session);

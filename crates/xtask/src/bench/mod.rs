@@ -4,9 +4,11 @@
 //! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
 //!
 //! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
+//! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
 //! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
 
 mod lake;
+mod stream;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Area {
     Lake,
+    Stream,
     Users,
 }
 
@@ -58,6 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pairs: options.pairs,
     };
     let wanted = |area| options.areas.is_empty() || options.areas.contains(&area);
+    if wanted(Area::Stream) {
+        stream::run(&bench)?;
+    }
     if wanted(Area::Users) {
         users::run(&bench)?;
     }

@@ -1,0 +1,152 @@
+//! What went wrong with a SQL Server, in one line and with what to do; and whether it may pass.
+
+use std::time::Duration;
+
+use datagen_core::error::DestinationError;
+use tiberius::error::{Error, IoErrorKind};
+
+/// A key is there already: "Violation of PRIMARY KEY constraint".
+pub(super) const DUPLICATE_KEY: u32 = 2627;
+
+/// "Cannot open database requested by the login": not there, or not ready yet.
+const CANNOT_OPEN_DATABASE: u32 = 4060;
+
+/// Errors of SQL Server and Azure SQL that pass by themselves.
+/// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>, and 1222,
+/// the lock timeout that our sessions ask for.
+const TRANSIENT: [u32; 18] = [
+    64, 233, 1205, 1222, 4060, 4221, 10053, 10054, 10060, 10928, 10929, 40197, 40501, 40613, 42108, 49918,
+    49919, 49920,
+];
+
+/// Whether an attempt that failed like this may succeed later, over a new connection.
+pub(super) fn is_transient(error: &Error) -> bool {
+    match error {
+        Error::Server(token) => TRANSIENT.contains(&token.code()),
+        Error::Io { .. } | Error::Routing { .. } => true,
+        // The stream of tokens broke off or a connection was used after it broke; refused encryption is
+        // the one protocol error that stays.
+        Error::Protocol(text) => !text.contains("encryption level"),
+        _ => false,
+    }
+}
+
+/// Whether it looks like a wrong address or name, so that it is not worth waiting for long if no login has
+/// succeeded yet.
+pub(super) fn is_doubtful(error: &Error) -> bool {
+    match error {
+        Error::Server(token) => token.code() == CANNOT_OPEN_DATABASE,
+        Error::Io { kind, message } => {
+            matches!(kind, IoErrorKind::ConnectionRefused) || message.contains("failed to lookup address")
+        }
+        _ => false,
+    }
+}
+
+/// The one line about `error` of the database `destination`.
+pub(super) fn describe(destination: &str, error: &Error, entra: bool) -> DestinationError {
+    let problem = match error {
+        Error::Server(token) => format!("error {}: {}", token.code(), token.message()),
+        Error::Io {
+            kind: IoErrorKind::TimedOut,
+            ..
+        } => "the server does not answer".to_owned(),
+        Error::Io { message, .. } => format!("the connection failed ({message})"),
+        Error::Tls(text) => format!("TLS failed: {}", tls_cause(text)),
+        Error::Routing { .. } => "the server sends to another server again and again".to_owned(),
+        other => other.to_string(),
+    };
+    let made = if is_transient(error) {
+        DestinationError::transient(destination, problem)
+    } else {
+        DestinationError::permanent(destination, problem)
+    };
+    match advice(error, entra) {
+        Some(advice) => made.advise(advice),
+        None => made,
+    }
+}
+
+fn advice(error: &Error, entra: bool) -> Option<&'static str> {
+    Some(match error {
+        Error::Server(token) => match token.code() {
+            18456 if entra => {
+                "create a user for this identity in the database: CREATE USER [name] FROM EXTERNAL PROVIDER"
+            }
+            18456 | 18470 | 18487 | 18488 => "check SQL_USER and SQL_PASSWORD",
+            CANNOT_OPEN_DATABASE | 911 => "check SQL_DATABASE, and that this login is a user of it",
+            40615 => "allow this machine's address in the firewall of the server",
+            47073 => "public access is off: run inside of the server's network, or allow public access",
+            40532 => "check SQL_SERVER and SQL_USER",
+            229 | 230 | 262 | 297 | 300 | 916 | 1088 | 2760 | 3701 | 15247 => {
+                "grant the user CREATE TABLE, ALTER on schema dbo, and SELECT, INSERT, DELETE"
+            }
+            1105 | 9002 | 40544 | 40552 => "the database is full: raise its size, or make room",
+            2714 => {
+                "a table of that name is there, but this user may not see it: grant it, or drop the table"
+            }
+            208 => "somebody dropped a table during the run: start again",
+            DUPLICATE_KEY => "somebody else writes to these tables: drop them and run again",
+            code if TRANSIENT.contains(&code) => "run again later: what is loaded is kept",
+            _ => return None,
+        },
+        Error::Tls(_) => {
+            "check that SQL_SERVER is the name in the server's certificate; for a local server set SQL_TRUST_SERVER_CERTIFICATE=true"
+        }
+        Error::Io { .. } => "check SQL_SERVER, SQL_PORT and the way to it; what is loaded is kept",
+        Error::Protocol(text) if text.contains("encryption level") => {
+            "this server does not offer TLS: turn it on there"
+        }
+        _ => return None,
+    })
+}
+
+/// What rustls said, without tiberius's advice, which is for programmers.
+fn tls_cause(text: &str) -> &str {
+    let text = text.split("during the TLS handshake: ").nth(1).unwrap_or(text);
+    text.split(" To connect anyway")
+        .next()
+        .unwrap_or(text)
+        .trim_end_matches('.')
+}
+
+/// A request that took longer than `limit`, as the error that tiberius has for it.
+pub(super) fn timed_out(limit: Duration) -> Error {
+    Error::Io {
+        kind: IoErrorKind::TimedOut,
+        message: format!("nothing within {limit:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_errors_keep_only_their_cause() {
+        let text = "the server's certificate was rejected during the TLS handshake: invalid peer certificate: \
+                    UnknownIssuer. To connect anyway you can: (1) trust";
+        let line = describe("host/db", &Error::Tls(text.into()), false).to_string();
+        assert!(
+            line.starts_with("host/db: TLS failed: invalid peer certificate: UnknownIssuer; check"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn what_passes_and_what_stays() {
+        let io = |kind| Error::Io {
+            kind,
+            message: String::new(),
+        };
+        assert!(is_transient(&io(IoErrorKind::UnexpectedEof)));
+        assert!(is_transient(&Error::Protocol("Never got DONE token.".into())));
+        assert!(!is_transient(&Error::Protocol(
+            "Server does not allow the requested encryption level.".into()
+        )));
+        assert!(!is_transient(&Error::Tls("no".into())));
+        assert!(!is_transient(&Error::BulkInput("wrong".into())));
+        assert!(is_doubtful(&io(IoErrorKind::ConnectionRefused)));
+        assert!(!is_doubtful(&io(IoErrorKind::ConnectionReset)));
+    }
+}

@@ -1,0 +1,393 @@
+//! Azure SQL or SQL Server as the database, over TDS by tiberius.
+//!
+//! - A chunk is one transaction: its progress row first, then its rows by `INSERT BULK`, table by table.
+//!   The progress row is the claim: whoever comes second with the same chunk waits for the first and then
+//!   gets error 2627. So a chunk whose COMMIT was cut off, with an unknown outcome, is simply sent again
+//!   over a new connection: either nothing is there yet, or its progress row says that all of it is.
+//! - After any error the session is dropped: a bulk load that broke off leaves a connection in a state that
+//!   no request survives, and the server rolls back what was open.
+//! - The tables are set up in one transaction under an application lock, so shards may start at once.
+//! - Every answer has to come within SQL_TIMEOUT. What may pass is tried again, with growing pauses, until
+//!   five times as long has gone by since it first failed.
+
+mod errors;
+mod session;
+mod statements;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datagen_core::error::DestinationError;
+use datagen_core::shard::Shard;
+use tiberius::error::Error;
+
+use self::errors::{DUPLICATE_KEY, is_doubtful};
+use self::session::{Connector, Fault, Session, integer};
+use super::{Batch, Connection, Database, LoadedChunk, Prepared, Run, Table};
+use crate::config::SqlServer;
+use crate::retry::Retries;
+
+/// How many times SQL_TIMEOUT a failing request is repeated for.
+const PATIENCE: u32 = 5;
+
+/// How many times SQL_TIMEOUT counting all rows of a table, or gathering statistics of them, may take.
+const LONG_REQUEST: u32 = 10;
+
+/// A database on a SQL Server.
+#[derive(Debug)]
+pub struct Mssql {
+    connector: Arc<Connector>,
+    connections: usize,
+    /// Whether a login has ever succeeded: then the address and the names are right.
+    logged_in: AtomicBool,
+    /// The parameters of the run that the tables were prepared for.
+    parameters: OnceLock<Arc<str>>,
+}
+
+impl Mssql {
+    /// The database that `server` describes. Finds out how to sign in and connects later.
+    ///
+    /// # Errors
+    /// If there is no way to sign in.
+    pub async fn open(server: &SqlServer) -> Result<Self, DestinationError> {
+        Ok(Self {
+            connector: Arc::new(Connector::new(server).await?),
+            connections: server.connections as usize,
+            logged_in: AtomicBool::new(false),
+            parameters: OnceLock::new(),
+        })
+    }
+
+    /// Runs `work` with a session, and again with a new one as long as its failure may pass.
+    async fn retried<T, W, F>(&self, what: &str, timeout: Duration, work: W) -> Result<T, DestinationError>
+    where
+        W: Fn(Session) -> F,
+        F: Future<Output = Result<T, Fault>>,
+    {
+        let mut retries = Retries::new(self.retry_for());
+        let mut doubts = Retries::new(self.connector.timeout() / 2);
+        loop {
+            let result = async {
+                let session = self.connector.connect(timeout).await?;
+                self.logged_in.store(true, Ordering::Relaxed);
+                work(session).await
+            };
+            let fault = match result.await {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            };
+            let doubtful = matches!(&fault, Fault::Server(error) if is_doubtful(error));
+            let retries = if doubtful && !self.logged_in.load(Ordering::Relaxed) {
+                &mut doubts
+            } else {
+                &mut retries
+            };
+            let error = self.connector.describe(fault);
+            match retries.pause(&error) {
+                Some(pause) => {
+                    tracing::warn!("{what} again in {pause:.1?}: {error}");
+                    tokio::time::sleep(pause).await;
+                }
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// Creates the tables, or finds those of the same run.
+    async fn set_up(&self, mut session: Session, run: &Run) -> Result<Prepared, Fault> {
+        let permanent = |problem: String, advice: &str| {
+            Fault::Other(DestinationError::permanent(self.describe(), problem).advise(advice))
+        };
+        session.batch(statements::BEGIN).await?;
+        let patience = self.connector.timeout().as_millis() / 2;
+        if session
+            .number(&statements::lock_schema(patience))
+            .await?
+            .is_none_or(|result| result < 0)
+        {
+            let problem = "another process is setting the tables up and does not finish";
+            return Err(Fault::Other(DestinationError::transient(
+                self.describe(),
+                problem,
+            )));
+        }
+        let mut missing = Vec::new();
+        for name in run
+            .tables
+            .iter()
+            .map(|table| table.name)
+            .chain(statements::own_tables())
+        {
+            if session.number(&statements::exists(name)).await?.is_none() {
+                missing.push(name);
+            }
+        }
+        if missing.is_empty()
+            && let Some(row) = session.rows(statements::CURRENT_RUN, &[]).await?.first()
+            && row.try_get::<&str, _>(0)? == Some(run.parameters.as_str())
+        {
+            let chunk_orders = integer(row, 1)?
+                .and_then(|n| u32::try_from(n).ok())
+                .filter(|n| *n > 0);
+            session.batch(statements::COMMIT).await?;
+            let chunk_orders = chunk_orders.ok_or_else(|| {
+                permanent(
+                    "dbo._datagen_run has no valid chunk_orders".into(),
+                    "drop dbo._datagen_run",
+                )
+            })?;
+            return Ok(Prepared {
+                chunk_orders,
+                loaded: loaded(&mut session).await?,
+            });
+        }
+        // Without a run of ours the tables are somebody else's, and full ones are not for us to drop.
+        if missing.contains(&"_datagen_run") {
+            for table in run.tables.iter().filter(|table| !missing.contains(&table.name)) {
+                if !session
+                    .rows(&statements::any_row(table.name), &[])
+                    .await?
+                    .is_empty()
+                {
+                    return Err(permanent(
+                        format!(
+                            "the table dbo.{} is there with rows that gen-orders did not write",
+                            table.name
+                        ),
+                        "drop it, or give another database",
+                    ));
+                }
+            }
+        }
+        for text in statements::create_anew(run.tables) {
+            session.batch(&text).await?;
+        }
+        let chunk_orders = i32::try_from(run.chunk_orders).expect("SQL_CHUNK is at most 100000");
+        session
+            .execute(statements::INSERT_RUN, &[&run.parameters.as_str(), &chunk_orders])
+            .await?;
+        session.batch(statements::COMMIT).await?;
+        for table in run.tables {
+            maintain(&mut session, &statements::escalate_locks(table.name, false)).await;
+        }
+        Ok(Prepared {
+            chunk_orders: run.chunk_orders,
+            loaded: Vec::new(),
+        })
+    }
+}
+
+/// Runs a statement that only makes things faster: its failure is told and changes nothing.
+async fn maintain(session: &mut Session, text: &str) {
+    if let Err(error) = session.batch(text).await {
+        tracing::warn!("{text} failed, which costs speed and nothing else: {error}");
+    }
+}
+
+async fn loaded(session: &mut Session) -> Result<Vec<LoadedChunk>, Fault> {
+    let rows = session.rows(statements::CHUNKS, &[]).await?;
+    let mut chunks = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (chunk, rows) = (integer(row, 0)?.unwrap_or(0), integer(row, 1)?.unwrap_or(0));
+        chunks.push(LoadedChunk {
+            chunk: chunk as u64,
+            rows: rows as u64,
+        });
+    }
+    Ok(chunks)
+}
+
+#[async_trait]
+impl Database for Mssql {
+    fn describe(&self) -> String {
+        self.connector.destination().to_owned()
+    }
+
+    fn connections(&self) -> usize {
+        self.connections
+    }
+
+    fn retry_for(&self) -> Duration {
+        self.connector.timeout() * PATIENCE
+    }
+
+    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+        let timeout = self.connector.timeout();
+        let prepared = self
+            .retried("setting the tables up", timeout, |session| {
+                self.set_up(session, run)
+            })
+            .await?;
+        self.parameters.get_or_init(|| run.parameters.as_str().into());
+        Ok(prepared)
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError> {
+        let parameters = self.parameters.get().expect("prepare comes first").clone();
+        let connected = self.connector.connect(self.connector.timeout()).await;
+        let session = connected.map_err(|fault| self.connector.describe(fault))?;
+        Ok(Box::new(Loader {
+            connector: self.connector.clone(),
+            session,
+            parameters,
+        }))
+    }
+
+    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError> {
+        let read = |mut session| async move { loaded(&mut session).await };
+        self.retried("reading the progress", self.connector.timeout(), read)
+            .await
+    }
+
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
+        let count = |mut session: Session| async move {
+            let mut rows = 0;
+            for table in tables {
+                rows += session.number(&statements::count(table.name)).await?.unwrap_or(0);
+            }
+            Ok(rows as u64)
+        };
+        self.retried("counting rows", self.connector.timeout() * LONG_REQUEST, count)
+            .await
+    }
+
+    async fn finish(&self, tables: &[&'static Table]) {
+        let timeout = self.connector.timeout() * LONG_REQUEST;
+        match self.connector.connect(timeout).await {
+            Ok(mut session) => {
+                for table in tables {
+                    maintain(&mut session, &statements::update_statistics(table.name)).await;
+                    maintain(&mut session, &statements::escalate_locks(table.name, true)).await;
+                }
+            }
+            Err(fault) => {
+                let error = self.connector.describe(fault);
+                tracing::warn!("statistics are not up to date, SQL Server will do that itself: {error}");
+            }
+        }
+    }
+
+    async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError> {
+        let (index, count) = (i64::from(shard.index), i64::from(shard.count));
+        let write = |mut session: Session| async move {
+            session.batch(statements::BEGIN).await?;
+            session
+                .execute(statements::DELETE_MANIFEST, &[&kind, &index, &count])
+                .await?;
+            session
+                .execute(statements::INSERT_MANIFEST, &[&kind, &index, &count, &manifest])
+                .await?;
+            session.batch(statements::COMMIT).await?;
+            Ok(())
+        };
+        self.retried("writing the manifest", self.connector.timeout(), write)
+            .await
+    }
+}
+
+/// Loads chunks over one session.
+struct Loader {
+    connector: Arc<Connector>,
+    session: Session,
+    parameters: Arc<str>,
+}
+
+impl Loader {
+    async fn try_load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), Fault> {
+        let number = i64::try_from(chunk).expect("chunks are fewer than orders");
+        let rows = batches.iter().map(|batch| batch.rows() as i64).sum::<i64>();
+        self.session.batch(statements::BEGIN).await?;
+        let claimed = self
+            .session
+            .execute(statements::INSERT_CHUNK, &[&number, &rows, &&*self.parameters])
+            .await;
+        match claimed {
+            Ok(0) => {
+                return Err(self.permanent(
+                    "the tables were prepared for another run while this one was loading",
+                    "let one run finish before another with other parameters begins",
+                ));
+            }
+            Ok(_) => {}
+            Err(Error::Server(error)) if error.code() == DUPLICATE_KEY => {
+                return self.check_loaded(number, rows).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        for batch in batches {
+            let table = format!("dbo.{}", batch.table.name);
+            let taken = self.session.bulk(&table, batch).await?;
+            if taken != batch.rows() as u64 {
+                let problem = format!("{table} took {taken} of {} rows without an error", batch.rows());
+                return Err(self.permanent(&problem, "nothing of this chunk is in; run again"));
+            }
+        }
+        Ok(self.session.batch(statements::COMMIT).await?)
+    }
+
+    /// An earlier attempt, or somebody else, has loaded this chunk: makes sure.
+    async fn check_loaded(&mut self, chunk: i64, rows: i64) -> Result<(), Fault> {
+        self.session = self.connector.connect(self.connector.timeout()).await?;
+        let found = self.session.rows(statements::CHUNK, &[&chunk]).await?;
+        match found.first().map(|row| integer(row, 0)).transpose()?.flatten() {
+            Some(found) if found == rows => {
+                tracing::debug!(chunk, "was in already");
+                Ok(())
+            }
+            Some(found) => Err(self.permanent(
+                &format!("chunk {chunk} is in with {found} rows instead of {rows}"),
+                "drop the tables and run again",
+            )),
+            None => Err(Fault::Other(DestinationError::transient(
+                self.connector.destination(),
+                format!("the progress row of chunk {chunk} came and went"),
+            ))),
+        }
+    }
+
+    fn permanent(&self, problem: &str, advice: &str) -> Fault {
+        Fault::Other(DestinationError::permanent(self.connector.destination(), problem).advise(advice))
+    }
+}
+
+#[async_trait]
+impl Connection for Loader {
+    async fn load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), DestinationError> {
+        let result = self.try_load(chunk, batches).await;
+        result.map_err(|fault| self.connector.describe(fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::dialect::MsSqlDialect;
+    use sqlparser::parser::Parser;
+
+    use super::statements;
+    use crate::rows::{ITEMS, ORDERS};
+
+    /// With STATEMENTS_FILE set it also leaves the texts there, one a line, for parsers of other languages.
+    #[test]
+    fn every_statement_is_t_sql_to_an_independent_parser() {
+        let texts = statements::all(&[&ORDERS, &ITEMS]);
+        assert!(texts.len() > 30, "{}", texts.len());
+        // What sqlparser 0.63 does not know of T-SQL: these two statements, and that EXEC may assign the
+        // result of a procedure.
+        let unknown =
+            |text: &str| text.starts_with("UPDATE STATISTICS ") || text.contains(" SET (LOCK_ESCALATION = ");
+        for text in texts.iter().filter(|text| !unknown(text)) {
+            let text = text.replace("EXEC @result = ", "EXEC ");
+            let parsed = Parser::parse_sql(&MsSqlDialect {}, &text);
+            assert!(
+                parsed.as_ref().is_ok_and(|statements| !statements.is_empty()),
+                "{text}: {parsed:?}"
+            );
+        }
+        if let Some(path) = std::env::var_os("STATEMENTS_FILE") {
+            std::fs::write(path, texts.join("\n")).expect("STATEMENTS_FILE can be written");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One connection to a SQL Server: sign-in, batches, bulk loads. After an error it is not used again.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use datagen_core::entra::{EntraCredential, SQL_SCOPE};
+use datagen_core::error::DestinationError;
+use tiberius::error::Error;
+use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row, ToSql, TokenRow};
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use super::super::{Batch, Values};
+use super::errors::{describe, timed_out};
+use super::statements;
+use crate::config::SqlServer;
+
+/// The largest packet of TDS (MS-TDS 2.2.3.1.3); servers may settle for less.
+const PACKET_SIZE: u32 = 32767;
+
+/// How long setting up a TCP connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a login may be sent on to another server; Azure SQL does it once.
+const MAX_ROUTES: usize = 4;
+
+/// Opens sessions on one database.
+#[derive(Debug)]
+pub(super) struct Connector {
+    server: SqlServer,
+    destination: String,
+    credential: Option<EntraCredential>,
+    /// The server that the last login was sent on to: a hint for the log, told once.
+    routed: Mutex<Option<String>>,
+}
+
+/// What can go wrong with a session.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The server or the way to it.
+    Server(Error),
+    /// Anything else, told already.
+    Other(DestinationError),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl Connector {
+    /// Finds out how to sign in; connects nowhere yet.
+    pub(super) async fn new(server: &SqlServer) -> Result<Self, DestinationError> {
+        let destination = format!("{}/{}", server.host, server.database);
+        let credential = match server.login {
+            Some(_) => None,
+            None => Some(EntraCredential::from_env().await.map_err(|error| {
+                DestinationError::permanent(&destination, format!("no sign-in by Entra ID: {error}"))
+                    .advise("set SQL_USER and SQL_PASSWORD, or mend the sign-in")
+            })?),
+        };
+        Ok(Self {
+            server: server.clone(),
+            destination,
+            credential,
+            routed: Mutex::default(),
+        })
+    }
+
+    /// `server/database`, for messages.
+    pub(super) fn destination(&self) -> &str {
+        &self.destination
+    }
+
+    /// The one line about a fault.
+    pub(super) fn describe(&self, fault: Fault) -> DestinationError {
+        match fault {
+            Fault::Server(error) => describe(&self.destination, &error, self.credential.is_some()),
+            Fault::Other(error) => error,
+        }
+    }
+
+    /// How long an answer may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.server.timeout
+    }
+
+    async fn authentication(&self) -> Result<AuthMethod, Fault> {
+        match (&self.server.login, &self.credential) {
+            (Some((user, password)), _) => Ok(AuthMethod::sql_server(user, password.expose())),
+            (None, Some(credential)) => match credential.token(SQL_SCOPE).await {
+                Ok(token) => Ok(AuthMethod::aad_token(token.secret())),
+                Err(error) => {
+                    let problem = format!("no sign-in by Entra ID: {error}");
+                    Err(Fault::Other(if error.is_permanent() {
+                        DestinationError::permanent(&self.destination, problem)
+                    } else {
+                        DestinationError::transient(&self.destination, problem)
+                    }))
+                }
+            },
+            (None, None) => unreachable!("without a login there is a credential"),
+        }
+    }
+
+    /// Logs in, following the server where it sends us. An answer may take `timeout`.
+    pub(super) async fn connect(&self, timeout: Duration) -> Result<Session, Fault> {
+        // An IPv6 address may stand in brackets, as in a URL; neither a certificate nor a socket has them.
+        let mut host = self.server.host.trim_matches(['[', ']']).to_owned();
+        let mut port = self.server.port;
+        for _ in 0..MAX_ROUTES {
+            let mut config = Config::new();
+            // Certificate and host name are checked against the server that we are sent to.
+            config.host(&host);
+            config.port(port);
+            config.database(&self.server.database);
+            config.application_name("gen-orders");
+            config.authentication(self.authentication().await?);
+            config.encryption(EncryptionLevel::Required);
+            config.packet_size(PACKET_SIZE);
+            config.handshake_timeout(Some(self.server.timeout));
+            config.command_timeout(Some(timeout));
+            if self.server.trust_certificate {
+                config.trust_cert();
+            } else if !has_native_authorities() {
+                // An image built from nothing has no store of its own.
+                config.trust_webpki_roots();
+            }
+            let limit = CONNECT_TIMEOUT.min(self.server.timeout);
+            let address = (host.as_str(), port);
+            let tcp = within(limit, async {
+                TcpStream::connect(address).await.map_err(Error::from)
+            })
+            .await?;
+            tcp.set_nodelay(true).map_err(Error::from)?;
+            match Client::connect(config, tcp.compat_write()).await {
+                Ok(client) => {
+                    let mut session = Session { client, timeout };
+                    // Half of the patience of this side, so that the server's word comes first.
+                    session
+                        .batch(&statements::session(timeout.as_millis() / 2))
+                        .await?;
+                    return Ok(session);
+                }
+                Err(Error::Routing {
+                    host: next,
+                    port: next_port,
+                }) => {
+                    let mut routed = self.routed.lock().expect("nothing panics with it");
+                    if routed.as_ref() != Some(&next) {
+                        tracing::info!(server = %next, port = next_port, "the login is sent on");
+                        *routed = Some(next.clone());
+                    }
+                    (host, port) = (next, next_port);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Routing { host, port }.into())
+    }
+}
+
+/// Whether this machine has certificate authorities of its own.
+fn has_native_authorities() -> bool {
+    static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *FOUND.get_or_init(|| !rustls_native_certs::load_native_certs().certs.is_empty())
+}
+
+/// Runs `work`, but no longer than `limit`.
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(timed_out(limit)))
+}
+
+/// A connection that is logged in.
+pub(super) struct Session {
+    client: Client<Compat<TcpStream>>,
+    timeout: Duration,
+}
+
+impl Session {
+    /// Runs a batch and drops what it returns.
+    pub(super) async fn batch(&mut self, text: &str) -> Result<(), Error> {
+        within(self.timeout * 2, async {
+            self.client
+                .simple_query(text)
+                .await?
+                .into_results()
+                .await
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Runs a batch and takes its only row's only integer; `None` for NULL or no row.
+    pub(super) async fn number(&mut self, text: &str) -> Result<Option<i64>, Error> {
+        let rows = self.rows(text, &[]).await?;
+        rows.first().map_or(Ok(None), |row| integer(row, 0))
+    }
+
+    /// Runs a statement with parameters and takes the rows of its results.
+    pub(super) async fn rows(&mut self, text: &str, parameters: &[&dyn ToSql]) -> Result<Vec<Row>, Error> {
+        within(self.timeout * 2, async {
+            let results = if parameters.is_empty() {
+                self.client.simple_query(text).await?.into_results().await?
+            } else {
+                self.client.query(text, parameters).await?.into_results().await?
+            };
+            Ok(results.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    /// Runs a statement with parameters. Returns how many rows it affected.
+    pub(super) async fn execute(&mut self, text: &str, parameters: &[&dyn ToSql]) -> Result<u64, Error> {
+        within(self.timeout * 2, async {
+            Ok(self.client.execute(text, parameters).await?.total())
+        })
+        .await
+    }
+
+    /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took.
+    pub(super) async fn bulk(&mut self, table: &str, batch: &Batch) -> Result<u64, Error> {
+        let columns: Vec<&str> = batch.table.columns.iter().map(|column| column.name).collect();
+        // tiberius bounds the wait for answers only: this also bounds a server that stops reading.
+        within(self.timeout * 4, async {
+            let mut bulk = self.client.bulk_insert_columns(table, &columns).await?;
+            for index in 0..batch.rows() {
+                let mut row = TokenRow::with_capacity(batch.columns.len());
+                for values in &batch.columns {
+                    row.push(match values {
+                        Values::Int(values) => ColumnData::I32(Some(values[index])),
+                        Values::Float(values) => ColumnData::F64(Some(values[index])),
+                        Values::DateTime(values) => ColumnData::DateTime(Some(datetime(values[index]))),
+                    });
+                }
+                bulk.send(row).await?;
+            }
+            // Without this nothing is stored.
+            Ok(bulk.finalize().await?.total())
+        })
+        .await
+    }
+}
+
+/// An integer column of any width; `None` for NULL.
+pub(super) fn integer(row: &Row, index: usize) -> Result<Option<i64>, Error> {
+    match row.try_get::<i64, _>(index) {
+        Ok(value) => Ok(value),
+        Err(_) => Ok(row.try_get::<i32, _>(index)?.map(i64::from)),
+    }
+}
+
+/// SQL Server's `datetime` of a second of Unix time: days since 1900-01-01 and ticks of 1/300 s.
+/// (`chrono`'s types would be sent as `datetime2`, which a bulk load does not convert.)
+fn datetime(seconds: i64) -> tiberius::time::DateTime {
+    /// Days from 1900-01-01 to 1970-01-01.
+    const EPOCH: i64 = 25_567;
+    let days = seconds.div_euclid(86_400) + EPOCH;
+    let ticks = seconds.rem_euclid(86_400) * 300;
+    tiberius::time::DateTime::new(
+        i32::try_from(days).expect("years have four digits"),
+        u32::try_from(ticks).expect("a day has 25 920 000 ticks"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datetimes_before_and_after_both_epochs() {
+        let check = |seconds, days, ticks| {
+            assert_eq!(
+                datetime(seconds),
+                tiberius::time::DateTime::new(days, ticks),
+                "{seconds}"
+            );
+        };
+        check(0, 25_567, 0);
+        check(-1, 25_566, 86_399 * 300);
+        check(-2_208_988_800, 0, 0);
+        check(-6_847_804_800, -53_690, 0); // 1753-01-01, the first datetime
+        check(253_402_300_799, 2_958_463, 86_399 * 300); // 9999-12-31 23:59:59
+    }
+}

@@ -1,0 +1,163 @@
+//! The T-SQL that is sent: all of it but what tiberius makes for a bulk load.
+//!
+//! Every text is one batch. `@P1`… are parameters of `sp_executesql`, so that the server compiles a
+//! statement once and not for every chunk. Tables are named with their schema, so that a user whose default
+//! schema is another never drops what is not ours.
+
+use super::super::{ColumnKind, Table};
+
+/// Settings of every session. XACT_ABORT: any error rolls the transaction back, so that none is committed
+/// half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told so (1222) before the client
+/// loses its patience and its connection.
+pub(super) fn session(lock_timeout_ms: u128) -> String {
+    format!("SET XACT_ABORT ON; SET LOCK_TIMEOUT {lock_timeout_ms};")
+}
+
+/// Begins a transaction.
+pub(super) const BEGIN: &str = "BEGIN TRANSACTION;";
+
+/// Commits it.
+pub(super) const COMMIT: &str = "COMMIT TRANSACTION;";
+
+/// Takes the lock under which one process at a time sets up the tables. It is the transaction's and goes
+/// with it, however that ends. Every user of a database may take it (`sp_getapplock` needs no more than
+/// `public`). The result is negative where the lock was not had: -1 in time, -3 for a deadlock.
+pub(super) fn lock_schema(timeout_ms: u128) -> String {
+    format!(
+        "DECLARE @result int; EXEC @result = sp_getapplock @Resource = N'datagen gen-orders', \
+         @LockMode = 'Exclusive', @LockOwner = 'Transaction', @LockTimeout = {timeout_ms}; \
+         SELECT @result AS result;"
+    )
+}
+
+/// Whether a table exists: NULL if it does not.
+pub(super) fn exists(table: &str) -> String {
+    format!("SELECT OBJECT_ID(N'dbo.{table}', N'U') AS id;")
+}
+
+/// One row if the table has any.
+pub(super) fn any_row(table: &str) -> String {
+    format!("SELECT TOP 1 1 AS found FROM dbo.{table};")
+}
+
+/// How many rows a table has.
+pub(super) fn count(table: &str) -> String {
+    format!("SELECT COUNT_BIG(*) AS found FROM dbo.{table};")
+}
+
+/// The run that the tables belong to.
+pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._datagen_run;";
+
+/// Our own tables and what they are made of. `_datagen_run` is the first to be dropped: every loading
+/// transaction reads it with a lock before anything else, so the drop waits for the transactions under way
+/// and keeps new ones out.
+const OWN_TABLES: [(&str, &str); 3] = [
+    (
+        "_datagen_run",
+        "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
+    ),
+    (
+        "_datagen_chunks",
+        "chunk bigint NOT NULL PRIMARY KEY, row_count bigint NOT NULL",
+    ),
+    (
+        "_datagen_manifest",
+        "kind nvarchar(40) NOT NULL, shard_index int NOT NULL, shard_count int NOT NULL, \
+         manifest nvarchar(4000) NOT NULL, PRIMARY KEY (kind, shard_index, shard_count)",
+    ),
+];
+
+/// Names of our own tables.
+pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
+    OWN_TABLES.iter().map(|(name, _)| *name)
+}
+
+/// Drops our tables and the run's and creates them anew, empty.
+pub(super) fn create_anew(tables: &[&Table]) -> Vec<String> {
+    let drop = |name: &str| format!("DROP TABLE IF EXISTS dbo.{name};");
+    let mut batches: Vec<String> = OWN_TABLES.iter().map(|(name, _)| drop(name)).collect();
+    batches.extend(tables.iter().rev().map(|table| drop(table.name)));
+    batches.extend(tables.iter().map(|table| create(table)));
+    let own = OWN_TABLES
+        .iter()
+        .map(|(name, columns)| format!("CREATE TABLE dbo.{name} ({columns});"));
+    batches.extend(own);
+    batches
+}
+
+fn create(table: &Table) -> String {
+    let columns = table.columns.iter().map(|column| {
+        let kind = match column.kind {
+            ColumnKind::Int => "int",
+            ColumnKind::DateTime => "datetime",
+            ColumnKind::Float => "float",
+        };
+        format!("{} {kind} NOT NULL, ", column.name)
+    });
+    let columns: String = columns.collect();
+    format!(
+        "CREATE TABLE dbo.{} ({columns}PRIMARY KEY ({}));",
+        table.name,
+        table.primary_key.join(", ")
+    )
+}
+
+/// Without this a chunk's many row locks become a lock of the whole table, and the connections wait for
+/// each other.
+pub(super) fn escalate_locks(table: &str, escalate: bool) -> String {
+    let value = if escalate { "TABLE" } else { "DISABLE" };
+    format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});")
+}
+
+/// Statistics as after any bulk load, so that a consumer's first query has a good plan.
+pub(super) fn update_statistics(table: &str) -> String {
+    format!("UPDATE STATISTICS dbo.{table};")
+}
+
+/// Says which run the tables are for: parameters, chunk_orders.
+pub(super) const INSERT_RUN: &str =
+    "INSERT INTO dbo._datagen_run (parameters, chunk_orders) VALUES (@P1, @P2);";
+
+/// Begins a chunk: its number, its rows, the run's parameters. No row is inserted if the tables belong to
+/// another run by now; REPEATABLEREAD keeps them this run's until the transaction ends. A chunk that is in
+/// is error 2627, and one that another transaction is loading makes this one wait for that.
+pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, row_count) \
+     SELECT @P1, @P2 FROM dbo._datagen_run WITH (REPEATABLEREAD) WHERE parameters = @P3;";
+
+/// The row count of a chunk that is in.
+pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
+
+/// All chunks that are in.
+pub(super) const CHUNKS: &str = "SELECT chunk, row_count FROM dbo._datagen_chunks ORDER BY chunk;";
+
+/// Removes a shard's manifest: kind, index, count.
+pub(super) const DELETE_MANIFEST: &str =
+    "DELETE FROM dbo._datagen_manifest WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
+
+/// Leaves a shard's manifest: kind, index, count, text.
+pub(super) const INSERT_MANIFEST: &str = "INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4);";
+
+/// Every text that this module can make for the tables: for tests that parse them.
+#[cfg(test)]
+pub(super) fn all(tables: &[&Table]) -> Vec<String> {
+    let mut texts = vec![session(30_000), lock_schema(30_000)];
+    texts.extend(
+        [
+            BEGIN,
+            COMMIT,
+            CURRENT_RUN,
+            INSERT_RUN,
+            INSERT_CHUNK,
+            CHUNK,
+            CHUNKS,
+        ]
+        .map(String::from),
+    );
+    texts.extend([DELETE_MANIFEST, INSERT_MANIFEST].map(String::from));
+    texts.extend(create_anew(tables));
+    for name in tables.iter().map(|table| table.name).chain(own_tables()) {
+        texts.extend([exists(name), any_row(name), count(name), update_statistics(name)]);
+        texts.extend([escalate_locks(name, true), escalate_locks(name, false)]);
+    }
+    texts
+}

@@ -1,0 +1,652 @@
+//! The real binary against a TDS server: whatever happens on the way, the tables end up exact.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use datagen_core::model::order::{OrderRange, Orders};
+use testkit::tds::{Action, Options, Point, ServerError, TdsServer, Value, fault};
+use tokio::process::Command;
+
+/// A password that must never be printed.
+const PASSWORD: &str = "Sůl-nad-zlato-42";
+
+/// Longer than any run here takes: a run that hangs fails its test instead of stopping the suite.
+const HANGS: Duration = Duration::from_secs(180);
+
+/// A server, the file with its certificate authority, and what a run against it is told.
+struct Bench {
+    server: TdsServer,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new(options: Options) -> Self {
+        let options = Options {
+            password: PASSWORD.into(),
+            ..options
+        };
+        let server = TdsServer::start(options).await.expect("a free port");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(directory.path().join("ca.pem"), server.ca_pem()).expect("it can be written");
+        Self { server, directory }
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    fn command(&self, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gen-orders"));
+        command
+            .env_clear()
+            .env("SSL_CERT_FILE", self.ca())
+            .env("SQL_SERVER", "localhost")
+            .env("SQL_PORT", self.server.port().to_string())
+            .env("SQL_DATABASE", "playground")
+            .env("SQL_USER", "loader")
+            .env("SQL_PASSWORD", PASSWORD)
+            .env("SQL_CHUNK", "50")
+            .env("USER_MAX_ID", "999")
+            .env("PRODUCT_MAX_ID", "99")
+            .env("DATE_FROM", "2015-01-01")
+            .env("DATE_TO", "2025-01-01")
+            .envs(variables.iter().copied())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, variables: &[(&str, &str)]) -> Output {
+        let run = self.command(variables).output();
+        let output = tokio::time::timeout(HANGS, run)
+            .await
+            .expect("the run ends")
+            .expect("the binary starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains(PASSWORD), "the password is printed: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+        output
+    }
+
+    /// A run that has to succeed.
+    async fn load(&self, variables: &[(&str, &str)]) -> String {
+        let output = self.run(variables).await;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        text
+    }
+
+    /// A run that has to fail with exit code 1 and one line of its own.
+    async fn fail(&self, variables: &[(&str, &str)]) -> String {
+        let output = self.run(variables).await;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("gen-orders: "))
+            .collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        lines[0].to_owned()
+    }
+
+    /// Waits until a run that is under way has committed so many orders.
+    async fn orders_reach(&self, count: u64) {
+        let reached = async {
+            while self.server.count("orders").is_none_or(|orders| orders < count) {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        };
+        tokio::time::timeout(HANGS, reached).await.expect("the run loads");
+    }
+
+    /// Compares both tables row by row with what the pure function makes.
+    fn assert_exact(&self, seed: u64, count: u64) {
+        let day = |year| NaiveDate::from_ymd_opt(year, 1, 1).expect("a date");
+        let range = OrderRange {
+            user_max_id: 999,
+            product_max_id: 99,
+            dates: day(2015)..day(2025),
+        };
+        let made = Orders::new(seed, &range);
+        let (mut orders, mut items) = (Vec::new(), Vec::new());
+        for id in 1..=count {
+            let order = made.get(id);
+            let days = (order.date_time().date() - day(1900)).num_days();
+            let seconds = order.order_date.rem_euclid(86_400);
+            orders.push(vec![
+                Value::Int(id as i64),
+                Value::Int(order.user_id.into()),
+                Value::DateTime(days as i32, seconds as u32 * 300),
+                Value::Float(order.order_value),
+            ]);
+            for (row, product) in (1..).zip(order.items()) {
+                items.push(vec![
+                    Value::Int(id as i64),
+                    Value::Int(row),
+                    Value::Int((*product).into()),
+                ]);
+            }
+        }
+        assert_eq!(self.server.count("orders"), Some(count));
+        assert!(
+            self.server.rows("orders") == Some(orders),
+            "the orders are not those of seed {seed}"
+        );
+        assert!(
+            self.server.rows("items") == Some(items),
+            "the items are not those of seed {seed}"
+        );
+        assert_eq!(self.server.open_transactions(), 0);
+        assert_eq!(self.server.violations(), []);
+    }
+}
+
+/// A number that differs from run to run of the suite.
+fn chance(below: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) % below
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_count_arrives_row_by_row_over_any_number_of_connections() {
+    let cases = [
+        (0, "4"),
+        (1, "1"),
+        (49, "2"),
+        (50, "4"),
+        (51, "1"),
+        (99, "4"),
+        (100, "2"),
+        (101, "1"),
+        (1_234, "4"),
+    ];
+    for (count, connections) in cases {
+        let bench = Bench::new(Options::default()).await;
+        let log = bench
+            .load(&[("COUNT", &count.to_string()), ("SQL_CONNECTIONS", connections)])
+            .await;
+        bench.assert_exact(0, count);
+        assert!(!log.contains("WARN"), "{log}");
+        let manifest = bench
+            .server
+            .rows("_datagen_manifest")
+            .expect("the table is there");
+        let Value::Text(manifest) = &manifest[0][3] else {
+            panic!("{manifest:?}")
+        };
+        assert!(manifest.contains(&format!("\"count\": {count}")), "{manifest}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_smallest_packets_change_nothing() {
+    let bench = Bench::new(Options {
+        packet_size: 512,
+        ..Options::default()
+    })
+    .await;
+    bench.load(&[("COUNT", "500")]).await;
+    bench.assert_exact(0, 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_run_does_nothing_and_says_so() {
+    let bench = Bench::new(Options::default()).await;
+    bench.load(&[("COUNT", "300")]).await;
+    let bulks = bench.server.stats().bulks;
+    let log = bench.load(&[("COUNT", "300"), ("SQL_CHUNK", "7")]).await;
+    assert!(log.contains("already there"), "{log}");
+    assert_eq!(bench.server.stats().bulks, bulks);
+    bench.assert_exact(0, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_parameters_make_the_tables_anew() {
+    let bench = Bench::new(Options::default()).await;
+    bench.load(&[("COUNT", "300")]).await;
+    bench.load(&[("COUNT", "120"), ("SEED", "7")]).await;
+    bench.assert_exact(7, 120);
+    bench
+        .server
+        .execute("DROP TABLE dbo.items")
+        .expect("the table is there");
+    bench.load(&[("COUNT", "120"), ("SEED", "7")]).await;
+    bench.assert_exact(7, 120);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_elses_rows_are_not_dropped() {
+    let bench = Bench::new(Options::default()).await;
+    let theirs = "CREATE TABLE orders (orderId int PRIMARY KEY); INSERT INTO orders (orderId) VALUES (5)";
+    bench.server.execute(theirs).expect("valid T-SQL");
+    let line = bench.fail(&[("COUNT", "10")]).await;
+    assert!(
+        line.contains("dbo.orders is there with rows that gen-orders did not write"),
+        "{line}"
+    );
+    assert_eq!(bench.server.rows("orders"), Some(vec![vec![Value::Int(5)]]));
+    bench.server.execute("DELETE FROM orders").expect("valid T-SQL");
+    bench.load(&[("COUNT", "10")]).await;
+    bench.assert_exact(0, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_changed_behind_our_back_are_noticed() {
+    let bench = Bench::new(Options::default()).await;
+    bench.load(&[("COUNT", "200")]).await;
+    bench
+        .server
+        .execute("DELETE FROM items WHERE orderId = 7")
+        .expect("valid T-SQL");
+    let line = bench.fail(&[("COUNT", "200")]).await;
+    assert!(
+        line.contains("were loaded; somebody else changes these tables"),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_start_in_any_order_at_any_time() {
+    for shards in [1u32, 3, 8] {
+        let bench = Bench::new(Options::default()).await;
+        let count = shards.to_string();
+        let mut runs = Vec::new();
+        for index in (0..shards).rev() {
+            let index = index.to_string();
+            let part = [
+                ("SHARD_COUNT", count.as_str()),
+                ("SHARD_INDEX", &index),
+                ("SQL_CONNECTIONS", "2"),
+            ];
+            let mut command = bench.command(&[("COUNT", "1111")]);
+            runs.push(
+                command
+                    .envs(part)
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("the binary starts"),
+            );
+            tokio::time::sleep(Duration::from_millis(chance(40))).await;
+        }
+        for run in runs {
+            let output = tokio::time::timeout(HANGS, run.wait_with_output())
+                .await
+                .expect("it ends");
+            let output = output.expect("its output can be read");
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        bench.assert_exact(0, 1_111);
+        assert_eq!(bench.server.count("_datagen_manifest"), Some(shards.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_kills_leave_nothing_behind() {
+    let bench = Bench::new(Options {
+        latency: Duration::from_millis(1),
+        ..Options::default()
+    })
+    .await;
+    let variables = [("COUNT", "12000"), ("SQL_CHUNK", "20"), ("SQL_CONNECTIONS", "3")];
+    let mut killed = 0;
+    for _ in 0..30 {
+        let mut child = bench
+            .command(&variables)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        tokio::time::sleep(Duration::from_millis(10 + chance(120))).await;
+        child.start_kill().ok();
+        let status = child.wait().await.expect("it was started");
+        killed += u32::from(status.code().is_none());
+    }
+    assert!(killed >= 15, "only {killed} of 30 runs were alive to be killed");
+    let orders = bench.server.count("orders");
+    println!("{killed} killed, {orders:?} orders were in before the last run");
+    bench.load(&variables).await;
+    bench.assert_exact(0, 12_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_in_which_every_tenth_request_fails_ends_exact() {
+    let seed = chance(u64::MAX);
+    println!("fault seed {seed}");
+    let bench = Bench::new(Options {
+        faults: fault::random(seed, 10),
+        ..Options::default()
+    })
+    .await;
+    let log = bench.load(&[("COUNT", "3000"), ("SQL_CHUNK", "100")]).await;
+    assert!(bench.server.stats().faults > 20, "{:?}", bench.server.stats());
+    assert!(log.contains("again in"), "{log}");
+    bench.assert_exact(0, 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_fault_at_any_point_is_survived() {
+    let points = [
+        Point::Accept,
+        Point::Login,
+        Point::Batch,
+        Point::BulkStart,
+        Point::BulkPacket,
+        Point::BulkEnd,
+        Point::Commit,
+    ];
+    for point in points {
+        let errors = [1205, 40197, 10928, 1222].map(Action::error);
+        for action in [Action::DropBefore, Action::DropAfter].into_iter().chain(errors) {
+            // Late enough to be past the set-up, where there are so many.
+            let nth = if matches!(point, Point::Accept | Point::Login) {
+                2
+            } else {
+                5
+            };
+            let faults = fault::nth(point, nth, action.clone());
+            let bench = Bench::new(Options {
+                faults,
+                packet_size: 512,
+                ..Options::default()
+            })
+            .await;
+            bench.load(&[("COUNT", "400"), ("SQL_CONNECTIONS", "2")]).await;
+            assert_eq!(bench.server.stats().faults, 1, "{point:?} {action:?}");
+            bench.assert_exact(0, 400);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_with_an_unknown_outcome_is_looked_up() {
+    for action in [Action::DropBefore, Action::DropAfter] {
+        for nth in 1..=4 {
+            let faults = fault::nth(Point::Commit, nth, action.clone());
+            let bench = Bench::new(Options {
+                faults,
+                ..Options::default()
+            })
+            .await;
+            bench.load(&[("COUNT", "100"), ("SQL_CONNECTIONS", "1")]).await;
+            assert_eq!(bench.server.stats().faults, 1);
+            bench.assert_exact(0, 100);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_never_answers_is_given_up() {
+    let points = [
+        Point::Accept,
+        Point::Login,
+        Point::Batch,
+        Point::BulkPacket,
+        Point::BulkEnd,
+        Point::Commit,
+    ];
+    let mut given_up = tokio::task::JoinSet::new();
+    for point in points {
+        given_up.spawn(async move {
+            let bench = Bench::new(Options {
+                packet_size: 512,
+                ..Options::default()
+            })
+            .await;
+            bench.server.set_faults(fault::always(point, Action::Stall));
+            let impatient = [("COUNT", "100"), ("SQL_TIMEOUT", "1"), ("SQL_CONNECTIONS", "1")];
+            let line = bench.fail(&impatient).await;
+            assert!(
+                line.contains("localhost/playground: the server does not answer"),
+                "{point:?}: {line}"
+            );
+            bench.server.set_faults(fault::none());
+            bench.load(&[("COUNT", "100")]).await;
+            bench.assert_exact(0, 100);
+        });
+    }
+    given_up.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_for_good_is_one_clear_line() {
+    let bench = Bench::new(Options::default()).await;
+    let quick = ("SQL_TIMEOUT", "1");
+    let line = bench.fail(&[("SQL_PASSWORD", "Jiné-tajemství-1"), quick]).await;
+    assert!(
+        line.contains("error 18456: Login failed for user 'loader'.; check SQL_USER"),
+        "{line}"
+    );
+    assert!(!line.contains("Jiné"), "{line}");
+    let line = bench.fail(&[("SQL_DATABASE", "elsewhere"), quick]).await;
+    assert!(
+        line.contains("error 4060") && line.contains("check SQL_DATABASE"),
+        "{line}"
+    );
+    let line = bench.fail(&[("SQL_SERVER", "127.0.0.2"), quick]).await;
+    assert!(line.contains("check SQL_SERVER"), "{line}");
+    let line = bench
+        .fail(&[("SQL_SERVER", "does-not-exist.invalid"), quick])
+        .await;
+    assert!(line.contains("check SQL_SERVER"), "{line}");
+
+    let stranger = Bench::new(Options::default()).await;
+    let other_ca = stranger.ca().display().to_string();
+    let line = bench.fail(&[("SSL_CERT_FILE", &other_ca), quick]).await;
+    assert!(
+        line.contains("TLS failed") && line.contains("SQL_TRUST_SERVER_CERTIFICATE"),
+        "{line}"
+    );
+    let trusting = [
+        ("SSL_CERT_FILE", other_ca.as_str()),
+        ("SQL_TRUST_SERVER_CERTIFICATE", "true"),
+    ];
+    bench.load(&[trusting[0], trusting[1], ("COUNT", "5")]).await;
+
+    let other_name = Options {
+        names: vec!["sql.example.com".into()],
+        ..Options::default()
+    };
+    let line = Bench::new(other_name).await.fail(&[quick]).await;
+    assert!(
+        line.contains("TLS failed") && line.contains("name in the server's certificate"),
+        "{line}"
+    );
+
+    let plain = Bench::new(Options {
+        names: vec![],
+        ..Options::default()
+    })
+    .await;
+    let line = plain
+        .fail(&[("SQL_TRUST_SERVER_CERTIFICATE", "true"), quick])
+        .await;
+    assert!(line.contains("does not offer TLS"), "{line}");
+
+    let denied = ServerError::new(262, "CREATE TABLE permission denied in database 'playground'.");
+    let faults = fault::on_sql("CREATE TABLE", Action::Error(denied));
+    let no_rights = Bench::new(Options {
+        faults,
+        ..Options::default()
+    })
+    .await;
+    let line = no_rights.fail(&[quick]).await;
+    assert!(
+        line.contains("error 262: CREATE TABLE permission denied") && line.contains("grant"),
+        "{line}"
+    );
+    assert_eq!(
+        no_rights.server.count("orders"),
+        None,
+        "the set-up was rolled back"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_redirect_of_azure_sql_is_followed() {
+    let worker = Bench::new(Options::default()).await;
+    let to = |host: &str, port| fault::always(Point::Login, Action::Route(host.into(), port));
+    let faults = to("localhost", worker.server.port());
+    let gateway = Bench::new(Options {
+        faults,
+        ..Options::default()
+    })
+    .await;
+    let trust = |other: &Bench| {
+        let both = gateway.server.ca_pem().to_owned() + other.server.ca_pem();
+        std::fs::write(gateway.ca(), both).expect("it can be written");
+    };
+    trust(&worker);
+    gateway.load(&[("COUNT", "200")]).await;
+    worker.assert_exact(0, 200);
+    assert_eq!(gateway.server.count("orders"), None);
+    // The certificate is checked against the name that the gateway gave, not against the gateway's own.
+    let strange = Options {
+        names: vec!["worker.example.com".into()],
+        ..Options::default()
+    };
+    let strange = Bench::new(strange).await;
+    trust(&strange);
+    gateway.server.set_faults(to("localhost", strange.server.port()));
+    let line = gateway.fail(&[("COUNT", "200")]).await;
+    assert!(line.contains("TLS failed"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_tables_are_taken_over_stops_and_the_other_is_exact() {
+    let bench = Bench::new(Options {
+        latency: Duration::from_millis(3),
+        ..Options::default()
+    })
+    .await;
+    let slow = [("COUNT", "20000"), ("SQL_CHUNK", "20"), ("SEED", "1")];
+    let first = bench
+        .command(&slow)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    bench.orders_reach(100).await;
+    bench.load(&[("COUNT", "400"), ("SEED", "2")]).await;
+    let output = tokio::time::timeout(HANGS, first.wait_with_output())
+        .await
+        .expect("it ends");
+    let output = output.expect("its output can be read");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("prepared for another run"), "{text}");
+    bench.assert_exact(2, 400);
+}
+
+/// A managed identity's endpoint, as App Service has it: answers every request with `token`.
+async fn identity_endpoint(token: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    tokio::spawn(async move {
+        while let Ok((mut http, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let read = http.read(&mut request).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            // The resource is the scope without `/.default`, and the header proves who asks.
+            let asked = request.contains("database.windows.net")
+                && request.to_lowercase().contains("x-identity-header: proof");
+            let body = if asked {
+                format!(
+                    r#"{{"access_token":"{token}","expires_on":"4102444800","resource":"x","token_type":"Bearer"}}"#
+                )
+            } else {
+                String::from("{}")
+            };
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            http.write_all(answer.as_bytes()).await.ok();
+        }
+    });
+    format!("http://{address}/msi/token")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entra_id_signs_in_without_a_password() {
+    const TOKEN: &str = "eyJ0eXAi.for-azure-sql.c2lnbmF0dXJl";
+    let endpoint = identity_endpoint(TOKEN).await;
+    for (accepted, expected) in [(TOKEN, Ok(())), ("another", Err("error 18456"))] {
+        let bench = Bench::new(Options {
+            token: Some(accepted.into()),
+            ..Options::default()
+        })
+        .await;
+        let mut command = bench.command(&[
+            ("COUNT", "120"),
+            ("IDENTITY_ENDPOINT", &endpoint),
+            ("IDENTITY_HEADER", "proof"),
+        ]);
+        command.env_remove("SQL_USER").env_remove("SQL_PASSWORD");
+        let output = tokio::time::timeout(HANGS, command.output())
+            .await
+            .expect("it ends")
+            .expect("it starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains(TOKEN), "the token is printed: {text}");
+        match expected {
+            Ok(()) => {
+                assert!(output.status.success(), "{text}");
+                bench.assert_exact(0, 120);
+            }
+            Err(error) => {
+                assert_eq!(output.status.code(), Some(1), "{text}");
+                assert!(
+                    text.contains(error) && text.contains("FROM EXTERNAL PROVIDER"),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_connections_work_at_once() {
+    let bench = Bench::new(Options {
+        latency: Duration::from_millis(2),
+        ..Options::default()
+    })
+    .await;
+    bench.load(&[("COUNT", "2000"), ("SQL_CONNECTIONS", "4")]).await;
+    assert_eq!(bench.server.stats().most_busy, 4, "{:?}", bench.server.stats());
+    bench.assert_exact(0, 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_in_good_order_and_the_run_goes_on_later() {
+    let bench = Bench::new(Options {
+        latency: Duration::from_millis(2),
+        ..Options::default()
+    })
+    .await;
+    let variables = [("COUNT", "4000"), ("SQL_CHUNK", "20")];
+    let mut child = bench
+        .command(&variables)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    bench.orders_reach(100).await;
+    let pid = child.id().expect("it runs").to_string();
+    let kill = Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .await
+        .expect("kill is there");
+    assert!(kill.success());
+    let status = tokio::time::timeout(HANGS, child.wait())
+        .await
+        .expect("it ends")
+        .expect("it was started");
+    assert_eq!(status.code(), Some(143));
+    let log = bench.load(&variables).await;
+    assert!(log.contains("continuing an unfinished run"), "{log}");
+    bench.assert_exact(0, 4_000);
+}

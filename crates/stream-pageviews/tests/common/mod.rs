@@ -1,0 +1,146 @@
+//! What the Kafka tests share: a broker inside the test, its messages read back, a sink with short patience.
+
+// Each test binary uses its own part of it.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use stream_pageviews::config::SecurityProtocol;
+use stream_pageviews::sink::kafka::producers::{Message, Producers, Route};
+use stream_pageviews::sink::kafka::settings::{Broker, Login, Patience};
+
+/// Partitions of each topic: more than one, so that keys matter.
+pub(crate) const PARTITIONS: i32 = 3;
+
+/// librdkafka's mock cluster.
+pub(crate) type Mock = MockCluster<'static, DefaultProducerContext>;
+
+/// A message read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) partition: i32,
+    pub(crate) key: String,
+    pub(crate) payload: String,
+    pub(crate) timestamp: i64,
+}
+
+/// A mock cluster of one broker with both topics.
+pub(crate) fn mock() -> Mock {
+    let mock = MockCluster::new(1).expect("a mock cluster");
+    for topic in ["pageviews", "stars"] {
+        mock.create_topic(topic, PARTITIONS, 1).expect("a topic");
+    }
+    mock
+}
+
+/// The mock broker's address, for a front before it.
+pub(crate) fn address(mock: &Mock) -> SocketAddr {
+    mock.bootstrap_servers()
+        .split(',')
+        .next()
+        .and_then(|server| server.parse().ok())
+        .expect("an address")
+}
+
+/// A plain connection, with patience for a test.
+pub(crate) fn broker(bootstrap_servers: &str) -> Broker {
+    Broker {
+        bootstrap_servers: bootstrap_servers.to_owned(),
+        security: SecurityProtocol::Plaintext,
+        ca_file: None,
+        extra: Vec::new(),
+        patience: Patience {
+            connect: Duration::from_secs(15),
+            delivery: Duration::from_secs(60),
+            refusal: Duration::from_secs(2),
+        },
+    }
+}
+
+/// Both topics with one login.
+pub(crate) fn routes(login: Login) -> Vec<Route> {
+    ["pageviews", "stars"]
+        .map(|topic| Route {
+            topic: topic.to_owned(),
+            login: login.clone(),
+            login_name: format!("the connection string of {topic}"),
+        })
+        .to_vec()
+}
+
+/// Sends numbered pageviews `from..to`, each key its number modulo 10.
+pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
+    for number in from..to {
+        let (key, payload) = ((number % 10).to_string(), number.to_string());
+        let message = Message {
+            route: 0,
+            key: key.as_bytes(),
+            payload: payload.as_bytes(),
+            timestamp: 1_700_000_000_000 + i64::from(number),
+        };
+        sink.send(message).await.expect("the queue takes it");
+    }
+}
+
+/// Reads a topic from its beginning until `count` messages are there and a moment longer, for duplicates.
+pub(crate) fn read(bootstrap_servers: &str, topic: &str, count: usize) -> Vec<Read> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap_servers)
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        partitions
+            .add_partition_offset(topic, partition, Offset::Beginning)
+            .expect("a partition");
+    }
+    consumer.assign(&partitions).expect("an assignment");
+    let mut messages = Vec::new();
+    let mut quiet_since = Instant::now();
+    let patience = |messages: usize| {
+        if messages < count {
+            Duration::from_secs(20)
+        } else {
+            Duration::from_millis(700)
+        }
+    };
+    while quiet_since.elapsed() < patience(messages.len()) {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            let text =
+                |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("UTF-8");
+            messages.push(Read {
+                partition: message.partition(),
+                key: text(message.key()),
+                payload: text(message.payload()),
+                timestamp: message.timestamp().to_millis().unwrap_or(-1),
+            });
+            quiet_since = Instant::now();
+        }
+    }
+    messages
+}
+
+/// Each number of `0..count` is there once, and each key's numbers are in the order they were sent in.
+pub(crate) fn assert_complete(messages: &[Read], count: u32) {
+    let mut by_key: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for message in messages {
+        by_key
+            .entry(&message.key)
+            .or_default()
+            .push(message.payload.parse().expect("a number"));
+    }
+    for (key, numbers) in &by_key {
+        assert!(numbers.is_sorted(), "key {key} is out of order");
+    }
+    let mut numbers: Vec<u32> = by_key.into_values().flatten().collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+}

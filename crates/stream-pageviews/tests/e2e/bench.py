@@ -1,0 +1,134 @@
+"""How fast stream-pageviews is, in ratios to its peers at the same broker in the same run.
+
+- confluent-kafka's C producer (the same librdkafka as ours) from Python, with ready messages in memory, same acks,
+  idempotence, linger, batch and queue sizes, no callback a message. (`kcat` of Debian 12 is no peer here: its
+  librdkafka 2.0 does not understand this broker's list of versions.)
+- the article's loop in Python: produce, then flush, message by message.
+
+Peers and we take turns, each with a broker of its own; the median of the rounds counts. Throughput is messages
+divided by the time from the first message to the last acknowledgement, connecting not included; we make our messages
+in that time, the peers have theirs ready. Processor time is the whole process's.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from lab import Broker, expected
+
+SETTINGS = {
+    "acks": "all",
+    "enable.idempotence": "true",
+    "linger.ms": "20",
+    "batch.size": "900000",
+    "queue.buffering.max.messages": "100000",
+    "partitioner": "murmur2_random",
+}
+
+PYTHON_LOAD = """
+import sys, time
+from confluent_kafka import Producer
+address, file = sys.argv[1:]
+lines = [line.rstrip(b"\\n").split(b"\\t", 1) for line in open(file, "rb")]
+producer = Producer({"bootstrap.servers": address, **%r})
+producer.list_topics(timeout=10)
+started = time.monotonic()
+for key, value in lines:
+    while True:
+        try:
+            producer.produce("pageviews", value, key)
+            break
+        except BufferError:
+            producer.poll(0.01)
+assert producer.flush() == 0
+print(time.monotonic() - started)
+"""
+
+PYTHON_ARTICLE = """
+import sys, time
+from confluent_kafka import Producer
+address, file, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+lines = [line.rstrip(b"\\n").split(b"\\t", 1)[1] for line, _ in zip(open(file, "rb"), range(count))]
+producer = Producer({"bootstrap.servers": address, "client.id": "client"})
+producer.list_topics(timeout=10)
+started = time.monotonic()
+for value in lines:
+    producer.produce("pageviews", value)
+    producer.flush()
+print(time.monotonic() - started)
+"""
+
+
+def timed(command, **options):
+    """Seconds of processor that a command takes, and what it prints."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output = subprocess.run(command, check=True, capture_output=True, **options)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, output.stdout.decode() + output.stderr.decode()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", type=pathlib.Path, required=True, help="directory of the release binaries")
+    parser.add_argument("--sessions", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    bin_dir = arguments.bin.resolve()
+    load = {"SESSIONS": arguments.sessions, "SESSION_PAUSE_MEAN": 0, "SEED": 1}
+    with tempfile.TemporaryDirectory() as directory:
+        work = pathlib.Path(directory)
+        expected(bin_dir, work, **load)
+        ready = work / "ready.tsv"
+        total = 0
+        with open(ready, "wb") as out:
+            for line in open(work / "expected" / "pageviews.jsonl", "rb"):
+                out.write(b"%d\t%s" % (json.loads(line)["user_id"], line))
+                total += 1
+        stars = sum(1 for _ in open(work / "expected" / "stars.jsonl", "rb"))
+        (work / "load.py").write_text(PYTHON_LOAD % SETTINGS, "utf-8")
+        (work / "article.py").write_text(PYTHON_ARTICLE, "utf-8")
+
+        def ours(address):
+            environment = {"KAFKA_BOOTSTRAP_SERVERS": address, "LOG_FORMAT": "json"}
+            environment |= {name: str(value) for name, value in load.items()}
+            cpu, log = timed([bin_dir / "stream-pageviews"], env=environment)
+            done = next(json.loads(line) for line in log.splitlines() if '"message":"done"' in line)
+            assert done["delivered"] == total + stars, log
+            return done["messages_per_second"], cpu / (total + stars) * 1e6
+
+        def python(address):
+            cpu, output = timed([sys.executable, work / "load.py", address, ready])
+            return total / float(output.split()[0]), cpu / total * 1e6
+
+        def article(address):
+            count = 300
+            cpu, output = timed([sys.executable, work / "article.py", address, ready, str(count)])
+            return count / float(output.split()[0]), cpu / count * 1e6
+
+        peers = {
+            "stream-pageviews": ours,
+            "confluent-kafka (Python)": python,
+            "the article's loop (Python)": article,
+        }
+        results = {name: [] for name in peers}
+        for _ in range(arguments.rounds):
+            for name, run in peers.items():
+                with Broker() as broker:
+                    results[name].append(run(broker.address))
+        print(f"{total + stars} messages of {ready.stat().st_size / total:.0f} bytes, median of {arguments.rounds}, {os.cpu_count()} processors")
+        median = {name: statistics.median(rate for rate, _ in runs) for name, runs in results.items()}
+        for name, runs in results.items():
+            cpu = statistics.median(cpu for _, cpu in runs)
+            ratio = median["stream-pageviews"] / median[name]
+            print(f"{name:30} {median[name]:>10.0f} messages/s  {cpu:>7.2f} s of processor a million  we are {ratio:.2f} times")
+
+
+if __name__ == "__main__":
+    main()

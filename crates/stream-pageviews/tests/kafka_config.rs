@@ -1,0 +1,144 @@
+//! Which Kafka endpoints a configuration may describe, and what is said of those that make no sense.
+
+use datagen_core::config::{Environment, Problems};
+use stream_pageviews::config::{KafkaConfig, SecurityProtocol, StreamConfig, Target};
+
+const VIEWS: &str = "Endpoint=sb://playground.servicebus.windows.net/;SharedAccessKeyName=send;\
+                     SharedAccessKey=PLANTED;EntityPath=pageviews";
+const STARS: &str = "Endpoint=sb://playground.servicebus.windows.net/;SharedAccessKeyName=send;\
+                     SharedAccessKey=PLANTED;EntityPath=stars";
+const EMULATOR: &str = "Endpoint=sb://localhost;SharedAccessKeyName=RootManageSharedAccessKey;\
+                        SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;";
+const VIEWS_NAME: &str = "EVENTHUB_CONNECTION_STRING_PAGEVIEWS";
+const STARS_NAME: &str = "EVENTHUB_CONNECTION_STRING_STARS";
+
+fn read(variables: &[(&str, &str)]) -> Result<StreamConfig, String> {
+    let environment: Environment = variables.iter().copied().collect();
+    let mut problems = Problems::default();
+    let config = StreamConfig::read(&environment, &mut problems);
+    assert!(!format!("{problems} {config:?}").contains("PLANTED"));
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.to_string()),
+    }
+}
+
+fn kafka(variables: &[(&str, &str)]) -> KafkaConfig {
+    match read(variables).expect("a good configuration").target {
+        Target::Kafka(kafka) => kafka,
+        Target::Directory(directory) => panic!("{}", directory.display()),
+    }
+}
+
+#[test]
+fn the_articles_variables_are_event_hubs() {
+    let config = kafka(&[
+        ("EVENTHUB_NAMESPACE", "playground"),
+        (VIEWS_NAME, VIEWS),
+        (STARS_NAME, STARS),
+    ]);
+    assert_eq!(config.bootstrap_servers, "playground.servicebus.windows.net:9093");
+    assert_eq!(config.security, SecurityProtocol::SaslSsl);
+    assert!(config.connection_strings.is_some());
+    assert!(
+        kafka(&[("EVENTHUB_NAMESPACE", "playground")])
+            .connection_strings
+            .is_none()
+    );
+}
+
+#[test]
+fn other_brokers_are_reached_as_they_want_it() {
+    let config = kafka(&[("KAFKA_BOOTSTRAP_SERVERS", "a:9092,b:9092")]);
+    assert_eq!(config.security, SecurityProtocol::Plaintext);
+    let config = kafka(&[
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+        (VIEWS_NAME, EMULATOR),
+        (STARS_NAME, EMULATOR),
+    ]);
+    assert_eq!(config.security, SecurityProtocol::SaslPlaintext);
+    // An endpoint under a name of one's own is not bound to the name in the string.
+    kafka(&[
+        ("KAFKA_BOOTSTRAP_SERVERS", "gateway.example:9093"),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+        (VIEWS_NAME, VIEWS),
+        (STARS_NAME, STARS),
+    ]);
+}
+
+#[test]
+fn what_makes_no_sense_is_said_under_its_name() {
+    let namespace = ("EVENTHUB_NAMESPACE", "playground");
+    let servers = ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092");
+    let cut = VIEWS.split(';').next().unwrap_or_default();
+    let other = VIEWS.replace("playground", "elsewhere");
+    for (variables, expected) in [
+        (
+            vec![namespace, (VIEWS_NAME, other.as_str()), (STARS_NAME, STARS)],
+            "EVENTHUB_CONNECTION_STRING_PAGEVIEWS is for elsewhere.servicebus.windows.net",
+        ),
+        (
+            vec![namespace, (VIEWS_NAME, STARS), (STARS_NAME, STARS)],
+            "EVENTHUB_CONNECTION_STRING_PAGEVIEWS is for the event hub 'stars'",
+        ),
+        (
+            vec![namespace, (VIEWS_NAME, cut), (STARS_NAME, STARS)],
+            "EVENTHUB_CONNECTION_STRING_PAGEVIEWS has no SharedAccessKeyName=",
+        ),
+        (
+            vec![namespace, (VIEWS_NAME, VIEWS), (STARS_NAME, "PLANTED")],
+            "EVENTHUB_CONNECTION_STRING_STARS has a part that is not NAME=VALUE",
+        ),
+        (
+            vec![namespace, (VIEWS_NAME, VIEWS)],
+            "EVENTHUB_CONNECTION_STRING_PAGEVIEWS and EVENTHUB_CONNECTION_STRING_STARS belong together",
+        ),
+        (
+            vec![namespace, ("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")],
+            "KAFKA_SECURITY_PROTOCOL is for KAFKA_BOOTSTRAP",
+        ),
+        (
+            vec![namespace, ("KAFKA_CA_FILE", "/no/such/file")],
+            "KAFKA_CA_FILE is not a file",
+        ),
+        (
+            vec![("KAFKA_BOOTSTRAP_SERVERS", "localhost")],
+            "KAFKA_BOOTSTRAP_SERVERS is not a list of servers",
+        ),
+        (
+            vec![("KAFKA_BOOTSTRAP_SERVERS", "kafka://a:9092")],
+            "KAFKA_BOOTSTRAP_SERVERS is not a list of servers",
+        ),
+        (
+            vec![("KAFKA_BOOTSTRAP_SERVERS", "a:9092,b:99999")],
+            "KAFKA_BOOTSTRAP_SERVERS is not a list of servers",
+        ),
+        (
+            vec![servers, ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")],
+            "there is nothing to sign in with",
+        ),
+        (
+            vec![servers, ("KAFKA_SECURITY_PROTOCOL", "TLS")],
+            "KAFKA_SECURITY_PROTOCOL is not a security protocol",
+        ),
+        (
+            vec![servers, (VIEWS_NAME, VIEWS), (STARS_NAME, STARS)],
+            "which does not sign in",
+        ),
+        (
+            vec![servers, ("METRICS_ADDR", "9464")],
+            "METRICS_ADDR is not an IP address with a port",
+        ),
+        (
+            vec![servers, ("CONCURRENT_USERS", "0")],
+            "CONCURRENT_USERS is 0, out of range",
+        ),
+    ] {
+        let problems = read(&variables).expect_err(expected);
+        assert!(
+            problems.contains(expected),
+            "{problems:?} does not say {expected:?}"
+        );
+    }
+}

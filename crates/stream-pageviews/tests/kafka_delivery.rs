@@ -1,0 +1,253 @@
+//! The Kafka sink against librdkafka's own mock cluster: what is delivered, what is reported as lost, and when it
+//! gives up.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PARTITIONS, assert_complete, broker, mock, read, routes, send};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use stream_pageviews::sink::kafka::producers::{Message, Producers};
+use stream_pageviews::sink::kafka::settings::Login;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_arrives_once_in_order_with_key_and_time() {
+    let mock = mock();
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap();
+    assert!(sink.is_idempotent());
+    send(&sink, 0, 5_000).await;
+    let star = Message {
+        route: 1,
+        key: b"42",
+        payload: b"{}",
+        timestamp: 1_700_000_000_000,
+    };
+    sink.send(star).await.unwrap();
+    let outcome = sink.close(PATIENCE).await;
+    assert_eq!((outcome.delivered, outcome.lost), (5_001, 0));
+
+    let messages = read(&mock.bootstrap_servers(), "pageviews", 5_000);
+    assert_complete(&messages, 5_000);
+    for message in &messages {
+        let number: i64 = message.payload.parse().unwrap();
+        assert_eq!(message.key, (number % 10).to_string());
+        assert_eq!(message.timestamp, 1_700_000_000_000 + number);
+    }
+    // One partition a key, and more than one partition in use.
+    let mut places: Vec<(String, i32)> = messages
+        .iter()
+        .map(|message| (message.key.clone(), message.partition))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 10);
+    assert!(
+        (0..PARTITIONS)
+            .filter(|partition| places.iter().any(|(_, place)| place == partition))
+            .count()
+            > 1
+    );
+
+    let stars = read(&mock.bootstrap_servers(), "stars", 1);
+    assert_eq!(stars.len(), 1);
+    assert_eq!((stars[0].key.as_str(), stars[0].payload.as_str()), ("42", "{}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retriable_answers_neither_lose_nor_double_a_message() {
+    use RDKafkaRespErr::*;
+    let mock = mock();
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap();
+    for round in 0..3 {
+        mock.request_errors(
+            RDKafkaApiKey::Produce,
+            &[
+                RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+                RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                RD_KAFKA_RESP_ERR__TRANSPORT,
+            ],
+        );
+        send(&sink, round * 1_000, (round + 1) * 1_000).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let outcome = sink.close(Duration::from_secs(60)).await;
+    assert_eq!((outcome.delivered, outcome.lost), (3_000, 0));
+    assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 3_000), 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_goes_and_comes_back_costs_nothing() {
+    let mock = mock();
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap();
+    send(&sink, 0, 1_000).await;
+    mock.broker_down(1).unwrap();
+    send(&sink, 1_000, 2_000).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(sink.health().failure(), None);
+    assert!(sink.in_flight() >= 1_000);
+    mock.broker_up(1).unwrap();
+    send(&sink, 2_000, 3_000).await;
+    let outcome = sink.close(Duration::from_secs(60)).await;
+    assert_eq!((outcome.delivered, outcome.lost), (3_000, 0));
+    assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 3_000), 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stays_away_ends_in_a_failure_that_counts_the_loss() {
+    let mock = mock();
+    let mut broker = broker(&mock.bootstrap_servers());
+    broker.patience.delivery = Duration::from_secs(3);
+    let sink = Producers::open(&broker, &routes(Login::None)).await.unwrap();
+    mock.broker_down(1).unwrap();
+    send(&sink, 0, 100).await;
+    let failure = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
+        .await
+        .unwrap();
+    assert!(
+        failure
+            .to_string()
+            .starts_with("a message for the topic pageviews was lost: "),
+        "{failure}"
+    );
+    let outcome = sink.close(Duration::from_secs(1)).await;
+    assert_eq!(outcome.delivered, 0);
+    assert!(outcome.lost >= 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_flushed_in_time_is_counted_as_lost() {
+    let mock = mock();
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap();
+    mock.broker_down(1).unwrap();
+    send(&sink, 0, 77).await;
+    let health = sink.health().clone();
+    let outcome = sink.close(Duration::from_secs(1)).await;
+    assert_eq!((outcome.delivered, outcome.lost), (0, 77));
+    assert!(
+        health
+            .failure()
+            .unwrap()
+            .to_string()
+            .contains("not delivered before the end")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_makes_the_sender_wait() {
+    let mock = mock();
+    let mut broker = broker(&mock.bootstrap_servers());
+    broker
+        .extra
+        .push(("queue.buffering.max.messages".into(), "500".into()));
+    let sink = Producers::open(&broker, &routes(Login::None)).await.unwrap();
+    mock.broker_round_trip_time(1, Duration::from_millis(200))
+        .unwrap();
+    for start in (0..5_000).step_by(100) {
+        send(&sink, start, start + 100).await;
+        assert!(sink.in_flight() <= 500, "{}", sink.in_flight());
+    }
+    assert_eq!(sink.close(Duration::from_secs(60)).await.delivered, 5_000);
+    assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 5_000), 5_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_is_named() {
+    let mock = mock();
+    mock.topic_error("stars", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        .unwrap();
+    let failure = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        failure.starts_with("the topic stars does not exist at 127.0.0.1:"),
+        "{failure}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_we_may_not_use_is_named() {
+    let mock = mock();
+    mock.topic_error(
+        "stars",
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    )
+    .unwrap();
+    let failure = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        failure.contains("does not let us send to the topic stars"),
+        "{failure}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_send_taken_away_ends_the_stream() {
+    let mock = mock();
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap();
+    mock.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1],
+    );
+    send(&sink, 0, 1).await;
+    let failure = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
+        .await
+        .unwrap()
+        .to_string();
+    assert!(
+        failure.contains("give the rule or role the right to send"),
+        "{failure}"
+    );
+    assert_eq!(sink.close(PATIENCE).await.lost, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_listening_is_said_with_the_address() {
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut broker = broker(&free.to_string());
+    broker.patience.connect = Duration::from_secs(3);
+    let failure = Producers::open(&broker, &routes(Login::None))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        failure.starts_with(&format!("no connection to {free} within 3 s (")),
+        "{failure}"
+    );
+    assert!(failure.contains("Connection refused"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_idempotence_the_stream_goes_on_without() {
+    let mock = mock();
+    mock.request_errors(
+        RDKafkaApiKey::InitProducerId,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3],
+    );
+    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+        .await
+        .unwrap();
+    assert!(!sink.is_idempotent());
+    send(&sink, 0, 100).await;
+    assert_eq!(sink.close(PATIENCE).await.delivered, 100);
+    assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 100), 100);
+}

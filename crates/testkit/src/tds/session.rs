@@ -1,0 +1,740 @@
+//! One connection: from PRELOGIN to its end.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::engine::{Outcome, Session, Step};
+use super::fault::{Action, Point};
+use super::login::{parse_login, parse_prelogin, prelogin_answer};
+use super::sql::{Statement, parse};
+use super::wire::{
+    self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadEnd, Reader, ServerError, Value,
+    violation,
+};
+
+/// The packet size before LOGIN7 negotiates another.
+const FIRST_PACKET_SIZE: usize = 4096;
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// How a step of a session ends.
+enum Exit {
+    Over,
+    Violation(ProtocolError),
+}
+
+impl From<ProtocolError> for Exit {
+    fn from(error: ProtocolError) -> Self {
+        Self::Violation(error)
+    }
+}
+
+impl From<ReadEnd> for Exit {
+    fn from(end: ReadEnd) -> Self {
+        match end {
+            ReadEnd::Closed => Self::Over,
+            ReadEnd::Violation(error) => Self::Violation(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for Exit {
+    fn from(_: std::io::Error) -> Self {
+        Self::Over
+    }
+}
+
+/// Serves a connection to its end; an error is the client's breach of the protocol.
+pub(super) async fn serve(shared: &Shared, tcp: TcpStream, id: u64) -> Result<(), ProtocolError> {
+    let _ = tcp.set_nodelay(true);
+    match connection(shared, tcp, id).await {
+        Ok(()) | Err(Exit::Over) => Ok(()),
+        Err(Exit::Violation(error)) => Err(error),
+    }
+}
+
+/// Waits for ever, or until the client hangs up; used for [`Action::Stall`].
+async fn stall<S: AsyncRead + Unpin>(stream: &mut S) -> Exit {
+    let mut sink = tokio::io::sink();
+    let _ = tokio::io::copy(stream, &mut sink).await;
+    Exit::Over
+}
+
+async fn connection(shared: &Shared, mut tcp: TcpStream, id: u64) -> Result<(), Exit> {
+    match shared.fault(Point::Accept, id, "") {
+        None => {}
+        Some(Action::Delay(time)) => tokio::time::sleep(time).await,
+        Some(Action::Stall) => return Err(stall(&mut tcp).await),
+        Some(_) => return Ok(()),
+    }
+    let (kind, body) = message(&mut tcp, FIRST_PACKET_SIZE).await?;
+    if kind != PacketType::PreLogin {
+        return Err(ProtocolError(format!("the first message is a {kind:?}")).into());
+    }
+    let prelogin = parse_prelogin(&body)?;
+    // MS-TDS 2.2.6.5: what the client says (0 off, 1 on, 2 not supported, 3 required) and what a
+    // server that requires encryption, or one that has none, answers.
+    let (answer, encrypted) = match (&shared.identity, prelogin.encryption) {
+        (Some(_), 1 | 3) => (1, true),
+        (Some(_), _) => (3, true),
+        (None, _) => (2, false),
+    };
+    let answer_body = prelogin_answer(answer, prelogin.fed_auth);
+    wire::write_message(
+        &mut tcp,
+        PacketType::TabularResult,
+        FIRST_PACKET_SIZE,
+        &answer_body,
+    )
+    .await?;
+    let stream: Box<dyn Duplex> = match &shared.identity {
+        Some(identity) if encrypted => Box::new(identity.accept(tcp).await?),
+        _ => Box::new(tcp),
+    };
+    let mut conversation = Conversation {
+        shared,
+        id,
+        stream: BufReader::with_capacity(64 * 1024, stream),
+        packet_size: FIRST_PACKET_SIZE,
+        session: Session::default(),
+        busy: false,
+    };
+    let ended = conversation.run(prelogin.fed_auth).await;
+    conversation.hang_up();
+    let _ = conversation.stream.shutdown().await;
+    ended
+}
+
+/// Reads a whole message.
+async fn message<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    limit: usize,
+) -> Result<(PacketType, Vec<u8>), ReadEnd> {
+    let first = wire::read_packet(stream, limit).await?;
+    rest(stream, limit, first).await
+}
+
+async fn rest<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    limit: usize,
+    first: Packet,
+) -> Result<(PacketType, Vec<u8>), ReadEnd> {
+    let Packet {
+        kind,
+        mut last,
+        mut body,
+    } = first;
+    while !last {
+        let next = wire::read_packet(stream, limit).await?;
+        if next.kind != kind {
+            return Err(ProtocolError(format!("a {:?} packet within a {kind:?} message", next.kind)).into());
+        }
+        last = next.last;
+        body.extend_from_slice(&next.body);
+    }
+    Ok((kind, body))
+}
+
+/// A statement's answer is a DONE of a batch or one inside of a procedure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    Batch,
+    Procedure,
+}
+
+/// What the plan of faults says about a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Go,
+    /// Carry it out, then cut the connection.
+    GoThenDrop,
+    Refuse(ServerError),
+}
+
+/// The table and the columns that an `INSERT BULK` announced.
+type Expected = (String, Vec<(String, ColumnType)>);
+
+struct Conversation<'a> {
+    shared: &'a Shared,
+    id: u64,
+    stream: BufReader<Box<dyn Duplex>>,
+    packet_size: usize,
+    session: Session,
+    /// Counted as having a transaction open.
+    busy: bool,
+}
+
+impl Conversation<'_> {
+    async fn run(&mut self, fed_auth: bool) -> Result<(), Exit> {
+        self.log_in(fed_auth).await?;
+        loop {
+            let first = wire::read_packet(&mut self.stream, self.packet_size).await?;
+            match first.kind {
+                PacketType::SqlBatch => {
+                    let (_, body) = rest(&mut self.stream, self.packet_size, first).await?;
+                    let mut reader = Reader::new(&body);
+                    self.check_descriptor(wire::all_headers(&mut reader)?)?;
+                    let text = wire::utf16(&body[reader.position()..])?;
+                    self.session.variables.clear();
+                    self.request(&text, Frame::Batch).await?;
+                }
+                PacketType::Rpc => {
+                    let (_, body) = rest(&mut self.stream, self.packet_size, first).await?;
+                    let text = self.parse_rpc(&body)?;
+                    self.request(&text, Frame::Procedure).await?;
+                }
+                PacketType::TransactionManager => {
+                    let (_, body) = rest(&mut self.stream, self.packet_size, first).await?;
+                    let text = self.parse_transaction_request(&body)?;
+                    self.request(text, Frame::Batch).await?;
+                }
+                PacketType::Attention => {
+                    let mut out = Vec::new();
+                    wire::put_done(&mut out, Done::Batch, false, false, None);
+                    out[1] |= 0x20;
+                    self.answer(&out).await?;
+                }
+                PacketType::BulkLoad => {
+                    return Err(ProtocolError("rows of a bulk load without INSERT BULK".into()).into());
+                }
+                other => return Err(ProtocolError(format!("a {other:?} message after the login")).into()),
+            }
+        }
+    }
+
+    /// Rolls back what is open, as a server does when a client goes.
+    fn hang_up(&mut self) {
+        if let Some(tx) = self.session.tx.take() {
+            self.shared.engine().rollback(tx);
+        }
+        self.note_busy();
+        self.shared.ended.notify_waiters();
+    }
+
+    fn note_busy(&mut self) {
+        let counters = &self.shared.counters;
+        let busy = self.session.tx.is_some();
+        if busy && !self.busy {
+            let now = counters.busy.fetch_add(1, Ordering::Relaxed) + 1;
+            counters.most_busy.fetch_max(now, Ordering::Relaxed);
+        } else if !busy && self.busy {
+            counters.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.busy = busy;
+    }
+
+    async fn answer(&mut self, body: &[u8]) -> Result<(), Exit> {
+        if !self.shared.latency.is_zero() {
+            tokio::time::sleep(self.shared.latency).await;
+        }
+        wire::write_message(
+            &mut self.stream,
+            PacketType::TabularResult,
+            self.packet_size,
+            body,
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn answer_error(&mut self, error: &ServerError) -> Result<(), Exit> {
+        let mut out = Vec::new();
+        wire::put_error(&mut out, error);
+        wire::put_done(&mut out, Done::Batch, false, true, None);
+        self.answer(&out).await
+    }
+
+    fn check_descriptor(&self, sent: u64) -> Result<(), ProtocolError> {
+        let expected = self.session.tx.unwrap_or(0);
+        if sent == expected {
+            return Ok(());
+        }
+        violation(format!("transaction descriptor {sent:x} instead of {expected:x}"))
+    }
+
+    async fn log_in(&mut self, fed_auth: bool) -> Result<(), Exit> {
+        let (kind, body) = message(&mut self.stream, FIRST_PACKET_SIZE).await?;
+        if kind != PacketType::Login7 {
+            return Err(ProtocolError(format!("a {kind:?} message instead of LOGIN7")).into());
+        }
+        let login = parse_login(&body, fed_auth)?;
+        let refused = {
+            let options = self.shared.options.lock().expect("no fault plan panicked");
+            let known = match &login.token {
+                Some(token) => options.token.as_ref() == Some(token),
+                None => login.user == options.user && login.password == options.password,
+            };
+            if !known {
+                let user = if login.token.is_some() {
+                    "<token-identified principal>"
+                } else {
+                    &login.user
+                };
+                Some(ServerError::new(
+                    18456,
+                    format!("Login failed for user '{user}'."),
+                ))
+            } else if !login.database.eq_ignore_ascii_case(&options.database) {
+                Some(ServerError::new(
+                    4060,
+                    format!(
+                        "Cannot open database \"{}\" requested by the login. The login failed.",
+                        login.database
+                    ),
+                ))
+            } else {
+                None
+            }
+        };
+        if let Some(error) = refused {
+            self.answer_error(&error).await?;
+            return Err(Exit::Over);
+        }
+        let mut out = Vec::new();
+        match self.shared.fault(Point::Login, self.id, "") {
+            None => {}
+            Some(Action::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Action::Stall) => return Err(stall(&mut self.stream).await),
+            Some(Action::DropBefore | Action::DropAfter) => return Err(Exit::Over),
+            Some(Action::Error(error)) => {
+                self.answer_error(&error).await?;
+                return Err(Exit::Over);
+            }
+            Some(Action::Route(host, port)) => {
+                wire::put_login_ack(&mut out);
+                wire::put_env_routing(&mut out, &host, port);
+                wire::put_done(&mut out, Done::Batch, false, false, None);
+                self.answer(&out).await?;
+                return Err(Exit::Over);
+            }
+        }
+        let asked = if login.packet_size == 0 {
+            FIRST_PACKET_SIZE
+        } else {
+            login.packet_size as usize
+        };
+        let size = asked.clamp(512, self.shared.packet_size);
+        wire::put_env_text(&mut out, 1, &login.database, "master");
+        wire::put_env_collation(&mut out);
+        wire::put_login_ack(&mut out);
+        if size != FIRST_PACKET_SIZE {
+            wire::put_env_text(&mut out, 4, &size.to_string(), &FIRST_PACKET_SIZE.to_string());
+        }
+        if login.token.is_some() {
+            wire::put_fed_auth_ack(&mut out);
+        }
+        wire::put_done(&mut out, Done::Batch, false, false, None);
+        self.answer(&out).await?;
+        self.packet_size = size;
+        self.shared.counters.logins.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(user = login.user, server = login.server, "login");
+        Ok(())
+    }
+
+    /// `sp_executesql` (MS-TDS 2.2.6.6): its statement, with the parameters as variables.
+    fn parse_rpc(&mut self, body: &[u8]) -> Result<String, ProtocolError> {
+        let mut reader = Reader::new(body);
+        self.check_descriptor(wire::all_headers(&mut reader)?)?;
+        let name_length = reader.u16()?;
+        let procedure = if name_length == 0xFFFF {
+            reader.u16()?
+        } else {
+            match reader.utf16(usize::from(name_length))?.as_str() {
+                "sp_executesql" => 10,
+                other => return violation(format!("procedure {other} instead of sp_executesql")),
+            }
+        };
+        if procedure != 10 {
+            return violation(format!("procedure {procedure} instead of sp_executesql (10)"));
+        }
+        reader.take(2)?;
+        let mut parameters = Vec::new();
+        while !reader.is_empty() {
+            let name = reader.b_varchar()?.to_lowercase();
+            reader.u8()?;
+            let (kind, layout) = wire::read_type(&mut reader)?;
+            parameters.push((name, wire::read_value(&mut reader, kind, layout)?));
+        }
+        self.session.variables.clear();
+        let mut parameters = parameters.into_iter();
+        let Some((_, Value::Text(text))) = parameters.next() else {
+            return violation("sp_executesql without a statement");
+        };
+        let Some((_, Value::Text(declared))) = parameters.next() else {
+            return violation("sp_executesql without a declaration of its parameters");
+        };
+        let declared: Vec<String> = declared
+            .split(',')
+            .filter_map(|part| part.split_whitespace().next().map(str::to_lowercase))
+            .collect();
+        for (name, value) in parameters {
+            if !declared.contains(&name) {
+                return violation(format!("parameter {name} is not declared"));
+            }
+            self.session.variables.insert(name, value);
+        }
+        Ok(text)
+    }
+
+    /// A transaction manager request (MS-TDS 2.2.6.9) as the statement that does the same.
+    fn parse_transaction_request(&self, body: &[u8]) -> Result<&'static str, ProtocolError> {
+        let mut reader = Reader::new(body);
+        self.check_descriptor(wire::all_headers(&mut reader)?)?;
+        let request = reader.u16()?;
+        let text = match request {
+            5 => {
+                if reader.u8()? > 5 {
+                    return violation("unknown isolation level");
+                }
+                "BEGIN TRANSACTION"
+            }
+            7 => "COMMIT TRANSACTION",
+            8 => "ROLLBACK TRANSACTION",
+            other => return violation(format!("transaction request {other} is not supported")),
+        };
+        reader.b_varchar()?;
+        if request != 5 && reader.u8()? != 0 {
+            return violation("the end of a transaction that begins another");
+        }
+        if !reader.is_empty() {
+            return violation("bytes after a transaction request");
+        }
+        Ok(text)
+    }
+
+    /// Carries out a batch, and the faults that the plan has for it.
+    async fn request(&mut self, text: &str, frame: Frame) -> Result<(), Exit> {
+        self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let statements = match parse(text) {
+            Ok(statements) => statements,
+            Err(error) => {
+                tracing::debug!(text, "not understood");
+                return self.refuse(&error).await;
+            }
+        };
+        let point = if statements.iter().any(|s| matches!(s, Statement::Commit)) {
+            Point::Commit
+        } else if statements
+            .iter()
+            .any(|s| matches!(s, Statement::InsertBulk { .. }))
+        {
+            Point::BulkStart
+        } else {
+            Point::Batch
+        };
+        let verdict = self.before(point, text).await?;
+        if let Verdict::Refuse(error) = &verdict {
+            return self.refuse(error).await;
+        }
+        let (out, bulk) = self.statements(&statements, frame).await?;
+        self.note_busy();
+        self.shared.ended.notify_waiters();
+        if verdict == Verdict::GoThenDrop {
+            return Err(Exit::Over);
+        }
+        self.answer(&out).await?;
+        match bulk {
+            Some((table, columns)) => self.bulk_load(&table, &columns).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the plan's fault happen.
+    async fn before(&mut self, point: Point, text: &str) -> Result<Verdict, Exit> {
+        match self.shared.fault(point, self.id, text) {
+            None | Some(Action::Route(..)) => Ok(Verdict::Go),
+            Some(Action::Delay(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(Verdict::Go)
+            }
+            Some(Action::Stall) => Err(stall(&mut self.stream).await),
+            Some(Action::DropBefore) => Err(Exit::Over),
+            Some(Action::DropAfter) => Ok(Verdict::GoThenDrop),
+            Some(Action::Error(error)) => Ok(Verdict::Refuse(error)),
+        }
+    }
+
+    /// Answers with an error, and ends the session after one of severity 20 and above.
+    async fn refuse(&mut self, error: &ServerError) -> Result<(), Exit> {
+        let mut out = Vec::new();
+        self.fail(error, &mut out);
+        self.answer(&out).await?;
+        if error.class >= 20 {
+            Err(Exit::Over)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes an error's tokens; rolls back where SQL Server would.
+    fn fail(&mut self, error: &ServerError, out: &mut Vec<u8>) {
+        wire::put_error(out, error);
+        if (error.number == 1205 || error.class >= 20 || self.session.xact_abort)
+            && let Some(tx) = self.session.tx.take()
+        {
+            self.shared.engine().rollback(tx);
+            wire::put_env_end(out, false, tx);
+        }
+        wire::put_done(out, Done::Batch, false, true, None);
+        self.note_busy();
+        self.shared.ended.notify_waiters();
+    }
+
+    /// Executes statements until one fails. Returns the answer, and the table that rows may come for.
+    async fn statements(
+        &mut self,
+        statements: &[Statement],
+        frame: Frame,
+    ) -> Result<(Vec<u8>, Option<Expected>), Exit> {
+        let mut out = Vec::new();
+        let mut bulk = None;
+        for (index, statement) in statements.iter().enumerate() {
+            let more = index + 1 < statements.len() || frame == Frame::Procedure;
+            let done = if frame == Frame::Procedure {
+                Done::InProc
+            } else {
+                Done::Batch
+            };
+            match self.execute(statement).await {
+                Ok(outcome) => match outcome {
+                    Outcome::Nothing => wire::put_done(&mut out, done, more, false, None),
+                    Outcome::Began(tx) => {
+                        wire::put_env_begin(&mut out, tx);
+                        wire::put_done(&mut out, done, more, false, None);
+                    }
+                    Outcome::Ended(tx, committed) => {
+                        if committed {
+                            self.shared.counters.commits.fetch_add(1, Ordering::Relaxed);
+                        }
+                        wire::put_env_end(&mut out, committed, tx);
+                        wire::put_done(&mut out, done, more, false, None);
+                    }
+                    Outcome::Affected(rows) => wire::put_done(&mut out, done, more, false, Some(rows)),
+                    Outcome::Rows(columns, rows) => {
+                        wire::put_col_metadata(&mut out, &columns);
+                        rows.iter().for_each(|row| wire::put_row(&mut out, &columns, row));
+                        wire::put_done(&mut out, done, more, false, Some(rows.len() as u64));
+                    }
+                    Outcome::Bulk(table) => {
+                        let Statement::InsertBulk { columns, .. } = statement else {
+                            unreachable!()
+                        };
+                        wire::put_done(&mut out, done, more, false, None);
+                        bulk = Some((table, columns.clone()));
+                    }
+                },
+                Err((error, lost)) => {
+                    wire::put_error(&mut out, &error);
+                    if let Some(tx) = lost {
+                        wire::put_env_end(&mut out, false, tx);
+                    }
+                    wire::put_done(&mut out, done, frame == Frame::Procedure, true, None);
+                    bulk = None;
+                    break;
+                }
+            }
+        }
+        if frame == Frame::Procedure {
+            wire::put_return_status(&mut out, 0);
+            wire::put_done(&mut out, Done::Proc, false, false, None);
+        } else if statements.is_empty() {
+            wire::put_done(&mut out, Done::Batch, false, false, None);
+        }
+        Ok((out, bulk))
+    }
+
+    /// Executes a statement, waiting for other transactions where it has to. An error comes with the
+    /// transaction that it ended.
+    async fn execute(&mut self, statement: &Statement) -> Result<Outcome, (ServerError, Option<u64>)> {
+        let shared = self.shared;
+        let started = Instant::now();
+        let limit = match statement {
+            Statement::AppLock { timeout, .. } => *timeout,
+            _ => self.session.lock_timeout,
+        };
+        loop {
+            let before = self.session.tx;
+            let mut ended = std::pin::pin!(shared.ended.notified());
+            ended.as_mut().enable();
+            let step = shared.engine().execute(&mut self.session, statement);
+            match step {
+                Ok(Step::Done(outcome)) => {
+                    shared.ended.notify_waiters();
+                    return Ok(outcome);
+                }
+                Err(error) => {
+                    shared.ended.notify_waiters();
+                    return Err((error, before.filter(|_| self.session.tx.is_none())));
+                }
+                Ok(Step::Wait) => {}
+            }
+            let waited = started.elapsed();
+            let left = limit.map(|ms| Duration::from_millis(ms).saturating_sub(waited));
+            if left == Some(Duration::ZERO) {
+                if let Statement::AppLock { result, .. } = statement {
+                    self.session.variables.insert(result.clone(), Value::Int(-1));
+                    return Ok(Outcome::Nothing);
+                }
+                return Err((
+                    ServerError::new(1222, "Lock request time out period exceeded."),
+                    None,
+                ));
+            }
+            let _ = tokio::time::timeout(left.unwrap_or(Duration::MAX), ended).await;
+        }
+    }
+
+    /// Takes the rows that follow an `INSERT BULK`.
+    async fn bulk_load(&mut self, table: &str, columns: &[(String, ColumnType)]) -> Result<(), Exit> {
+        let mut body = Vec::new();
+        let mut refused = None;
+        loop {
+            let packet = wire::read_packet(&mut self.stream, self.packet_size).await?;
+            if packet.kind != PacketType::BulkLoad {
+                return Err(ProtocolError(format!("a {:?} message where rows are due", packet.kind)).into());
+            }
+            body.extend_from_slice(&packet.body);
+            let point = if packet.last {
+                Point::BulkEnd
+            } else {
+                Point::BulkPacket
+            };
+            let verdict = self.before(point, "").await?;
+            if !packet.last && verdict == Verdict::GoThenDrop {
+                return Err(Exit::Over);
+            }
+            if let Verdict::Refuse(error) = &verdict {
+                refused.get_or_insert(error.clone());
+            }
+            if !packet.last {
+                continue;
+            }
+            // A server takes a whole load off the wire before it says why it refuses it.
+            if let Some(error) = refused {
+                return self.refuse(&error).await;
+            }
+            let mut out = Vec::new();
+            let layout = self.shared.engine().columns(table).map(<[wire::Column]>::to_vec);
+            let Some(layout) = layout else {
+                return Err(ProtocolError(format!("table {table} went away during a bulk load")).into());
+            };
+            let rows = decode_rows(&body, columns, &layout)?;
+            match self.store(table, &rows).await {
+                Ok(count) => {
+                    self.shared.counters.bulks.fetch_add(1, Ordering::Relaxed);
+                    wire::put_done(&mut out, Done::Batch, false, false, Some(count));
+                }
+                Err((error, lost)) => {
+                    wire::put_error(&mut out, &error);
+                    if let Some(tx) = lost {
+                        wire::put_env_end(&mut out, false, tx);
+                    }
+                    wire::put_done(&mut out, Done::Batch, false, true, None);
+                }
+            }
+            self.note_busy();
+            if verdict == Verdict::GoThenDrop {
+                return Err(Exit::Over);
+            }
+            return self.answer(&out).await;
+        }
+    }
+
+    async fn store(&mut self, table: &str, rows: &[Box<[Value]>]) -> Result<u64, (ServerError, Option<u64>)> {
+        let shared = self.shared;
+        let started = Instant::now();
+        loop {
+            let before = self.session.tx;
+            let mut ended = std::pin::pin!(shared.ended.notified());
+            ended.as_mut().enable();
+            let step = shared.engine().bulk(&mut self.session, table, rows);
+            match step {
+                Ok(Step::Done(Outcome::Affected(count))) => {
+                    shared.ended.notify_waiters();
+                    return Ok(count);
+                }
+                Ok(Step::Done(other)) => unreachable!("a bulk load affects rows, not {other:?}"),
+                Err(error) => {
+                    shared.ended.notify_waiters();
+                    return Err((error, before.filter(|_| self.session.tx.is_none())));
+                }
+                Ok(Step::Wait) => {}
+            }
+            let limit = self.session.lock_timeout.map(Duration::from_millis);
+            let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Err((
+                    ServerError::new(1222, "Lock request time out period exceeded."),
+                    None,
+                ));
+            }
+            let _ = tokio::time::timeout(left.unwrap_or(Duration::MAX), ended).await;
+        }
+    }
+}
+
+/// Decodes the rows of a bulk load (MS-TDS 2.2.6.2) into the columns of the table.
+fn decode_rows(
+    body: &[u8],
+    announced: &[(String, ColumnType)],
+    table: &[wire::Column],
+) -> Result<Vec<Box<[Value]>>, ProtocolError> {
+    let mut reader = Reader::new(body);
+    if reader.u8()? != 0x81 {
+        return violation("a bulk load does not begin with COLMETADATA");
+    }
+    let count = usize::from(reader.u16()?);
+    if count != announced.len() {
+        return violation(format!(
+            "{count} columns of rows, INSERT BULK announced {}",
+            announced.len()
+        ));
+    }
+    let mut columns: Vec<(usize, ColumnType, Layout)> = Vec::with_capacity(count);
+    for (name, kind) in announced {
+        reader.u32()?;
+        reader.u16()?;
+        let (sent, layout) = wire::read_type(&mut reader)?;
+        let sent_name = reader.b_varchar()?;
+        if sent != *kind || !sent_name.eq_ignore_ascii_case(name) {
+            return violation(format!(
+                "column {sent_name} {} where INSERT BULK announced {name} {}",
+                sent.sql_name(),
+                kind.sql_name()
+            ));
+        }
+        let Some(index) = table
+            .iter()
+            .position(|column| column.name.eq_ignore_ascii_case(name))
+        else {
+            return violation(format!("column {name} is not in the table"));
+        };
+        columns.push((index, sent, layout));
+    }
+    let mut rows = Vec::new();
+    loop {
+        match reader.u8()? {
+            0xD1 => {
+                let mut row = vec![Value::Null; table.len()].into_boxed_slice();
+                for (index, kind, layout) in &columns {
+                    row[*index] = wire::read_value(&mut reader, *kind, *layout)?;
+                }
+                rows.push(row);
+            }
+            0xFD => {
+                reader.take(12)?;
+                if !reader.is_empty() {
+                    return violation("bytes after the DONE of a bulk load");
+                }
+                return Ok(rows);
+            }
+            other => return violation(format!("token 0x{other:02x} among the rows of a bulk load")),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+"""What environment a generator takes, asked of its binary. Used by check_compose.py and by
+infra/tests/evaluate.py, which know what environment docker-compose.yml and Terraform give."""
+
+import re
+import subprocess
+from pathlib import Path
+
+GENERATORS = ["gen-users", "gen-products", "gen-orders", "stream-pageviews"]
+# Read by the sign-in with Microsoft Entra ID, not by the configuration that --help lists.
+SIGN_IN = {"AZURE_CLIENT_ID"}
+# Seconds in which a refusal is expected; a generator that accepts goes on to try its destination.
+PATIENCE = 3
+# No network, so that nobody's server is tried. Needs root (in a container: --privileged).
+WITHOUT_NETWORK = ["unshare", "--net"]
+
+
+class Generator:
+    """A generator's binary."""
+
+    def __init__(self, binaries, name):
+        self.binary = (Path(binaries) / name).resolve()
+        text = subprocess.run([self.binary, "--help"], capture_output=True, text=True, check=True).stdout
+        # A variable is a line of its own, indented by two spaces.
+        self.variables = set(re.findall(r"^  ([A-Z][A-Z0-9_]+)\b", text, re.M))
+        subprocess.run([*WITHOUT_NETWORK, "true"], check=True)
+
+    def judge(self, environment):
+        """What is wrong with this environment, or None: a variable that --help does not list, an empty
+        one, or a start that is refused (exit code 2). What comes after the configuration fails, or
+        waits, for want of a network, and is not looked at."""
+        unknown = sorted(set(environment) - self.variables - SIGN_IN)
+        if unknown:
+            return f"does not read {', '.join(unknown)}"
+        empty = sorted(name for name, value in environment.items() if value == "")
+        if empty:
+            return f"{', '.join(empty)} must be left out rather than empty"
+        try:
+            started = subprocess.run(
+                [*WITHOUT_NETWORK, self.binary],
+                capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if started.returncode == 2:
+            return f"refuses its configuration: {started.stderr.strip()}"
+        return None

@@ -1,0 +1,42 @@
+# The Event Hubs namespace with the hubs `pageviews` and `stars`, written to by the Kafka protocol.
+
+resource "azurerm_eventhub_namespace" "playground" {
+  name                = local.unique_name
+  location            = azurerm_resource_group.playground.location
+  resource_group_name = azurerm_resource_group.playground.name
+  # Basic has no Kafka endpoint.
+  sku      = "Standard"
+  capacity = var.eventhubs_capacity
+
+  minimum_tls_version          = "1.2"
+  local_authentication_enabled = local.keys
+
+  tags = var.tags
+}
+
+resource "azurerm_eventhub" "hub" {
+  for_each = {
+    pageviews = var.pageviews_partitions
+    stars     = 1
+  }
+
+  name              = each.key
+  namespace_id      = azurerm_eventhub_namespace.playground.id
+  partition_count   = each.value
+  message_retention = 1
+}
+
+# --- sign_in = "keys": a rule a hub that may send only --------------------------------------------
+
+resource "azurerm_eventhub_authorization_rule" "send" {
+  for_each = { for name, hub in azurerm_eventhub.hub : name => hub if local.keys }
+
+  name                = "stream-pageviews"
+  eventhub_name       = each.value.name
+  namespace_name      = azurerm_eventhub_namespace.playground.name
+  resource_group_name = azurerm_resource_group.playground.name
+
+  send   = true
+  listen = false
+  manage = false
+}

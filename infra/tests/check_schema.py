@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Checks the Terraform configuration without Terraform's provider registry.
+
+`terraform validate` needs the providers themselves. Where they cannot be had, this reads their
+schemas from the npm packages @cdktf/provider-* (each carries one in its `.jsii`) and checks, in every
+.tf file under a directory:
+
+* each resource and data source type exists, each argument and nested block in it exists and is
+  written as what it is (argument or block), each required one is there, none is deprecated;
+* the same for the provider block;
+* each reference (var, local, resource, data, module, each module's inputs and outputs) names
+  something that exists, attributes of resources and data sources included;
+* each variable has a type, a description and (unless it is sensitive) a validation, each output a
+  description, and each variable and local is used.
+
+Usage: check_schema.py DIRECTORY NODE_MODULES
+Prints one line a problem and exits with 1, or a summary and exits with 0. Needs python-hcl2.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import hcl2
+
+# Arguments that Terraform itself understands in every resource, data source or module.
+META = {"count", "for_each", "depends_on", "lifecycle", "provider", "provisioner", "connection"}
+# What cdktf adds to every configuration interface (in camel case).
+CDKTF_META = {"connection", "count", "dependsOn", "forEach", "lifecycle", "provider", "provisioners"}
+
+
+def snake(name):
+    """accountKind -> account_kind, as Terraform has it."""
+    return re.sub(r"[A-Z]", lambda m: "_" + m.group().lower(), name)
+
+
+def unquote(name):
+    """python-hcl2 8 keeps the quotation marks of block labels."""
+    return name[1:-1] if name.startswith('"') else name
+
+
+class Provider:
+    """The schema of one provider, out of a `.jsii` file."""
+
+    def __init__(self, jsii, name):
+        self.name = name
+        document = json.loads(jsii.read_text(encoding="utf-8"))
+        self.types = document["types"]
+        self.version = re.search(r"provider version ([0-9.]+)", document["readme"]["markdown"]).group(1)
+        # Terraform type -> (configuration interface, class), by the class's documentation.
+        self.resources, self.data = {}, {}
+        for fqn, kind in self.types.items():
+            if kind["kind"] != "class" or not self._is_construct(kind):
+                continue
+            found = re.search(r"docs/(resources|data-sources)/\w+ (\w+)\}", kind.get("docs", {}).get("summary", ""))
+            if found:
+                target = self.resources if found[1] == "resources" else self.data
+                target[re.sub(r"^data_", "", found[2])] = (f"{fqn}Config", fqn)
+
+    def _is_construct(self, kind):
+        return kind.get("base") in ("cdktf.TerraformResource", "cdktf.TerraformDataSource")
+
+    def config(self, interface):
+        """name -> (required, nested interface or None, deprecated) of a block's content."""
+        content = {}
+        for base in self.types[interface].get("interfaces", []):
+            if base in self.types:
+                content |= self.config(base)
+        for prop in self.types[interface].get("properties", []):
+            if prop["name"] in CDKTF_META and not prop.get("override"):
+                if "cdktf." in json.dumps(prop["type"]) or prop["name"] == "connection":
+                    continue
+            nested = re.search(rf'"fqn": "(@cdktf/provider-{self.name}\.[^"]*)"', json.dumps(prop["type"]))
+            # The link in the documentation spells the argument as Terraform does (nfsv3_enabled).
+            summary = prop.get("docs", {}).get("summary", "")
+            named = re.search(r"#(\w+) ", summary) or re.match(r"(\w+) block\.", summary)
+            content[named[1] if named else snake(prop["name"])] = (
+                not prop.get("optional", False),
+                nested[1] if nested else None,
+                "deprecated" in prop.get("docs", {}),
+            )
+        return content
+
+    def attributes(self, fqn):
+        """Everything that can be read of a resource."""
+        return {snake(prop["name"]) for prop in self.types[fqn].get("properties", [])}
+
+
+class Checker:
+    def __init__(self, providers):
+        self.providers = providers
+        self.problems = []
+        self.checked = 0
+
+    def problem(self, where, text):
+        self.problems.append(f"{where}: {text}")
+
+    def provider_of(self, type_name):
+        return self.providers.get(type_name.split("_")[0])
+
+    def block(self, where, provider, interface, body, top=False):
+        """Checks one block against the interface that describes it, then the blocks in it."""
+        schema = provider.config(interface)
+        present = set()
+        for key, value in body.items():
+            if key.startswith("__") or (top and key in META):
+                continue
+            if key == "dynamic":
+                for entry in value:
+                    for name, dynamic in entry.items():
+                        name = unquote(name)
+                        present.add(name)
+                        if name not in schema or schema[name][1] is None:
+                            self.problem(where, f"no nested block {name}")
+                            continue
+                        for content in dynamic["content"]:
+                            self.block(f"{where}.{name}", provider, schema[name][1], content)
+                continue
+            present.add(key)
+            if key not in schema:
+                self.problem(where, f"no argument or block {key}")
+                continue
+            self.checked += 1
+            required, nested, deprecated = schema[key]
+            if deprecated:
+                self.problem(where, f"{key} is deprecated")
+            is_block = isinstance(value, list) and bool(value) and all(
+                isinstance(item, dict) and item.get("__is_block__") for item in value
+            )
+            if nested is None and is_block:
+                self.problem(where, f"{key} is an argument, not a block")
+            elif nested is not None and not is_block:
+                self.problem(where, f"{key} is a block, not an argument")
+            elif nested is not None:
+                for item in value:
+                    self.block(f"{where}.{key}", provider, nested, item)
+        for key, (required, _, _) in schema.items():
+            if required and key not in present:
+                self.problem(where, f"required {key} is missing")
+
+    def module(self, directory):
+        """Checks one directory of .tf files; returns its (variables, outputs)."""
+        text = {file: file.read_text(encoding="utf-8") for file in sorted(directory.glob("*.tf"))}
+        declared = {kind: {} for kind in ("variable", "local", "output", "module")}
+        resources, data = {}, {}
+        modules = {}
+        for file, source in text.items():
+            tree = hcl2.loads(source)
+            for entry in tree.get("variable", []):
+                for name, body in entry.items():
+                    name = unquote(name)
+                    declared["variable"][name] = body
+                    where = f"{file}: variable {name}"
+                    for needed in ("type", "description"):
+                        if needed not in body:
+                            self.problem(where, f"has no {needed}")
+                    if "validation" not in body and str(body.get("sensitive")).lower() != "true":
+                        self.problem(where, "has no validation")
+            for entry in tree.get("output", []):
+                for name, body in entry.items():
+                    declared["output"][unquote(name)] = body
+                    if "description" not in body:
+                        self.problem(f"{file}: output {name}", "has no description")
+            for entry in tree.get("locals", []):
+                declared["local"] |= {k: v for k, v in entry.items() if not k.startswith("__")}
+            for entry in tree.get("module", []):
+                for name, body in entry.items():
+                    declared["module"][unquote(name)] = body
+                    source_directory = directory / unquote(body["source"])
+                    if source_directory not in modules:
+                        modules[source_directory] = self.module(source_directory)
+                    variables, _ = modules[source_directory]
+                    given = {k for k in body if not k.startswith("__")} - META - {"source", "version", "providers"}
+                    where = f"{file}: module {name}"
+                    for extra in sorted(given - set(variables)):
+                        self.problem(where, f"the module has no variable {extra}")
+                    for needed in sorted(k for k, v in variables.items() if "default" not in v and k not in given):
+                        self.problem(where, f"required variable {needed} is missing")
+            for kind, known in (("resource", resources), ("data", data)):
+                for entry in tree.get(kind, []):
+                    for type_name, bodies in entry.items():
+                        type_name = unquote(type_name)
+                        for name, body in bodies.items():
+                            name = unquote(name)
+                            known[f"{type_name}.{name}"] = type_name
+                            where = f"{file}: {kind} {type_name}.{name}"
+                            provider = self.provider_of(type_name)
+                            schemas = provider and (provider.resources if kind == "resource" else provider.data)
+                            if not schemas or type_name not in schemas:
+                                self.problem(where, "no such type")
+                            else:
+                                self.block(where, provider, schemas[type_name][0], body, top=True)
+            for entry in tree.get("provider", []):
+                for name, body in entry.items():
+                    name = unquote(name)
+                    self.provider_block(f"{file}: provider {name}", name, body)
+
+        self.references(directory, text, declared, resources, data, modules)
+        return declared["variable"], declared["output"]
+
+    def provider_block(self, where, name, body):
+        provider = self.providers[name]
+        interface = f"@cdktf/provider-{name}.provider.{name.capitalize()}ProviderConfig"
+        self.block(where, provider, interface, {k: v for k, v in body.items() if k != "alias"})
+
+    def references(self, directory, text, declared, resources, data, modules):
+        everything = "\n".join(re.sub(r"^\s*#.*$", "", source, flags=re.M) for source in text.values())
+        used = {"variable": set(), "local": set()}
+        for prefix, kind in (("var", "variable"), ("local", "local")):
+            for name in re.findall(rf"\b{prefix}\.(\w+)", everything):
+                used[kind].add(name)
+                self.checked += 1
+                if name not in declared[kind]:
+                    self.problem(directory, f"{prefix}.{name} does not exist")
+        for name, output in re.findall(r"\bmodule\.(\w+)\.(\w+)", everything):
+            self.checked += 1
+            if name not in declared["module"]:
+                self.problem(directory, f"module.{name} does not exist")
+                continue
+            _, outputs = modules[directory / unquote(declared["module"][name]["source"])]
+            if output not in outputs:
+                self.problem(directory, f"module.{name} has no output {output}")
+        kinds = "|".join(self.providers)
+        pattern = rf'(?<![\w."])(data\.)?((?:{kinds})_\w+)\.(\w+)((?:\[[^\]]*\])?)(?:\.(\w+))?'
+        for is_data, type_name, name, _, attribute in re.findall(pattern, everything):
+            self.checked += 1
+            known = data if is_data else resources
+            if f"{type_name}.{name}" not in known:
+                self.problem(directory, f"{is_data}{type_name}.{name} does not exist")
+                continue
+            provider = self.provider_of(type_name)
+            schemas = provider.data if is_data else provider.resources
+            if attribute and type_name in schemas and attribute not in provider.attributes(schemas[type_name][1]):
+                self.problem(directory, f"{is_data}{type_name}.{name} has no attribute {attribute}")
+        # A variable is also used by a validation of its own, which does not count.
+        for name in declared["variable"]:
+            outside = re.sub(rf'variable "{name}" \{{.*?\n\}}', "", everything, flags=re.S)
+            if not re.search(rf"\bvar\.{name}\b", outside):
+                self.problem(directory, f"variable {name} is never used")
+        for name in sorted(set(declared["local"]) - used["local"]):
+            self.problem(directory, f"local {name} is never used")
+
+
+def main():
+    directory, node_modules = Path(sys.argv[1]), Path(sys.argv[2])
+    providers = {}
+    for name in ("azurerm", "random", "time", "external"):
+        providers[name] = Provider(node_modules / "@cdktf" / f"provider-{name}" / ".jsii", name)
+    checker = Checker(providers)
+    checker.module(directory)
+    for problem in checker.problems:
+        print(problem)
+    versions = ", ".join(f"{p.name} {p.version}" for p in providers.values())
+    print(f"{checker.checked} arguments, blocks and references checked against {versions}: {len(checker.problems)} problems")
+    sys.exit(1 if checker.problems else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Tests check_schema.py: the configuration passes as it is, and each mistake planted in a copy of it
+is reported.
+
+Usage: test_check_schema.py DIRECTORY NODE_MODULES
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from check_schema import Checker, Provider
+
+# (file, what is there, what is put in its place, what must be reported)
+MISTAKES = [
+    ("lake.tf", "is_hns_enabled ", "is_hns_enable ", "no argument or block is_hns_enable"),
+    ("lake.tf", 'account_tier             = "Standard"', "", "required account_tier is missing"),
+    ("lake.tf", "    list   = true\n", "", "required list is missing"),
+    ("lake.tf", "permissions {", "permissions = {", "permissions is a block, not an argument"),
+    ("lake.tf", "primary_dfs_endpoint", "primary_dsf_endpoint", "has no attribute primary_dsf_endpoint"),
+    ("main.tf", "  tags     = var.tags\n", "  tags {\n  }\n", "tags is an argument, not a block"),
+    ("main.tf", '"azurerm_resource_group" "playground"', '"azurerm_resources_group" "playground"', "no such type"),
+    ("sql.tf", "login_username ", "login_name ", "required login_username is missing"),
+    ("sql.tf", "random_password.sql[0].result", "random_password.sql[0].value", "has no attribute value"),
+    ("eventhubs.tf", "var.eventhubs_capacity", "var.eventhub_capacity", "var.eventhub_capacity does not exist"),
+    ("eventhubs.tf", "azurerm_eventhub_namespace.playground.id", "azurerm_eventhub_namespace.other.id", "azurerm_eventhub_namespace.other does not exist"),
+    ("generators.tf", "local.lake_secrets", "local.lake_secret", "local.lake_secret does not exist"),
+    ("generators.tf", "  shards              = var.users_shards\n", "  count_of_shards = var.users_shards\n", "the module has no variable count_of_shards"),
+    ("generators.tf", '  name                = "gen-orders"\n', "", "required variable name is missing"),
+    ("outputs.tf", "module.gen_users.names", "module.gen_users.name", "module.gen_users has no output name"),
+    ("variables.tf", '  description = "Users."\n', "", "variable users_count: has no description"),
+    ("versions.tf", "data_plane_available", "dataplane_available", "no argument or block dataplane_available"),
+    ("modules/generator/main.tf", "ip_address_type     =", "ip_adress_type =", "no argument or block ip_adress_type"),
+    ("modules/generator/main.tf", 'type         = "UserAssigned"', "", "required type is missing"),
+]
+
+
+def problems(directory, providers):
+    checker = Checker(providers)
+    checker.module(directory)
+    return checker.problems
+
+
+def main():
+    source, node_modules = Path(sys.argv[1]), Path(sys.argv[2])
+    providers = {
+        name: Provider(node_modules / "@cdktf" / f"provider-{name}" / ".jsii", name)
+        for name in ("azurerm", "random", "time", "external")
+    }
+    failed = 0
+    for file, before, after, expected in [("main.tf", "", "", None), *MISTAKES]:
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "infra"
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".terraform*", "tests"))
+            text = (copy / file).read_text(encoding="utf-8")
+            if before not in text:
+                print(f"FAILED: {file} no longer holds {before!r}")
+                failed += 1
+                continue
+            (copy / file).write_text(text.replace(before, after, 1), encoding="utf-8")
+            found = problems(copy, providers)
+            right = any(expected in problem for problem in found) if expected else not found
+            if not right:
+                print(f"FAILED: {file}, {before!r} -> {after!r}: expected {expected!r}, got {found}")
+                failed += 1
+    print(f"{len(MISTAKES) + 1 - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
