@@ -108,10 +108,10 @@ mod tests {
 
     #[test]
     fn libraries_that_print_secrets_are_kept_quiet_and_ours_are_not() {
-        assert_eq!(cap("azure_storage::authorization"), LevelFilter::WARN);
-        assert_eq!(cap("typespec_client_core::http"), LevelFilter::WARN);
-        assert_eq!(cap("hyper_util::client"), LevelFilter::INFO);
-        assert_eq!(cap("datagen_core::lake"), LevelFilter::TRACE);
-        assert_eq!(cap("gen_users"), LevelFilter::TRACE);
+        assert_eq!(cap("azure_storage::authorization", "trace"), LevelFilter::WARN);
+        assert_eq!(cap("typespec_client_core::http", "trace"), LevelFilter::WARN);
+        assert_eq!(cap("hyper_util::client", "trace"), LevelFilter::INFO);
+        assert_eq!(cap("datagen_core::lake", "trace"), LevelFilter::TRACE);
+        assert_eq!(cap("gen_users", "trace"), LevelFilter::TRACE);
     }
 }

@@ -1,6 +1,6 @@
 """Files into a lake that is 20 ms away: the generators against plain Python on the same server.
 
-Usage: lake.py DIRECTORY_OF_BINARIES. Both sides run in turn, three times; the medians are compared.
+Arguments: the directory of the binaries, and how many turns. Both sides run in turn; medians are compared.
 """
 
 import http.client
@@ -21,7 +21,8 @@ from azure.storage.filedatalake import DataLakeServiceClient
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 BIN = pathlib.Path(sys.argv[1]).resolve()
-TURNS, LATENCY_MS, LOOP_FILES, PRODUCTS, USERS = 3, 20, 60, 6_000, 600_000
+TURNS = int(sys.argv[2])
+LATENCY_MS, LOOP_FILES, PRODUCTS, USERS = 20, 60, 6_000, 600_000
 BLOCK, IN_FLIGHT = 4 << 20, 12
 
 

@@ -3,10 +3,12 @@
 //! Machines are noisy and drift, so that a number of records a second means little by itself. Each
 //! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
 //!
+//! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
 //! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
 //! - [`sql`]: orders into SQL Server, bulk loads against statements of VALUES;
 //! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
 
+mod lake;
 mod sql;
 mod stream;
 mod users;
@@ -33,6 +35,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Area {
     Sql,
+    Lake,
     Stream,
     Users,
 }
@@ -69,6 +72,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if wanted(Area::Users) {
         users::run(&bench)?;
+    }
+    if wanted(Area::Lake) {
+        lake::run(&bench)?;
     }
     Ok(())
 }
