@@ -287,27 +287,39 @@ async fn shards_start_in_any_order_at_any_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_kills_leave_nothing_behind() {
-    let bench = Bench::new(Options {
+    let options = Options {
         latency: Duration::from_millis(1),
         ..Options::default()
-    })
-    .await;
+    };
+    let bench = Bench::new(options).await;
     let variables = [("COUNT", "12000"), ("SQL_CHUNK", "20"), ("SQL_CONNECTIONS", "3")];
-    let mut killed = 0;
-    for _ in 0..30 {
+    for round in 0..30 {
+        // Moments are counted in requests, so that they fall into the load however slow the machine is; the
+        // first ones fall into the set-up.
+        let moment = bench.server.stats().requests + 1 + chance(if round < 6 { 30 } else { 200 });
         let mut child = bench
             .command(&variables)
             .stderr(Stdio::null())
             .spawn()
             .expect("the binary starts");
-        tokio::time::sleep(Duration::from_millis(10 + chance(120))).await;
-        child.start_kill().ok();
+        let reached = async {
+            while bench.server.stats().requests < moment {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        };
+        tokio::time::timeout(HANGS, reached)
+            .await
+            .expect("the run goes on");
+        tokio::time::sleep(Duration::from_micros(chance(3_000))).await;
+        child.start_kill().expect("it runs");
         let status = child.wait().await.expect("it was started");
-        killed += u32::from(status.code().is_none());
+        assert_eq!(status.code(), None, "round {round} ended before it was killed");
     }
-    assert!(killed >= 15, "only {killed} of 30 runs were alive to be killed");
-    let orders = bench.server.count("orders");
-    println!("{killed} killed, {orders:?} orders were in before the last run");
+    let orders = bench.server.count("orders").expect("the tables were made");
+    assert!(
+        (1..12_000).contains(&orders),
+        "{orders} orders before the last run"
+    );
     bench.load(&variables).await;
     bench.assert_exact(0, 12_000);
 }

@@ -86,8 +86,8 @@ pub async fn run(config: &StreamConfig, sink: Arc<dyn Sink>, context: &Context) 
     let flushed = sink.flush(FLUSH_LIMIT).await;
     drop(shown);
     metrics.summarize();
-    // A loss is counted, which says more than the error it began with.
-    Ok(flushed.and(produced)?)
+    // The first error is the cause; what was lost is in the summary.
+    Ok(produced.and(flushed)?)
 }
 
 /// Waits for all visitors, or for the first whose messages the sink does not take.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use testkit::process::{Generator, Refused, assert_refused};
+use testkit::process::{Generator, Refused, assert_readme_has_variables, assert_refused};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stream-pageviews");
 
@@ -124,6 +124,7 @@ fn a_full_disk_is_reported() {
 #[test]
 fn help_lists_every_variable() {
     let help = Generator::new(BINARY).arg("--help").succeed().output;
+    assert_readme_has_variables(&help);
     for variable in [
         "USER_MAX_ID",
         "PRODUCT_MAX_ID",

@@ -157,6 +157,21 @@ pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) 
     }
 }
 
+/// Checks that the README's table of variables has every variable that the generator's `--help` lists.
+pub fn assert_readme_has_variables(help: &str) {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README is at the root");
+    let variables = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    for variable in variables.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
+        assert!(
+            readme.contains(&format!("\n| {variable} | ")),
+            "{variable} is not in the README's table"
+        );
+    }
+}
+
 /// Checks that `output` has neither a panic nor a planted secret in it.
 pub fn assert_harmless(output: &str) {
     for bad in ["panicked", "RUST_BACKTRACE", "stack backtrace", PLANTED_SECRET] {

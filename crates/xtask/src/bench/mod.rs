@@ -4,8 +4,10 @@
 //! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
 //!
 //! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
+//! - [`sql`]: orders into SQL Server, bulk loads against statements of VALUES;
 //! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
 
+mod sql;
 mod stream;
 mod users;
 
@@ -30,6 +32,7 @@ pub(crate) struct Options {
 /// A group of comparisons.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Area {
+    Sql,
     Stream,
     Users,
 }
@@ -58,6 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pairs: options.pairs,
     };
     let wanted = |area| options.areas.is_empty() || options.areas.contains(&area);
+    if wanted(Area::Sql) {
+        sql::run()?;
+    }
     if wanted(Area::Stream) {
         stream::run(&bench)?;
     }
