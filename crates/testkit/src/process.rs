@@ -161,10 +161,11 @@ pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) 
 pub fn assert_readme_has_variables(help: &str) {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
     let readme = std::fs::read_to_string(readme).expect("the README is at the root");
+    // Names are indented by two spaces, their meanings further.
     let variables = help
         .lines()
-        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-    for variable in variables.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    for variable in variables.filter(|name| !name.is_empty()) {
         assert!(
             readme.contains(&format!("\n| {variable} | ")),
             "{variable} is not in the README's table"
