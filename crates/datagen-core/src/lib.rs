@@ -7,7 +7,7 @@
 //!   Azure's SDKs), by cargo features; [`manifest`] (what was written, for consumers);
 //! - the process around them: [`process`] (the skeleton), [`config`] (environment variables), [`telemetry`]
 //!   (the log), [`progress`], [`pace`] (RATE), [`shutdown`] (signals), [`error`] (failures and exit codes),
-//!   [`secret`].
+//!   [`secret`], [`blocking`] (calls that wait).
 //!
 //! Dependencies point from the binaries to here. Records know nothing of destinations, and destinations
 //! take bytes, not records.
@@ -19,6 +19,7 @@ pub use serde;
 
 #[cfg(feature = "entra")]
 pub mod azure_http;
+pub mod blocking;
 pub mod chunks;
 pub mod config;
 #[cfg(feature = "entra")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use datagen_core::blocking::blocking;
 use datagen_core::error::DestinationError;
 use datagen_core::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -286,12 +287,4 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> 
         statement.raw_execute()?;
     }
     Ok(())
-}
-
-/// Runs database calls on a thread that may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
