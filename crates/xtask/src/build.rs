@@ -5,39 +5,39 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// The four binaries.
-pub(crate) const GENERATORS: [&str; 4] = ["gen-users", "gen-products", "gen-orders", "stream-pageviews"];
-
 /// The workspace's root.
-pub(crate) fn root() -> &'static Path {
+fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
         .expect("this crate is two levels below the root")
 }
 
-/// A command of cargo in the workspace.
-pub(crate) fn cargo(arguments: &[&str]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(arguments)
-        .current_dir(root())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "cargo {} failed", arguments.join(" "));
-    Ok(())
-}
-
-/// Builds the generators with the release profile and returns the directory of the binaries.
-pub(crate) fn generators() -> Result<PathBuf> {
-    let mut arguments = vec!["build", "--release"];
-    arguments.extend(GENERATORS.iter().flat_map(|name| ["--package", name]));
-    cargo(&arguments)?;
+/// Builds the binaries of the workspace with the release profile and returns their directory.
+pub(crate) fn release() -> Result<PathBuf> {
+    build(&["--bins"])?;
     release_directory()
 }
 
+/// Builds an example with the release profile and returns its path.
+pub(crate) fn example(name: &str) -> Result<PathBuf> {
+    build(&["--example", name])?;
+    Ok(release_directory()?.join("examples").join(name))
+}
+
+/// Always of the whole workspace: cargo unites the features that the chosen packages ask of a dependency, so that
+/// another choice would compile the dependencies anew.
+fn build(what: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--workspace"]).args(what);
+    let status = command.current_dir(root()).status().context("cannot run cargo")?;
+    ensure!(status.success(), "the release build failed");
+    Ok(())
+}
+
 /// Where the release profile puts its binaries.
-pub(crate) fn release_directory() -> Result<PathBuf> {
+fn release_directory() -> Result<PathBuf> {
     // target/debug/xtask → target
     let this = std::env::current_exe().context("the path of this program")?;
     let target = this

@@ -6,7 +6,6 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Bench, succeed};
-use crate::build;
 
 /// What measures both sides, in turn; it prints the rows of a table.
 const SCRIPT: &str = include_str!("lake.py");
@@ -18,14 +17,6 @@ const PEERS: [&str; 2] = [
 ];
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
-    build::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "testkit",
-        "--bin",
-        "dfs-server",
-    ])?;
     succeed(
         Command::new(&bench.python)
             .args(["-m", "pip", "install", "--quiet"])

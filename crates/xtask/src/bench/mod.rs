@@ -34,8 +34,8 @@ pub(crate) struct Options {
 /// A group of comparisons.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Area {
-    Sql,
     Lake,
+    Sql,
     Stream,
     Users,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let binaries = build::generators()?;
+    let binaries = build::release()?;
     let target = binaries
         .parent()
         .context("release binaries are below the target directory")?;

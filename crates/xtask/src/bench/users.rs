@@ -19,15 +19,7 @@ const OUR_RECORDS: u64 = 3_000_000;
 const TPCH_SCALE: &str = "40";
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
-    build::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "datagen-core",
-        "--example",
-        "users_to_stdout",
-    ])?;
-    let users_to_stdout = bench.binaries.join("examples/users_to_stdout");
+    let users_to_stdout = build::example("users_to_stdout")?;
     let our_seconds = || bench.seconds(Command::new(&users_to_stdout).arg(OUR_RECORDS.to_string()));
 
     bench.compare(

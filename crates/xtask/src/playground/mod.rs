@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.users > 0 && options.products > 0,
         "without users and products there is nothing to refer to"
     );
-    let binaries = build::generators()?;
+    let binaries = build::release()?;
     let directory = prepare(&options.dir)?;
     let url = |name: &str, is_directory| {
         let path = directory.join(name);
