@@ -37,10 +37,10 @@ WHERE s.stars <= 2 ORDER BY s.stars, u.name LIMIT 5;",
     },
     Question {
         title: "Does looking lead to buying, and what is there to clean? (streams, lake and SQL)",
-        sql: "SELECT (SELECT COUNT(*) FROM pageviews w JOIN pages g USING (uri)) AS views_of_products,
-       (SELECT COUNT(*) FROM pageviews w JOIN pages g USING (uri)
-        WHERE EXISTS (SELECT 1 FROM orders o JOIN items i USING (orderId)
-                      WHERE o.userId = w.user_id AND i.productId = g.product_id)) AS of_products_they_bought,
+        sql: "SELECT (SELECT COUNT(*) FROM pageviews JOIN pages USING (uri)) AS views_of_products,
+       (SELECT COUNT(DISTINCT w.seq) FROM orders o JOIN items i USING (orderId)
+        JOIN pageviews w ON w.user_id = o.userId
+        JOIN pages g ON g.uri = w.uri AND g.product_id = i.productId) AS of_products_they_bought,
        (SELECT COUNT(*) FROM pageviews WHERE client_ip = '') AS without_ip,
        (SELECT COUNT(*) FROM pageviews WHERE latency >= 500) AS slow_outliers,
        (SELECT COUNT(*) FROM items WHERE productId NOT IN (SELECT id FROM products)) AS items_without_product;",
