@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,10 @@ const TEMPORARY: &str = "_temporary";
 
 /// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// After so many bytes the disk is set to work while the next ones are made, so that the end does not wait for all
+/// of them.
+const EARLY_SYNC_BYTES: usize = 64 << 20;
 
 /// A directory as a lake.
 #[derive(Clone, Debug)]
@@ -148,6 +153,10 @@ fn prepare_target(target: &Path) -> Result<(), DestinationError> {
 #[derive(Debug)]
 struct Temporary {
     file: File,
+    /// Bytes written since the last early sync began.
+    unsynced: usize,
+    /// The early sync under way. It shares the file's error state, so that its result is asked for.
+    early_sync: Option<JoinHandle<io::Result<()>>>,
     path: PathBuf,
     target: PathBuf,
 }
@@ -169,6 +178,8 @@ impl Temporary {
                 Ok(file) if path.exists() => {
                     return Ok(Self {
                         file,
+                        unsynced: 0,
+                        early_sync: None,
                         path,
                         target: target.to_owned(),
                     });
@@ -186,7 +197,38 @@ impl Temporary {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DestinationError> {
-        self.file.write_all(bytes).map_err(|error| self.failed(&error))
+        self.file
+            .write_all(bytes)
+            .and_then(|()| self.sync_early(bytes.len()))
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn sync_early(&mut self, written: usize) -> io::Result<()> {
+        self.unsynced += written;
+        let free = self.early_sync.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.unsynced < EARLY_SYNC_BYTES || !free {
+            return Ok(());
+        }
+        self.end_early_sync()?;
+        let file = self.file.try_clone()?;
+        self.early_sync = Some(thread::spawn(move || file.sync_data()));
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    fn end_early_sync(&mut self) -> io::Result<()> {
+        match self.early_sync.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what was written durable.
+    fn sync(&mut self) -> Result<(), DestinationError> {
+        self.end_early_sync()
+            .and_then(|()| self.file.sync_all())
+            .map_err(|error| self.failed(&error))
     }
 
     /// Renames the file to its own name. Gives the file back if that fails.
@@ -238,9 +280,9 @@ impl LakeFile for LocalFile {
     }
 
     async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
-        let file = self.take();
+        let mut file = self.take();
         blocking(move || {
-            file.file.sync_all().map_err(|error| file.failed(&error))?;
+            file.sync()?;
             let folder = file.target.parent().expect("a target is in a folder").to_owned();
             let temporary = file.path.parent().expect("it is in a folder").to_owned();
             file.publish().map_err(|(file, error)| file.failed(&error))?;
