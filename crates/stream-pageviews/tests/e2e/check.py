@@ -161,9 +161,11 @@ def check_a_broker_that_forgot_everything_ends_it(bin_dir, work):
     broker.kill()
     time.sleep(1)
     with Broker(port=broker.port):
-        assert generator.wait(60) == 1, generator.text()
+        # At once where the broker says that it does not know the producer; otherwise when the messages' five minutes
+        # are over.
+        assert generator.wait(360) == 1, generator.text()
         complaint = generator.complaint()
-        assert len(complaint) == 1 and "does not know this producer any more" in complaint[0], complaint
+        assert len(complaint) == 1, complaint
         (done,) = generator.events("done")
         assert done["lost"] > 0, done
 
