@@ -129,12 +129,6 @@ impl Alias {
             usize::from(alias)
         }
     }
-
-    /// How many values there are to choose from.
-    #[expect(clippy::len_without_is_empty, reason = "a table is never empty")]
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
 }
 
 #[cfg(test)]

@@ -72,11 +72,6 @@ impl PhoneNumber {
     pub fn is_mobile(&self) -> bool {
         tables::MOBILE_PREFIXES.contains(&self.prefix)
     }
-
-    /// The leading three digits.
-    pub fn prefix(&self) -> u16 {
-        self.prefix
-    }
 }
 
 impl WriteText for PhoneNumber {
