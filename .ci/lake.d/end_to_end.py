@@ -90,12 +90,29 @@ def container_sas(container, permissions="rwdlac"):
     return generate_container_sas(ACCOUNT, container, KEY, permission=kinds, expiry=end)
 
 
-class Door:
-    """One of the two APIs, with its server."""
+def start_azurite(*options):
+    port = free_port()
+    child, _ = start(
+        AZURITE, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence",
+        "--blobPort", port, *options,
+        wait_for_line=False, cwd=WORK, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for_port(port)
+    return child, port
 
-    def __init__(self, api, port):
-        self.api, self.port = api, port
-        self.url = f"http://127.0.0.1:{port}/{ACCOUNT}"
+
+def start_dfs_server():
+    child, line = start(BIN / "dfs-server", "127.0.0.1:0")
+    return child, int(re.search(r":(\d+)/", line)[1])
+
+
+class Door:
+    """One of the two APIs, with a server of its own."""
+
+    def __init__(self, api):
+        self.api = api
+        self.server, self.port = start_azurite() if api == "blob" else start_dfs_server()
+        self.url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
         self.clients = {}
 
     def environment(self, path, sas, port=None):
@@ -197,21 +214,24 @@ def clean_run(door, wanted):
     say(f"{door.api}: {len(names)} files equal, read by the official SDK; overwritten once")
 
 
-def fault_runs(door, wanted):
+def fault_runs(api, wanted):
     def survive(seed):
+        # A server each: Azurite looks through all the blobs it has at each request, and many runs' blobs make
+        # it too slow to tell from a server that has died.
+        door = Door(api)
         proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{door.port}", 0.1, seed)
-        container = f"faults-{seed}"
-        run_both(door.environment(f"{container}/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
+        run_both(door.environment("faults/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
         faults, requests = map(int, re.findall(r"\d+", stop(proxy)))
         check(faults > requests / 20, f"only {faults} faults in {requests} requests")
-        found = {name.removeprefix("some/dir/"): data for name, data in door.read_all(container).items()}
-        compare(found, wanted, f"{door.api}, seed {seed}")
+        found = {name.removeprefix("some/dir/"): data for name, data in door.read_all("faults").items()}
+        compare(found, wanted, f"{api}, seed {seed}")
+        stop(door.server)
         return faults
 
-    # Several at once: most of a run's time is spent waiting between attempts.
-    with ThreadPoolExecutor(4) as pool:
+    # Two at once: most of a run's time is spent waiting between attempts.
+    with ThreadPoolExecutor(2) as pool:
         total = sum(pool.map(survive, range(SEEDS)))
-    say(f"{door.api}: {SEEDS} seeds of faults survived, {total} faults in all")
+    say(f"{api}: {SEEDS} seeds of faults survived, {total} faults in all")
 
 
 def kills(door, wanted, count):
@@ -254,7 +274,9 @@ def termination(door):
         check(time.monotonic() - began < 10, f"{program} took too long to stop")
     names = door.names("stopped")
     check("users/users.json" not in names, "a part of users.json was published")
-    check(not [name for name in names if "_datagen" in name], "a manifest of an interrupted run")
+    # The VIP users may have been done.
+    manifests = {name for name in names if "_datagen" in name} - {"_datagen/vipusers.json"}
+    check(not manifests, f"manifests of an interrupted run: {manifests}")
     published = [name for name in names if "_temporary/" not in name]
     check(published, "nothing was published before the end")
     for name in published[:50]:
@@ -384,13 +406,7 @@ def managed_identity_blob(wanted):
     }
     part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
     token = f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}.PLANTED"
-    port = free_port()
-    start(
-        AZURITE, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence",
-        "--blobPort", port, "--oauth", "basic", "--cert", WORK / "cert.pem", "--key", WORK / "key.pem",
-        wait_for_line=False, cwd=WORK, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    wait_for_port(port)
+    _, port = start_azurite("--oauth", "basic", "--cert", WORK / "cert.pem", "--key", WORK / "key.pem")
     imds, endpoint = start(BIN / "fake-imds", token, "PLANTED-HEADER")
     extra = {
         "LAKE_URL": f"https://127.0.0.1:{port}/{ACCOUNT}/lake/",
@@ -408,16 +424,9 @@ def managed_identity_blob(wanted):
 
 
 def main():
-    azurite_port = free_port()
-    start(
-        AZURITE, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence",
-        "--blobPort", azurite_port,
-        wait_for_line=False, cwd=WORK, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    _, line = start(BIN / "dfs-server", "127.0.0.1:0")
-    subprocess.run([sys.executable, pathlib.Path(__file__).with_name("dfs_server.py"), line], check=True)
-    wait_for_port(azurite_port)
-    doors = [Door("blob", azurite_port), Door("dfs", int(re.search(r":(\d+)/", line)[1]))]
+    doors = [Door("blob"), Door("dfs")]
+    sdk_check = pathlib.Path(__file__).with_name("dfs_server.py")
+    subprocess.run([sys.executable, sdk_check, doors[1].url], check=True)
     dead = [(door, *dead_server(door)) for door in doors]
     wanted = reference()
     check(len(wanted) == PRODUCTS + 5, f"{len(wanted)} files in the local run")
@@ -429,7 +438,7 @@ def main():
     managed_identity_dfs(wanted)
     managed_identity_blob(wanted)
     for door in doors:
-        fault_runs(door, wanted)
+        fault_runs(door.api, wanted)
     for door, child, began in dead:
         dead_server_ends(door, child, began)
     print(f"{len(passed)} passed, 0 failed")
