@@ -62,9 +62,10 @@ where
         expected_bytes,
     } = plan;
     let blocks = (ids.end - ids.start).div_ceil(ids_per_block);
-    let threads = threads.get().min(usize::try_from(blocks).unwrap_or(usize::MAX));
+    let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+    let threads = threads.get().min(blocks);
     let (give_back, free) = mpsc::channel();
-    for _ in 0..threads + held_by_taker {
+    for _ in 0..(threads + held_by_taker).min(blocks) {
         give_back
             .send(TextBuf::with_capacity(expected_bytes))
             .expect("the receiver is alive");

@@ -26,6 +26,11 @@ impl Bar {
         Self(ProgressBar::with_draw_target(Some(0), target))
     }
 
+    /// A bar that is never drawn.
+    pub fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     /// Whether anything is drawn.
     pub fn is_shown(&self) -> bool {
         !self.0.is_hidden()

@@ -12,13 +12,13 @@ use datagen_core::config::Problems;
 use datagen_core::lake::config::LakeConfig;
 use datagen_core::lake::{self, Lake, LakePath};
 use testkit::dfs::auth::{Account, SasScope};
-use testkit::dfs::{DfsServer, store::Node};
+use testkit::dfs::{Bodies, DfsServer, store::Node};
 use testkit::faults::{Fault, FaultProxy, Plan};
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn server() -> DfsServer {
-    DfsServer::start(FREE, Account::emulator(), Duration::ZERO)
+    DfsServer::start(FREE, Account::emulator(), Duration::ZERO, Bodies::Kept)
         .await
         .unwrap()
 }
@@ -77,6 +77,7 @@ async fn write_small(lake: &Arc<dyn Lake>, count: u64) {
         done.unwrap();
     }
     lake.sync().await.unwrap();
+    lake.tidy().await;
 }
 
 fn small(id: u64) -> Bytes {
@@ -94,7 +95,7 @@ fn paths(server: &DfsServer, filesystem: &str) -> Vec<String> {
 
 fn read(server: &DfsServer, filesystem: &str, path: &str) -> Bytes {
     match server.store().get(filesystem, path) {
-        Ok(Node::File(file)) => file.contents.clone(),
+        Ok(Node::File(file)) => file.contents.to_bytes(),
         other => panic!("{path}: {other:?}"),
     }
 }
@@ -120,6 +121,7 @@ async fn a_big_file_appears_whole_replaces_the_old_one_and_leaves_nothing_else()
             file.publish().await.unwrap();
             assert!(read(&server, "bronze", target) == wanted);
         }
+        lake.tidy().await;
         assert_eq!(paths(&server, "bronze"), ["dir ž", "dir ž/users", target]);
     }
 }
@@ -136,6 +138,7 @@ async fn without_a_filesystem_in_the_url_each_kind_is_its_own() {
             .await
             .unwrap();
         lake.sync().await.unwrap();
+        lake.tidy().await;
         assert_eq!(
             paths(&server, "products"),
             ["_datagen", "_datagen/products.json", "product_0.json"]
@@ -150,10 +153,33 @@ async fn a_discarded_file_leaves_nothing() {
         let lake = open(door, server.address(), "bronze").await;
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(contents(1000, 0)).await.unwrap();
+        file.append(contents(1000, 1)).await.unwrap();
         file.discard().await;
         assert_eq!(server.files("bronze"), [], "{door}");
         if door == "dfs" {
-            assert_eq!(paths(&server, "bronze"), ["users"]);
+            assert!(paths(&server, "bronze").is_empty());
+        }
+    }
+}
+
+/// Each waits for an answer, and most files of a run are small.
+#[tokio::test]
+async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
+    for (door, requests) in [
+        ("blob", &["PutBlob"][..]),
+        ("dfs", &["Create", "Append", "Flush", "Create", "Rename"]),
+    ] {
+        let server = server().await;
+        server.store().create_filesystem("bronze").unwrap();
+        let lake = open(door, server.address(), "bronze").await;
+        let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
+        file.append(small(1)).await.unwrap();
+        file.publish().await.unwrap();
+        assert_eq!(read(&server, "bronze", "users/users.json"), small(1));
+        let log = server.log();
+        assert_eq!(log.len(), requests.len(), "{log:?}");
+        for operation in requests {
+            assert!(log.iter().any(|line| line.contains(operation)), "{log:?}");
         }
     }
 }
@@ -357,6 +383,10 @@ async fn blocks_of_a_killed_run_do_no_harm() {
     let lake = open("blob", server.address(), "bronze").await;
     let mut killed = lake.create(&path).await.unwrap();
     killed.append(contents(70_000, 1)).await.unwrap();
+    killed.append(contents(70_000, 2)).await.unwrap();
+    while !server.log().iter().any(|line| line.contains("PutBlock")) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     drop(killed);
     let wanted = contents(200_000, 2);
     write_big(&*lake, &path, &wanted, 65_536).await;

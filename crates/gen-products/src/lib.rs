@@ -81,6 +81,7 @@ impl Generator for GenProducts {
         let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, (shard, ids), files);
         let path = LakePath::manifest(FOLDER, shard.file_name(FOLDER));
         lake::write_manifest(&*lake, &path, manifest.to_json()).await?;
+        lake.tidy().await;
         progress.summarize();
         Ok(())
     }

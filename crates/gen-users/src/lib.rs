@@ -10,10 +10,11 @@ use datagen_core::lake::{self, Lake, LakePath};
 use datagen_core::manifest::{FilesDigest, Manifest};
 use datagen_core::model::MAX_ID;
 use datagen_core::model::user::{self, Users};
-use datagen_core::model::vip::Vips;
+use datagen_core::model::vip::{self, Vips};
 use datagen_core::process::{Context, Generator};
-use datagen_core::progress::Progress;
+use datagen_core::progress::{Bar, Progress};
 use datagen_core::settings;
+use datagen_core::shard::Shard;
 use datagen_core::text::TextBuf;
 
 settings! {
@@ -78,16 +79,29 @@ impl Generator for GenUsers {
             count: self.count,
             expected_bytes: user::EXPECTED_BYTES,
         };
-        self.write(&*lake, &context, of_users, encode_user).await?;
-
         let vips = Vips::new(self.seed, self.count);
         let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
         let of_vips = Lines {
             folder: "vipusers",
             count: self.vip_count,
-            expected_bytes: 14,
+            expected_bytes: vip::EXPECTED_BYTES,
         };
-        self.write(&*lake, &context, of_vips, encode_vip).await
+        // VIP users of one block cost little memory and much waiting: they go beside the users, unseen.
+        let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
+        if vips_are_few {
+            let unseen = Bar::hidden();
+            let users = self.write(&*lake, &context, &context.bar, of_users, encode_user);
+            let vips = self.write(&*lake, &context, &unseen, of_vips, encode_vip);
+            let (users, vips) = tokio::join!(users, vips);
+            users.and(vips)?;
+        } else {
+            self.write(&*lake, &context, &context.bar, of_users, encode_user)
+                .await?;
+            self.write(&*lake, &context, &context.bar, of_vips, encode_vip)
+                .await?;
+        }
+        lake.tidy().await;
+        Ok(())
     }
 }
 
@@ -100,12 +114,21 @@ struct Lines {
     expected_bytes: usize,
 }
 
+impl Lines {
+    /// About how many bytes a shard's file has.
+    fn bytes(self, shard: Shard) -> u64 {
+        let ids = shard.range(self.count);
+        (ids.end - ids.start) * self.expected_bytes as u64
+    }
+}
+
 impl GenUsers {
     /// Writes this shard's file of a kind and, after it, its manifest.
     async fn write(
         &self,
         lake: &dyn Lake,
         context: &Context,
+        bar: &Bar,
         lines: Lines,
         encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
     ) -> Result<(), Failure> {
@@ -118,7 +141,7 @@ impl GenUsers {
         let ids = shard.range(count);
         let file_name = shard.file_name(folder);
         let records = ids.end - ids.start;
-        let blocks = lake.blocks(records * expected_bytes as u64);
+        let blocks = lake.blocks(lines.bytes(shard));
         let plan = chunks::Plan {
             ids: ids.clone(),
             ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
@@ -126,7 +149,7 @@ impl GenUsers {
             held_by_taker: blocks.in_flight + 1,
             expected_bytes: blocks.bytes + blocks.bytes / 16,
         };
-        let (progress, ticker) = Progress::start(&context.bar, folder, Some(records));
+        let (progress, ticker) = Progress::start(bar, folder, Some(records));
         let file = lake.create(&LakePath::data(folder, file_name.as_str())).await?;
         let digest = lake::publish_when_done(file, &context.shutdown, async |file| {
             let mut digest = FilesDigest::default();

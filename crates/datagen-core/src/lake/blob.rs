@@ -1,7 +1,7 @@
 //! The Blob door: `*.blob.core.windows.net` and Azurite, by the official azure_storage_blob.
 //!
-//! A small file is one Put Blob, which replaces what is there at once. A big one is staged in blocks, which
-//! nobody sees, and appears by their commit. Blocks that are never committed are dropped by the next commit,
+//! A small file, or one of a single block, is one Put Blob, which replaces what is there at once. A big one is
+//! staged in blocks, which nobody sees, and appears by their commit. Blocks that are never committed are dropped by the next commit,
 //! or by the service within a week.
 
 use std::collections::HashSet;
@@ -97,7 +97,6 @@ impl Lake for BlobLake {
             path: path.to_string(),
             run: fastrand::u64(..),
         };
-        self.door.make_way(&upload.target, &upload.path).await?;
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
@@ -203,7 +202,8 @@ impl Door {
     }
 
     /// Removes a file that was appended through the Data Lake API: it has no blocks, and the service refuses
-    /// to replace it by some. Its removal would drop blocks that are already staged, so it comes first.
+    /// to replace it by some. Its removal would drop blocks that are already staged, so it comes first. The
+    /// question also tells whether the container is there, before a block is sent in vain.
     /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
     async fn make_way(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
         let was_appended = self.requests.run(what, |_| async {
@@ -231,6 +231,9 @@ impl Door {
                 self.remove(target, what).await
             }
             Ok(false) => Ok(()),
+            Err(gave_up) if gave_up.fault.is_missing_filesystem() => {
+                self.make_container(target, what, &gave_up).await
+            }
             // Nothing there, or not to be read by these credentials.
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404, _))) => Ok(()),
             Err(gave_up) => Err(self.requests.error(what, &gave_up)),
@@ -377,6 +380,15 @@ impl BlobUpload {
 
 #[async_trait]
 impl Upload for BlobUpload {
+    async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
+        let write = Write::Whole(contents);
+        self.door.write(&self.target, &self.path, &write).await
+    }
+
+    async fn begin(&self) -> Result<(), DestinationError> {
+        self.door.make_way(&self.target, &self.path).await
+    }
+
     async fn send(&self, index: u64, _offset: u64, block: Bytes) -> Result<(), DestinationError> {
         let write = Write::Block {
             id: self.block_id(index),

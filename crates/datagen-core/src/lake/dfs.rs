@@ -15,6 +15,7 @@ use azure_storage_datalake::clients::{DataLakeClient, DataLakeClientBuilder, Dir
 use azure_storage_legacy::{CloudLocation, StorageCredentials};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Mutex;
 
@@ -114,7 +115,6 @@ impl Lake for DfsLake {
             target: self.door.target(path),
             path: path.to_string(),
         };
-        self.door.begin(&upload.target, &upload.path).await?;
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
@@ -126,12 +126,7 @@ impl Lake for DfsLake {
             }
             door.resume.missed();
         }
-        door.begin(&target, &what).await?;
-        let length = contents.len() as u64;
-        if length > 0 {
-            door.append(&target, &what, 0, contents).await?;
-        }
-        door.publish(&target, &what, length).await
+        door.write(&target, &what, contents).await
     }
 
     fn puts_in_flight(&self) -> usize {
@@ -140,8 +135,11 @@ impl Lake for DfsLake {
 
     async fn sync(&self) -> Result<(), DestinationError> {
         // The service answers a flush when it is durable.
-        self.door.tidy().await;
         Ok(())
+    }
+
+    async fn tidy(&self) {
+        self.door.tidy().await;
     }
 }
 
@@ -189,14 +187,22 @@ impl Door {
             .get_directory_client(path)
     }
 
+    /// Sends the SDK's request that `make` makes, until it succeeds or cannot.
+    async fn run<T, F>(&self, what: &str, make: impl Fn() -> F) -> Result<T, GaveUp>
+    where
+        F: IntoFuture<Output = azure_core_legacy::Result<T>>,
+    {
+        let attempt = |_| {
+            let request = make();
+            async move { request.into_future().await.map_err(|error| Fault::of(&error)) }
+        };
+        self.requests.run(what, attempt).await
+    }
+
     /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
     /// it; the service keeps no digest of a file that was appended to.
     async fn has(&self, target: &Target, what: &str, contents: &Bytes) -> Result<bool, DestinationError> {
-        let read = self.requests.run(what, |_| {
-            let read = self.file(target, &target.path).read();
-            async move { read.into_future().await.map_err(|error| Fault::of(&error)) }
-        });
-        match read.await {
+        match self.run(what, || self.file(target, &target.path).read()).await {
             Ok(found) => Ok(found.data == *contents),
             // Not there; empty (which has no range); or not to be read by these credentials.
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404 | 416, _))) => Ok(false),
@@ -204,9 +210,19 @@ impl Door {
         }
     }
 
-    /// Makes an empty temporary file, in place of one that a killed run left.
+    /// Writes and publishes a file whole.
+    async fn write(&self, target: &Target, what: &str, contents: Bytes) -> Result<(), DestinationError> {
+        self.begin(target, what).await?;
+        let length = contents.len() as u64;
+        if length > 0 {
+            self.append(target, what, 0, contents).await?;
+        }
+        self.publish(target, what, length).await
+    }
+
+    /// Makes an empty temporary file, in place of one that a killed run left; here a missing filesystem is
+    /// noticed.
     async fn begin(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
-        self.make_directory(target, what).await?;
         if let Some((directory, _)) = target.temporary.rsplit_once('/') {
             let used = (target.filesystem.clone(), directory.to_owned());
             self.used
@@ -214,18 +230,16 @@ impl Door {
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
                 .insert(used);
         }
-        let created = self.requests.run(what, |_| {
-            let create = self.file(target, &target.temporary).create();
-            async move {
-                create
-                    .into_future()
-                    .await
-                    .map(drop)
-                    .map_err(|error| Fault::of(&error))
-            }
-        });
+        let create = || self.file(target, &target.temporary).create();
+        let mut created = self.run(what, create).await;
+        if let Err(gave_up) = &created
+            && gave_up.fault.is_missing_filesystem()
+        {
+            self.make_filesystem(target, what, gave_up).await?;
+            created = self.run(what, create).await;
+        }
         created
-            .await
+            .map(drop)
             .map_err(|gave_up| self.requests.error(what, &gave_up))
     }
 
@@ -236,40 +250,32 @@ impl Door {
         offset: u64,
         block: Bytes,
     ) -> Result<(), DestinationError> {
-        let appended = self.requests.run(what, |_| {
-            let position = i64::try_from(offset).unwrap_or(i64::MAX);
-            let append = self
-                .file(target, &target.temporary)
-                .append(position, block.clone());
-            async move {
-                append
-                    .into_future()
-                    .await
-                    .map(drop)
-                    .map_err(|error| Fault::of(&error))
-            }
-        });
-        appended
+        let position = i64::try_from(offset).unwrap_or(i64::MAX);
+        let append = || {
+            self.file(target, &target.temporary)
+                .append(position, block.clone())
+        };
+        self.run(what, append)
             .await
+            .map(drop)
             .map_err(|gave_up| self.requests.error(what, &gave_up))
     }
 
-    /// Flushes the temporary file and renames it over its target.
-    async fn publish(&self, target: &Target, what: &str, length: u64) -> Result<(), DestinationError> {
-        let flushed = self.requests.run(what, |_| {
-            let position = i64::try_from(length).unwrap_or(i64::MAX);
-            let flush = self.file(target, &target.temporary).flush(position);
-            async move {
-                flush
-                    .into_future()
-                    .await
-                    .map(drop)
-                    .map_err(|error| Fault::of(&error))
-            }
-        });
-        flushed
+    async fn flush(&self, target: &Target, what: &str, length: u64) -> Result<(), DestinationError> {
+        let position = i64::try_from(length).unwrap_or(i64::MAX);
+        let flush = || self.file(target, &target.temporary).flush(position);
+        self.run(what, flush)
             .await
-            .map_err(|gave_up| self.requests.error(what, &gave_up))?;
+            .map(drop)
+            .map_err(|gave_up| self.requests.error(what, &gave_up))
+    }
+
+    /// Flushes the temporary file and renames it over its target, whose directory must be there by then.
+    async fn publish(&self, target: &Target, what: &str, length: u64) -> Result<(), DestinationError> {
+        tokio::try_join!(
+            self.flush(target, what, length),
+            self.make_directory(target, what)
+        )?;
         let mut tried_before = false;
         let renamed = self.requests.run(what, |attempt| {
             tried_before = attempt > 0;
@@ -293,66 +299,35 @@ impl Door {
 
     /// The length of the published file, if there is one.
     async fn length(&self, target: &Target, what: &str) -> Result<Option<u64>, DestinationError> {
-        let properties = self.requests.run(what, |_| {
-            let properties = self.file(target, &target.path).get_properties();
-            async move { properties.into_future().await.map_err(|error| Fault::of(&error)) }
-        });
-        match properties.await {
+        let properties = || self.file(target, &target.path).get_properties();
+        match self.run(what, properties).await {
             Ok(found) => Ok(found.content_length.and_then(|length| u64::try_from(length).ok())),
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(None),
             Err(gave_up) => Err(self.requests.error(what, &gave_up)),
         }
     }
 
-    /// A rename wants its target's directory to be there; and here a missing filesystem is noticed.
+    /// Makes the directory that the file ends up in, once.
     async fn make_directory(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+        if target.parent.is_empty() {
+            return Ok(());
+        }
         let key = format!("{}/{}", target.filesystem, target.parent);
         let mut made = self.made.lock().await;
         if made.contains(&key) {
             return Ok(());
         }
-        loop {
-            let result = if target.parent.is_empty() {
-                // The root is there if the filesystem is: the temporary file's directory will do.
-                let directory = target
-                    .temporary
-                    .rsplit_once('/')
-                    .map_or(TEMPORARY, |(directory, _)| directory);
-                self.create_directory(&target.filesystem, directory, what).await
-            } else {
-                self.create_directory(&target.filesystem, &target.parent, what)
-                    .await
-            };
-            match result {
-                Ok(()) => break,
-                Err(gave_up)
-                    if gave_up.fault.is_missing_filesystem() && !made.contains(&target.filesystem) =>
-                {
-                    self.make_filesystem(target, what, &gave_up).await?;
-                    made.insert(target.filesystem.clone());
-                }
-                Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
-            }
+        let create = || {
+            self.directory(&target.filesystem, &target.parent)
+                .create_if_not_exists()
+        };
+        match self.run(what, create).await {
+            Ok(_) => {}
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "PathAlreadyExists"))) => {}
+            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
         }
         made.insert(key);
         Ok(())
-    }
-
-    async fn create_directory(&self, filesystem: &str, path: &str, what: &str) -> Result<(), GaveUp> {
-        let created = self.requests.run(what, |_| {
-            let create = self.directory(filesystem, path).create_if_not_exists();
-            async move {
-                create
-                    .into_future()
-                    .await
-                    .map(drop)
-                    .map_err(|error| Fault::of(&error))
-            }
-        });
-        match created.await {
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "PathAlreadyExists"))) => Ok(()),
-            result => result,
-        }
     }
 
     async fn make_filesystem(
@@ -361,18 +336,13 @@ impl Door {
         what: &str,
         missing: &GaveUp,
     ) -> Result<(), DestinationError> {
-        let created = self.requests.run(what, |_| {
-            let create = self.client.file_system_client(&target.filesystem).create();
-            async move {
-                create
-                    .into_future()
-                    .await
-                    .map(drop)
-                    .map_err(|error| Fault::of(&error))
-            }
-        });
-        match created.await {
-            Ok(()) => tracing::info!("created the filesystem {}", target.filesystem),
+        let mut made = self.made.lock().await;
+        if made.contains(&target.filesystem) {
+            return Ok(());
+        }
+        let create = || self.client.file_system_client(&target.filesystem).create();
+        match self.run(what, create).await {
+            Ok(_) => tracing::info!("created the filesystem {}", target.filesystem),
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
                 return Err(self.requests.error(what, missing).advise(format!(
@@ -382,31 +352,34 @@ impl Door {
             }
             Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
         }
+        made.insert(target.filesystem.clone());
         Ok(())
     }
 
-    /// Removes the directories of temporary files that are empty; other processes may be using them. One
-    /// attempt: the data is in place, and an empty directory harms nobody.
+    /// Removes the directories of temporary files that are empty, the deepest first; other processes may be
+    /// using them. One attempt: the data is in place, and an empty directory harms nobody.
     async fn tidy(&self) {
-        let used: Vec<_> = self
-            .used
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .drain()
-            .collect();
-        for (filesystem, directory) in used {
-            let mut next = Some(directory.as_str());
-            while let Some(directory) = next.filter(|path| path.split('/').any(|name| name == TEMPORARY)) {
-                let delete = self.directory(&filesystem, directory).delete(false);
+        let mut directories: HashSet<(String, String)> = std::mem::take(
+            &mut *self
+                .used
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        while !directories.is_empty() {
+            let removals = directories.into_iter().map(async |(filesystem, directory)| {
+                let delete = self.directory(&filesystem, &directory).delete(false);
                 if let Some(Err(error)) = delete.into_stream().next().await {
                     let fault = Fault::of(&error);
                     if !matches!(fault.status(), Some((404, _))) {
                         tracing::debug!("{directory} was left: {fault:?}");
-                        break;
+                        return None;
                     }
                 }
-                next = directory.rsplit_once('/').map(|(parent, _)| parent);
-            }
+                let (parent, _) = directory.rsplit_once('/')?;
+                let is_ours = parent.split('/').any(|name| name == TEMPORARY);
+                is_ours.then(|| (filesystem, parent.to_owned()))
+            });
+            directories = join_all(removals).await.into_iter().flatten().collect();
         }
     }
 }
@@ -420,14 +393,20 @@ struct DfsUpload {
 
 #[async_trait]
 impl Upload for DfsUpload {
+    async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
+        self.door.write(&self.target, &self.path, contents).await
+    }
+
+    async fn begin(&self) -> Result<(), DestinationError> {
+        self.door.begin(&self.target, &self.path).await
+    }
+
     async fn send(&self, _index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError> {
         self.door.append(&self.target, &self.path, offset, block).await
     }
 
     async fn commit(&self, _blocks: u64, length: u64) -> Result<(), DestinationError> {
-        self.door.publish(&self.target, &self.path, length).await?;
-        self.door.tidy().await;
-        Ok(())
+        self.door.publish(&self.target, &self.path, length).await
     }
 
     async fn abandon(&self) {

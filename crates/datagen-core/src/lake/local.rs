@@ -117,6 +117,12 @@ impl Lake for Directory {
         })
         .await
     }
+
+    async fn tidy(&self) {
+        let temporary = self.root.join(TEMPORARY);
+        // While others write there it is not empty, and stays.
+        let _ = blocking(move || fs::remove_dir(temporary)).await;
+    }
 }
 
 /// One `syncfs` instead of an `fsync` a file: a thousand small files are durable a hundred times sooner.
@@ -284,10 +290,7 @@ impl LakeFile for LocalFile {
         blocking(move || {
             file.sync()?;
             let folder = file.target.parent().expect("a target is in a folder").to_owned();
-            let temporary = file.path.parent().expect("it is in a folder").to_owned();
             file.publish().map_err(|(file, error)| file.failed(&error))?;
-            // While others write there it is not empty, and stays.
-            let _ = fs::remove_dir(temporary);
             sync_directory(&folder).map_err(|error| DestinationError::io(&folder, &error))
         })
         .await
@@ -338,6 +341,7 @@ mod tests {
             file.publish().await.unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), format!("{contents}end\n"));
         }
+        lake.tidy().await;
         assert!(!root.path().join(TEMPORARY).exists());
     }
 

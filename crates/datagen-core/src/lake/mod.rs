@@ -52,6 +52,10 @@ pub trait Lake: Send + Sync {
 
     /// Returns when every file that was put is durable: would survive a power failure.
     async fn sync(&self) -> Result<(), DestinationError>;
+
+    /// Removes what the work needed beside the files, such as empty working directories, when all of it is
+    /// done. What cannot be removed is left without a word: it harms nobody.
+    async fn tidy(&self) {}
 }
 
 /// A big file on its way into the lake.

@@ -1,5 +1,5 @@
-//! A big file on its way to a storage account: blocks go up side by side, a bounded number at once, and the
-//! file is committed when all have arrived.
+//! A file on its way to a storage account: blocks go up side by side, a bounded number at once, and the file
+//! is committed when all have arrived. A file that turns out to be one block is put whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,12 @@ use crate::error::DestinationError;
 /// What the two doors do differently.
 #[async_trait]
 pub(crate) trait Upload: Send + Sync + 'static {
+    /// Publishes a file that is one block, in place of all that follows.
+    async fn put(&self, contents: Bytes) -> Result<(), DestinationError>;
+
+    /// Prepares for the first block of several.
+    async fn begin(&self) -> Result<(), DestinationError>;
+
     /// Sends block number `index`, which begins at `offset`.
     async fn send(&self, index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError>;
 
@@ -57,6 +63,8 @@ fn in_flight_of(bytes: usize) -> usize {
 pub(crate) struct RemoteFile {
     upload: Arc<dyn Upload>,
     in_flight: usize,
+    /// The first block, until there is a second.
+    first: Option<Bytes>,
     /// Dropping it aborts what is under way.
     sending: JoinSet<Result<(), DestinationError>>,
     blocks: u64,
@@ -68,10 +76,34 @@ impl RemoteFile {
         Self {
             upload,
             in_flight: MOST_IN_FLIGHT,
+            first: None,
             sending: JoinSet::new(),
             blocks: 0,
             length: 0,
         }
+    }
+
+    async fn send(&mut self, block: Bytes) -> Result<(), DestinationError> {
+        self.in_flight = self.in_flight.min(in_flight_of(block.len()));
+        while self.sending.len() >= self.in_flight {
+            self.one_done().await?;
+        }
+        let (upload, index, offset) = (Arc::clone(&self.upload), self.blocks, self.length);
+        self.blocks += 1;
+        self.length += block.len() as u64;
+        self.sending
+            .spawn(async move { upload.send(index, offset, block).await });
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), DestinationError> {
+        if self.blocks == 0 {
+            return self.upload.put(self.first.take().unwrap_or_default()).await;
+        }
+        while !self.sending.is_empty() {
+            self.one_done().await?;
+        }
+        self.upload.commit(self.blocks, self.length).await
     }
 
     async fn one_done(&mut self) -> Result<(), DestinationError> {
@@ -89,26 +121,26 @@ impl LakeFile for RemoteFile {
         if block.is_empty() {
             return Ok(());
         }
-        self.in_flight = self.in_flight.min(in_flight_of(block.len()));
-        while self.sending.len() >= self.in_flight {
-            self.one_done().await?;
+        if self.blocks > 0 {
+            return self.send(block).await;
         }
-        let (upload, index, offset) = (Arc::clone(&self.upload), self.blocks, self.length);
-        self.blocks += 1;
-        self.length += block.len() as u64;
-        self.sending
-            .spawn(async move { upload.send(index, offset, block).await });
+        match self.first.take() {
+            None => self.first = Some(block),
+            Some(first) => {
+                self.upload.begin().await?;
+                self.send(first).await?;
+                self.send(block).await?;
+            }
+        }
         Ok(())
     }
 
     async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
-        while !self.sending.is_empty() {
-            if let Err(error) = self.one_done().await {
-                self.discard().await;
-                return Err(error);
-            }
+        let result = self.commit().await;
+        if result.is_err() {
+            self.discard().await;
         }
-        self.upload.commit(self.blocks, self.length).await
+        result
     }
 
     async fn discard(mut self: Box<Self>) {

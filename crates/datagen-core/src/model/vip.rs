@@ -19,6 +19,9 @@ pub struct Vips {
 /// cost little and make up for a round function that is only a mixer.
 const ROUNDS: u64 = 6;
 
+/// About how many bytes a VIP user's line has, for buffers: `{"id": }`, a line feed and five digits.
+pub const EXPECTED_BYTES: usize = 14;
+
 impl Vips {
     /// The VIPs of `seed` among users 0..`users`.
     pub fn new(seed: u64, users: u64) -> Self {

@@ -1,22 +1,29 @@
 //! Development tool: the strict Data Lake server of the test kit, on its own.
 //!
-//! `dfs-server [ADDRESS [LATENCY_MS [TOKEN]]]`, by default `127.0.0.1:10010` and 0. The account and its key
-//! are the emulators' well-known ones; TOKEN is accepted as a bearer token. Prints one line when it listens;
-//! ends with a signal.
+//! `dfs-server [--drop[=MB/s]] [ADDRESS [LATENCY_MS [TOKEN]]]`, by default `127.0.0.1:10010` and 0. The account and
+//! its key are the emulators' well-known ones; TOKEN is accepted as a bearer token; with `--drop` what is
+//! written is counted and not kept, read at the rate given if there is one. Prints one line when it listens; ends with a signal.
 
 use std::{env, error::Error, time::Duration};
 
-use testkit::dfs::{DfsServer, auth::Account};
+use testkit::dfs::{Bodies, DfsServer, auth::Account};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args().skip(1).peekable();
+    let bodies = match arguments.next_if(|argument| argument.starts_with("--drop")) {
+        Some(option) => Bodies::Dropped {
+            rate: option.strip_prefix("--drop=").map_or(Ok(0), str::parse)? * 1_000_000,
+        },
+        None => Bodies::Kept,
+    };
     let address = arguments
         .next()
         .unwrap_or_else(|| "127.0.0.1:10010".to_owned())
         .parse()?;
     let latency = arguments.next().map_or(Ok(0), |text| text.parse())?;
-    let server = DfsServer::start(address, Account::emulator(), Duration::from_millis(latency)).await?;
+    let latency = Duration::from_millis(latency);
+    let server = DfsServer::start(address, Account::emulator(), latency, bodies).await?;
     if let Some(token) = arguments.next() {
         server.accept_token(token);
     }

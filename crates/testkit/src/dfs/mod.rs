@@ -12,6 +12,7 @@
 //! Paths are `/ACCOUNT/FILESYSTEM/PATH`, as with all emulators.
 
 pub mod auth;
+pub mod contents;
 pub mod store;
 
 use std::{
@@ -35,7 +36,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use url::form_urlencoded;
 
 use self::{
@@ -45,6 +46,22 @@ use self::{
 
 /// The service's limit for one append. <https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/update>
 const APPEND_LIMIT: usize = 100 * 1024 * 1024;
+
+/// What becomes of the bytes of appends, blocks and blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// They are kept, to be read back.
+    Kept,
+    /// They are counted and dropped; a file reads as zeros. For comparing the speed of clients: a server that
+    /// keeps everything is busier with its memory than with them.
+    Dropped {
+        /// Bytes a second that all requests together are read at, as over a link; 0 is no limit.
+        rate: u64,
+    },
+}
+
+/// What the bytes of [`Bodies::Dropped`] read as. Never touched before, so that it takes no memory.
+static ZEROS: [u8; APPEND_LIMIT] = [0; APPEND_LIMIT];
 
 /// A running server. It stops when this is dropped.
 #[derive(Debug)]
@@ -58,6 +75,9 @@ pub struct DfsServer {
 struct Shared {
     account: Account,
     latency: Duration,
+    bodies: Bodies,
+    /// Until when the link of [`Bodies::Dropped`] is taken.
+    busy_until: Mutex<Instant>,
     store: Mutex<Store>,
     tokens: Mutex<HashSet<String>>,
     requests: AtomicU64,
@@ -69,12 +89,19 @@ impl DfsServer {
     ///
     /// # Errors
     /// If the address is taken.
-    pub async fn start(address: SocketAddr, account: Account, latency: Duration) -> std::io::Result<Self> {
+    pub async fn start(
+        address: SocketAddr,
+        account: Account,
+        latency: Duration,
+        bodies: Bodies,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             account,
             latency,
+            bodies,
+            busy_until: Mutex::new(Instant::now()),
             store: Mutex::default(),
             tokens: Mutex::default(),
             requests: AtomicU64::new(0),
@@ -125,7 +152,7 @@ impl DfsServer {
             return Vec::new();
         };
         let file = |(path, node): (&String, &Node)| match node {
-            Node::File(file) if !file.hidden => Some((path.clone(), file.contents.clone())),
+            Node::File(file) if !file.hidden => Some((path.clone(), file.contents.to_bytes())),
             _ => None,
         };
         paths.iter().filter_map(file).collect()
@@ -140,6 +167,30 @@ impl Drop for DfsServer {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn keep(body: Body) -> Result<Bytes, BodyError> {
+    Ok(Limited::new(body, APPEND_LIMIT).collect().await?.to_bytes())
+}
+
+async fn drain(body: Body, rate: u64, busy_until: &Mutex<Instant>) -> Result<Bytes, BodyError> {
+    let (mut body, mut length) = (Limited::new(body, APPEND_LIMIT), 0);
+    while let Some(frame) = body.frame().await {
+        let bytes = frame?.data_ref().map_or(0, Bytes::len);
+        length += bytes;
+        if rate > 0 {
+            let free_at = {
+                let mut busy_until = lock(busy_until);
+                let taken = Duration::from_secs_f64(bytes as f64 / rate as f64);
+                *busy_until = (*busy_until).max(Instant::now()) + taken;
+                *busy_until
+            };
+            tokio::time::sleep_until(free_at).await;
+        }
+    }
+    Ok(Bytes::from_static(&ZEROS[..length]))
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
@@ -256,20 +307,21 @@ impl Call {
         if parts.headers.get("x-ms-version").is_none() {
             return Err(ServiceError(400, "MissingRequiredHeader"));
         }
-        let body = Limited::new(body, APPEND_LIMIT)
-            .collect()
-            .await
-            .map_err(|_| ServiceError(413, "RequestBodyTooLarge"))?
-            .to_bytes();
-        if parts.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Err(ServiceError(411, "MissingContentLengthHeader"));
-        }
         let find = |name: &str| {
             query
                 .iter()
                 .find(|pair| pair.0 == name)
                 .map(|pair| pair.1.as_str())
         };
+        let takes_bytes = matches!(find("comp"), Some("block")) || find("action") == Some("append");
+        let body = match shared.bodies {
+            Bodies::Dropped { rate } if takes_bytes => drain(body, rate, &shared.busy_until).await,
+            _ => keep(body).await,
+        };
+        let body = body.map_err(|_| ServiceError(413, "RequestBodyTooLarge"))?;
+        if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(ServiceError(411, "MissingContentLengthHeader"));
+        }
         let is_blob = parts
             .headers
             .get("x-ms-blob-type")
@@ -443,7 +495,7 @@ impl Call {
                     "owner": "$superuser", "group": "$superuser", "permissions": "rwxr-x---"}),
                 Node::File(file) => serde_json::json!({"name": path,
                     "lastModified": "Mon, 02 Mar 2026 00:00:00 GMT", "etag": format!("0x{:X}", file.etag),
-                    "contentLength": file.contents.len().to_string(),
+                    "contentLength": file.contents.length().to_string(),
                     "owner": "$superuser", "group": "$superuser", "permissions": "rw-r-----"}),
             })
             .collect();
@@ -467,7 +519,7 @@ impl Call {
                 Body::empty(),
             ));
         };
-        let length = file.contents.len();
+        let length = usize::try_from(file.contents.length()).unwrap_or(usize::MAX);
         let builder = |status| {
             let reply = match &file.md5 {
                 Some(md5) => reply(status).header("Content-MD5", md5),
@@ -487,7 +539,7 @@ impl Call {
         }
         let range = self.header("x-ms-range").or_else(|| self.header("range"));
         let Some(range) = range.and_then(|range| range.strip_prefix("bytes=")) else {
-            return Ok(with_body(builder(200), file.contents.clone()));
+            return Ok(with_body(builder(200), file.contents.to_bytes()));
         };
         let (start, end) = range
             .split_once('-')
@@ -499,7 +551,7 @@ impl Call {
         if start >= length {
             return Err(ServiceError(416, "InvalidRange"));
         }
-        let part = file.contents.slice(start..=end);
+        let part = file.contents.to_bytes().slice(start..=end);
         Ok(with_body(
             builder(206).header("Content-Range", format!("bytes {start}-{end}/{length}")),
             part,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use super::contents::Contents;
+
 /// An error as the service reports it: HTTP status and `x-ms-error-code`.
 /// <https://learn.microsoft.com/rest/api/storageservices/data-lake-storage-gen2>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum Node {
 #[derive(Debug, Clone, Default)]
 pub struct File {
     /// The flushed contents.
-    pub contents: Bytes,
+    pub contents: Contents,
     /// Appended and not flushed, by position. Readers do not see it.
     pub uncommitted: BTreeMap<u64, Bytes>,
     /// Changes with each change of the file.
@@ -115,7 +117,7 @@ impl Store {
         let etag = self.changes;
         let file = self.blob_mut(filesystem, path)?;
         *file = File {
-            contents,
+            contents: contents.into(),
             etag,
             md5: Some(md5),
             ..File::default()
@@ -163,16 +165,13 @@ impl Store {
         if file.staged.is_empty() && file.committed.as_ref() == Some(&list) {
             return Ok(etag);
         }
-        let mut contents = Vec::new();
+        let mut contents = Contents::default();
         for id in ids {
-            contents.extend_from_slice(
-                file.staged
-                    .get(*id)
-                    .ok_or(ServiceError(400, "InvalidBlockList"))?,
-            );
+            let block = file.staged.get(*id);
+            contents.push(block.ok_or(ServiceError(400, "InvalidBlockList"))?.clone());
         }
         *file = File {
-            contents: contents.into(),
+            contents,
             etag,
             committed: Some(list),
             ..File::default()
@@ -249,7 +248,7 @@ impl Store {
         if bytes.is_empty() {
             return Err(ServiceError(400, "InvalidHeaderValue"));
         }
-        if position < file.contents.len() as u64 {
+        if position < file.contents.length() {
             return Err(ServiceError(400, "InvalidAppendPosition"));
         }
         file.uncommitted.insert(position, bytes);
@@ -265,19 +264,18 @@ impl Store {
         self.changes += 1;
         let etag = self.changes;
         let file = self.file_mut(filesystem, path)?;
-        let mut contents = Vec::with_capacity(usize::try_from(position).unwrap_or_default().min(1 << 30));
-        contents.extend_from_slice(&file.contents);
+        let mut contents = file.contents.clone();
         for (at, bytes) in &file.uncommitted {
-            if *at != contents.len() as u64 {
+            if *at != contents.length() {
                 return Err(ServiceError(400, "InvalidFlushPosition"));
             }
-            contents.extend_from_slice(bytes);
+            contents.push(bytes.clone());
         }
-        if position != contents.len() as u64 {
+        if position != contents.length() {
             return Err(ServiceError(400, "InvalidFlushPosition"));
         }
         *file = File {
-            contents: contents.into(),
+            contents,
             etag,
             appended: true,
             ..File::default()
@@ -346,7 +344,7 @@ mod tests {
 
     fn contents(store: &Store, path: &str) -> Bytes {
         match store.get("lake", path).unwrap() {
-            Node::File(file) => file.contents.clone(),
+            Node::File(file) => file.contents.to_bytes(),
             Node::Directory => panic!("{path} is a directory"),
         }
     }

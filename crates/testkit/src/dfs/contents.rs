@@ -1,0 +1,39 @@
+//! A file's bytes, in the pieces that they came in: putting a file together copies nothing, however big it is.
+
+use bytes::Bytes;
+
+/// The contents of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    pieces: Vec<Bytes>,
+    length: u64,
+}
+
+impl Contents {
+    /// How many bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Appends a piece.
+    pub fn push(&mut self, piece: Bytes) {
+        self.length += piece.len() as u64;
+        self.pieces.push(piece);
+    }
+
+    /// All bytes in one piece: a copy where there are several.
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.pieces[..] {
+            [piece] => piece.clone(),
+            pieces => pieces.concat().into(),
+        }
+    }
+}
+
+impl From<Bytes> for Contents {
+    fn from(piece: Bytes) -> Self {
+        let mut contents = Self::default();
+        contents.push(piece);
+        contents
+    }
+}
