@@ -22,7 +22,7 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 BIN = pathlib.Path(sys.argv[1]).resolve()
 TURNS = int(sys.argv[2])
-LATENCY_MS, LOOP_FILES, PRODUCTS, USERS = 20, 60, 6_000, 2_000_000
+LATENCY_MS, LOOP_FILES, PRODUCTS, USERS = 20, 60, 6_000, 3_000_000
 # What the server reads users at, MB/s: 4 Gbit/s, and as fast as the machine lets it. It keeps none of them.
 LINKS = (500, 0)
 BLOCK, IN_FLIGHT = 4 << 20, 12
