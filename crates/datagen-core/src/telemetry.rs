@@ -9,8 +9,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::common::LogFormat;
 use crate::progress::Bar;
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
 
 /// Libraries that write URLs with their SAS, request headers or bodies at DEBUG and TRACE: never below INFO,
 /// whatever RUST_LOG says. Matched as prefixes of a log line's target.

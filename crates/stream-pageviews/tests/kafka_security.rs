@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use common::{address, assert_complete, broker, mock, read, routes, send};
+use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
 use stream_pageviews::config::SecurityProtocol;
 use stream_pageviews::sink::kafka::health::Failure;
 use stream_pageviews::sink::kafka::producers::Producers;
@@ -38,6 +38,36 @@ fn secure(front: &Front, security: SecurityProtocol, ca: Option<&NamedTempFile>)
     }
 }
 
+/// A front before the mock that takes the connection string, without TLS.
+async fn plain_front(mock: &Mock) -> Front {
+    Front::builder()
+        .plain(USER, PASSWORD)
+        .start(address(mock))
+        .await
+        .unwrap()
+}
+
+/// A front before the mock that takes the connection string over TLS, as `name`, and the file of its authority.
+async fn tls_front(mock: &Mock, name: &str) -> (Front, NamedTempFile) {
+    let ca = TestCa::new();
+    let front = Front::builder()
+        .tls(ca.issue(name))
+        .plain(USER, PASSWORD)
+        .start(address(mock))
+        .await
+        .unwrap();
+    (front, ca_file(&ca))
+}
+
+/// A front before the mock that takes this token for so long, without TLS.
+async fn bearer_front(mock: &Mock, token: &str, lifetime: Duration) -> Front {
+    Front::builder()
+        .bearer(token, lifetime)
+        .start(address(mock))
+        .await
+        .unwrap()
+}
+
 fn plain(password: &str) -> Login {
     Login::Plain {
         user: USER.to_owned(),
@@ -59,14 +89,8 @@ async fn refused(broker: &Broker, login: Login) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_and_the_connection_string_open_the_hub() {
-    let (mock, ca) = (mock(), TestCa::new());
-    let file = ca_file(&ca);
-    let front = Front::builder()
-        .tls(ca.issue("localhost"))
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let mock = mock();
+    let (front, file) = tls_front(&mock, "localhost").await;
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
     let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 2_000).await;
@@ -116,11 +140,7 @@ async fn each_hub_signs_in_with_its_own_string() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_emulator_is_signed_in_to_without_tls() {
     let mock = mock();
-    let front = Front::builder()
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let front = plain_front(&mock).await;
     let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
     let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 100).await;
@@ -129,14 +149,8 @@ async fn the_emulator_is_signed_in_to_without_tls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_refused_at_once() {
-    let (mock, ca) = (mock(), TestCa::new());
-    let file = ca_file(&ca);
-    let front = Front::builder()
-        .tls(ca.issue("localhost"))
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let mock = mock();
+    let (front, file) = tls_front(&mock, "localhost").await;
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
     let failure = refused(&broker, plain("PLANTED but wrong")).await;
     assert!(
@@ -149,13 +163,8 @@ async fn a_wrong_key_is_refused_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_another_authority_is_not_accepted() {
-    let (mock, ca) = (mock(), TestCa::new());
-    let front = Front::builder()
-        .tls(ca.issue("localhost"))
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let mock = mock();
+    let (front, _) = tls_front(&mock, "localhost").await;
     let file = ca_file(&TestCa::new());
     let failure = refused(
         &secure(&front, SecurityProtocol::SaslSsl, Some(&file)),
@@ -174,14 +183,8 @@ async fn a_certificate_of_another_authority_is_not_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_for_another_name_is_not_accepted() {
-    let (mock, ca) = (mock(), TestCa::new());
-    let file = ca_file(&ca);
-    let front = Front::builder()
-        .tls(ca.issue("elsewhere.servicebus.windows.net"))
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let mock = mock();
+    let (front, file) = tls_front(&mock, "elsewhere.servicebus.windows.net").await;
     let failure = refused(
         &secure(&front, SecurityProtocol::SaslSsl, Some(&file)),
         plain(PASSWORD),
@@ -194,11 +197,7 @@ async fn a_certificate_for_another_name_is_not_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_without_tls_is_told_from_a_broken_one() {
     let mock = mock();
-    let front = Front::builder()
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let front = plain_front(&mock).await;
     let mut broker = secure(&front, SecurityProtocol::SaslSsl, None);
     broker.patience.connect = Duration::from_secs(5);
     let failure = refused(&broker, plain(PASSWORD)).await;
@@ -222,11 +221,7 @@ async fn a_ca_file_that_is_none_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_changed_meanwhile_ends_the_stream() {
     let mock = mock();
-    let front = Front::builder()
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let front = plain_front(&mock).await;
     let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
     let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 10).await;
@@ -246,14 +241,8 @@ async fn a_key_changed_meanwhile_ends_the_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_again_and_again_costs_nothing() {
-    let (mock, ca) = (mock(), TestCa::new());
-    let file = ca_file(&ca);
-    let front = Front::builder()
-        .tls(ca.issue("localhost"))
-        .plain(USER, PASSWORD)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let mock = mock();
+    let (front, file) = tls_front(&mock, "localhost").await;
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
     let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     for round in 0..5 {
@@ -329,11 +318,7 @@ async fn a_token_opens_the_hub_and_is_renewed_before_it_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_hub_does_not_take_is_refused() {
     let mock = mock();
-    let front = Front::builder()
-        .bearer("another", Duration::from_secs(60))
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let front = bearer_front(&mock, "another", Duration::from_secs(60)).await;
     let tokens = Tokens {
         front: None,
         lifetime: Duration::from_secs(60),
@@ -350,11 +335,7 @@ async fn a_token_that_the_hub_does_not_take_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_expired_on_the_way_is_refused() {
     let mock = mock();
-    let front = Front::builder()
-        .bearer("PLANTED-token-1", Duration::ZERO)
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let front = bearer_front(&mock, "PLANTED-token-1", Duration::ZERO).await;
     let tokens = Tokens {
         front: None,
         lifetime: Duration::from_secs(60),
@@ -381,11 +362,7 @@ impl TokenSource for Nobody {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_at_all_is_said_as_the_source_says_it() {
     let mock = mock();
-    let front = Front::builder()
-        .bearer("any", Duration::from_secs(60))
-        .start(address(&mock))
-        .await
-        .unwrap();
+    let front = bearer_front(&mock, "any", Duration::from_secs(60)).await;
     let mut broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
     broker.patience.connect = Duration::from_secs(4);
     let failure = refused(&broker, Login::Bearer(Arc::new(Nobody))).await;

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use super::{Environment, FromSetting, Problems, Text};
 use crate::settings;
 use crate::shard::Shard;
+use crate::telemetry::{LogFormat, check_filter};
 
 settings! {
     /// What every generator reads.
@@ -73,7 +74,7 @@ impl Common {
             .unwrap_or_default();
         let log_filter = settings.rust_log.value("RUST_LOG", problems);
         let log_filter = log_filter.map_or_else(|| "info".to_owned(), |Text(filter)| filter);
-        if let Err(fault) = crate::telemetry::check_filter(&log_filter) {
+        if let Err(fault) = check_filter(&log_filter) {
             problems.report(
                 "RUST_LOG",
                 format_args!("is not a log filter ({fault}): give error, warn, info, debug or trace"),
@@ -87,16 +88,6 @@ impl Common {
             log_filter,
         })
     }
-}
-
-/// The form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line, for collectors.
-    Json,
 }
 
 impl FromSetting for LogFormat {

@@ -37,3 +37,22 @@ impl From<Bytes> for Contents {
         contents
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_read_as_one() {
+        let mut contents = Contents::default();
+        assert_eq!((contents.length(), contents.to_bytes()), (0, Bytes::new()));
+        contents.push(Bytes::from_static(b"ab"));
+        contents.push(Bytes::new());
+        contents.push(Bytes::from_static(b"c"));
+        assert_eq!(
+            (contents.length(), contents.to_bytes()),
+            (3, Bytes::from_static(b"abc"))
+        );
+        assert_eq!(Contents::from(Bytes::from_static(b"x")).to_bytes(), "x");
+    }
+}
