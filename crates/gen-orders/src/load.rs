@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::GenOrders;
 use crate::config::OrdersConfig;
-use crate::database::{Database, Run, Table};
+use crate::database::{Batch, Database, Run, Table};
 use crate::retry::Retries;
 use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
 
@@ -203,7 +203,7 @@ async fn load_chunks(
             tracing::warn!(chunk, "loading a chunk again in {pause:.1?}: {error}");
             tokio::time::sleep(pause).await;
         }
-        progress.add(rows.totals.orders, 0);
+        progress.add(rows.totals.orders, batches.iter().map(Batch::bytes).sum());
     }
 }
 

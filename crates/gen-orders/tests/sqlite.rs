@@ -98,7 +98,11 @@ fn no_order_is_lost_and_none_is_without_items() {
 fn a_finished_run_does_nothing_again_and_other_parameters_start_anew() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(&directory);
-    gen_orders(&path, 300).succeed();
+    let first = gen_orders(&path, 300).succeed();
+    // int, int, datetime and float an order; three int an item.
+    let bytes = 300 * 24 + rows(&path).1.len() * 12;
+    let summary = format!("records=300 bytes={bytes} ");
+    assert!(first.output.contains(&summary), "{summary} in {}", first.output);
     let again = gen_orders(&path, 300).env("SQL_CHUNK", "10").succeed();
     assert!(again.output.contains("nothing to load"), "{}", again.output);
     assert!(rows(&path) == expected(300, 0));

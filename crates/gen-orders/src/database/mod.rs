@@ -77,6 +77,15 @@ impl Values {
         self.len() == 0
     }
 
+    /// How many bytes they take in the database, without its own overhead: 4 or 8 each.
+    fn bytes(&self) -> u64 {
+        let width = match self {
+            Self::Int(_) => 4,
+            Self::DateTime(_) | Self::Float(_) => 8,
+        };
+        self.len() as u64 * width
+    }
+
     fn kind(&self) -> ColumnKind {
         match self {
             Self::Int(_) => ColumnKind::Int,
@@ -114,6 +123,11 @@ impl Batch {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, Values::len)
+    }
+
+    /// How many bytes their values take in the database, without its own overhead.
+    pub fn bytes(&self) -> u64 {
+        self.columns.iter().map(Values::bytes).sum()
     }
 }
 
