@@ -121,7 +121,7 @@ mod tests {
         let json = Manifest::new("users", "1.2.3", 7, 10, (shard, 5..10), files).to_json();
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         let expected = serde_json::json!({
-            "kind": "users", "version": "1.2.3", "data_version": 1, "seed": 7, "count": 10,
+            "kind": "users", "version": "1.2.3", "data_version": DATA_VERSION, "seed": 7, "count": 10,
             "shard": {"index": 1, "count": 2}, "first_id": 5, "records": 5,
             "path": "users/users-00001-of-00002.json", "bytes": 3,
             "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",

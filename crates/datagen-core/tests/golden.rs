@@ -33,7 +33,7 @@ fn users() {
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "f4157906f2bd58bd438fa257eb9b4e8b89d76300504c0527edecdbdcd1488f59"
+        "80eb00730beeab447bbeb98e325cbb9a82a5f1fbaf8021c7c1d3e935c44f75ca"
     );
 }
 

@@ -48,10 +48,8 @@ impl Dummy<NameOf> for PersonName {
         };
         let surname = SURNAME_WEIGHTS.pick(rng);
         let title_before = title(BEFORE_WEIGHTS.pick(rng), tables::TITLES_BEFORE_MIN_AGE, age);
-        // A title after the name is earned after one that stands before it, except DiS.
-        let after = title(AFTER_WEIGHTS.pick(rng), tables::TITLES_AFTER_MIN_AGE, age);
-        let title_after =
-            after.filter(|&index| title_before.is_some() || tables::TITLES_AFTER[index as usize] == "DiS.");
+        let title_after = title(AFTER_WEIGHTS.pick(rng), tables::TITLES_AFTER_MIN_AGE, age)
+            .filter(|&after| can_follow(title_before, after));
         Self {
             gender,
             given: given as u16,
@@ -65,6 +63,21 @@ impl Dummy<NameOf> for PersonName {
 /// The title that was drawn, unless none was (the index after the last) or the person is too young for it.
 fn title(index: usize, min_ages: &[u8], age: u8) -> Option<u16> {
     (*min_ages.get(index)? <= age).then_some(index as u16)
+}
+
+/// Titles before the name with which no doctorate is earned.
+const BACHELORS: [&str; 2] = ["Bc.", "BcA."];
+
+/// Titles after the name that take a master's degree (Act No. 111/1998 Coll., section 47).
+const DOCTORATES: [&str; 5] = ["Ph.D.", "Th.D.", "CSc.", "DrSc.", "DSc."];
+
+/// Whether one person has both titles: all after the name but DiS. are earned after one that stands before it.
+fn can_follow(before: Option<u16>, after: u16) -> bool {
+    let after = tables::TITLES_AFTER[usize::from(after)];
+    match before.map(|index| tables::TITLES_BEFORE[usize::from(index)]) {
+        None => after == "DiS.",
+        Some(before) => !(BACHELORS.contains(&before) && DOCTORATES.contains(&after)),
+    }
 }
 
 impl PersonName {
@@ -157,6 +170,21 @@ mod tests {
         assert!((5_400..6_200).contains(&jan), "{jan}");
         assert!((1_800..2_200).contains(&novak), "{novak}");
         assert!((14_700..15_700).contains(&titled), "{titled}");
+    }
+
+    #[test]
+    fn titles_agree_with_each_other() {
+        let mut both = 0;
+        for id in 0..200_000 {
+            let name: PersonName = NameOf(Gender::Male, 60).fake_with_rng(&mut test_rng(id));
+            let Some(after) = name.title_after() else { continue };
+            match name.title_before() {
+                None => assert_eq!(after, "DiS.", "{name}"),
+                Some("Bc." | "BcA.") => assert!(!DOCTORATES.contains(&after), "{name}"),
+                Some(_) => both += u32::from(after == "Ph.D."),
+            }
+        }
+        assert!(both > 50, "{both}");
     }
 
     #[test]

@@ -15,4 +15,4 @@ pub mod vip;
 pub const MAX_ID: u64 = i32::MAX as u64;
 
 /// The version of the data: raised by every change that gives a seed other bytes.
-pub const DATA_VERSION: u32 = 1;
+pub const DATA_VERSION: u32 = 2;
