@@ -6,10 +6,13 @@
 //! and the round cannot jam.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 
 use bytes::Bytes;
 
@@ -42,7 +45,8 @@ pub struct Block {
 /// Blocks in the order of their ids. Dropping it ends the threads.
 #[derive(Debug)]
 pub struct Blocks {
-    finished: tokio::sync::mpsc::UnboundedReceiver<Block>,
+    /// What each thread made, or the panic that ended it.
+    finished: tokio::sync::mpsc::UnboundedReceiver<thread::Result<Block>>,
     /// Blocks that were finished before their turn, by their first id.
     waiting: BTreeMap<u64, Block>,
     next_id: u64,
@@ -50,7 +54,10 @@ pub struct Blocks {
 }
 
 /// Starts the threads. `encode` appends the records of a range of ids to a buffer.
-pub fn start<F>(plan: Plan, encode: F) -> Blocks
+///
+/// # Errors
+/// If the operating system gives not even one thread. With fewer than planned the blocks are the same.
+pub fn start<F>(plan: Plan, encode: F) -> io::Result<Blocks>
 where
     F: Fn(Range<u64>, &mut TextBuf) + Send + Sync + 'static,
 {
@@ -76,42 +83,45 @@ where
     });
     let encode = Arc::new(encode);
     let (hand_over, finished) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..threads {
+    for started in 0..threads {
         let (shared, encode) = (Arc::clone(&shared), Arc::clone(&encode));
         let (give_back, hand_over) = (give_back.clone(), hand_over.clone());
-        std::thread::spawn(move || {
-            while let Some((mut buffer, range)) = shared.take(ids_per_block, ids.end) {
+        let work = move || {
+            while let Some((mut buffer, ids)) = shared.take(ids_per_block, ids.end) {
                 buffer.clear();
-                encode(range.clone(), &mut buffer);
-                let lent = Lent {
-                    buffer,
-                    give_back: give_back.clone(),
-                };
-                if hand_over
-                    .send(Block {
-                        ids: range,
-                        bytes: Bytes::from_owner(lent),
-                    })
-                    .is_err()
-                {
+                let encoded = catch_unwind(AssertUnwindSafe(|| encode(ids.clone(), &mut buffer)));
+                let give_back = give_back.clone();
+                let block = encoded.map(|()| Block {
+                    ids,
+                    bytes: Bytes::from_owner(Lent { buffer, give_back }),
+                });
+                if hand_over.send(block).is_err() {
                     return;
                 }
             }
-        });
+        };
+        match thread::Builder::new().name("encoder".to_owned()).spawn(work) {
+            Ok(_) => {}
+            Err(error) if started == 0 => return Err(error),
+            Err(error) => {
+                tracing::warn!("records are made by {started} threads instead of {threads}: {error}");
+                break;
+            }
+        }
     }
-    Blocks {
+    Ok(Blocks {
         finished,
         waiting: BTreeMap::new(),
         next_id: ids.start,
         end: ids.end,
-    }
+    })
 }
 
 impl Blocks {
     /// The next block; `None` after the last.
     ///
     /// # Panics
-    /// If a thread panicked.
+    /// If a thread panicked, with its panic.
     pub async fn next(&mut self) -> Option<Block> {
         if self.next_id >= self.end {
             return None;
@@ -121,11 +131,10 @@ impl Blocks {
                 self.next_id = block.ids.end;
                 return Some(block);
             }
-            let block = self
-                .finished
-                .recv()
-                .await
-                .expect("the threads end only after the last block");
+            let finished = self.finished.recv().await;
+            let block = finished
+                .expect("the threads end only after the last block")
+                .unwrap_or_else(|panic| resume_unwind(panic));
             self.waiting.insert(block.ids.start, block);
         }
     }
@@ -188,7 +197,8 @@ mod tests {
                     out.push_ascii(b'\n');
                 });
             }
-        });
+        })
+        .unwrap();
         let (mut all, mut count) = (Vec::new(), 0);
         while let Some(block) = blocks.next().await {
             all.extend_from_slice(&block.bytes);
@@ -225,11 +235,27 @@ mod tests {
         let mut blocks = start(plan, move |_, out| {
             let _ = &held;
             out.append(1, |out| out.push_ascii(b'x'));
-        });
+        })
+        .unwrap();
         blocks.next().await.unwrap();
         drop(blocks);
         while Arc::strong_count(&alive) > 1 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_thread_goes_on_in_the_taker() {
+        let plan = Plan {
+            ids: 0..1_000,
+            ids_per_block: 10,
+            threads: NonZeroUsize::new(2).unwrap(),
+            held_by_taker: 2,
+            expected_bytes: 16,
+        };
+        let mut blocks = start(plan, |ids, _| assert!(!ids.contains(&55), "planted")).unwrap();
+        let taker = tokio::spawn(async move { while blocks.next().await.is_some() {} });
+        let panic = taker.await.unwrap_err().into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"planted"));
     }
 }

@@ -1,11 +1,11 @@
 //! gen-orders as a process against SQLite: every row exactly once, whatever happens on the way.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::NaiveDate;
 use datagen_core::model::order::{OrderRange, Orders};
-use testkit::process::Generator;
+use testkit::process::{Generator, wait_until};
 
 type OrderRow = (i64, i64, String, f64);
 type ItemRow = (i64, i64, i64);
@@ -119,7 +119,6 @@ fn shards_in_any_order_fill_the_same_tables() {
         let shard = |index: u32| {
             gen_orders(&path, 2_000)
                 .env("SQL_CHUNK", "100")
-                .env("THREADS", (index % 4 + 1).to_string())
                 .env("SHARD_INDEX", index.to_string())
                 .env("SHARD_COUNT", shards.to_string())
         };
@@ -242,9 +241,7 @@ fn a_signal_stops_promptly_between_transactions() {
             .query_row(count, [], |row| row.get::<_, i64>(0))
             .unwrap_or(0)
     };
-    while chunks() < 5 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until(&mut child, || chunks() >= 5);
     testkit::process::send_signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(143));
     let (orders, items) = rows(&path);

@@ -1,10 +1,13 @@
 //! Fills a data lake with users (`users/users.json`) and VIP users (`vipusers/vipusers.json`), one JSON
 //! object a line.
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
 use datagen_core::chunks;
 use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Settings, Variable};
-use datagen_core::error::Failure;
+use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, LakeSettings};
 use datagen_core::lake::{self, Lake, LakePath};
 use datagen_core::manifest::{FilesDigest, Manifest};
@@ -24,6 +27,8 @@ settings! {
             "How many users, with ids 0 to COUNT - 1. 0 to 2147483648.";
         vip_count: u64 = "VIP_COUNT", default "10000, or COUNT if that is less",
             "How many of them are VIP users. 0 to COUNT.";
+        threads: u32 = "THREADS", default "all processors",
+            "How many threads make users; the data do not depend on it. 1 to 256.";
     }
 }
 
@@ -32,6 +37,7 @@ settings! {
 pub struct GenUsers {
     count: u64,
     vip_count: u64,
+    threads: NonZeroUsize,
     seed: u64,
     lake: LakeConfig,
 }
@@ -47,9 +53,9 @@ impl Generator for GenUsers {
 
     fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
         let settings: UserSettings = environment.read(problems);
-        let count_is_wrong = settings.count.is_set();
+        let count_is_set = settings.count.is_set();
         let count = settings.count.within("COUNT", 0..=MAX_ID + 1, problems);
-        let count = count.or((!count_is_wrong).then_some(1_000_000));
+        let count = count.or((!count_is_set).then_some(1_000_000));
         let vip_count = settings.vip_count.within("VIP_COUNT", 0..=MAX_ID + 1, problems);
         if let (Some(count), Some(vips)) = (count, vip_count)
             && vips > count
@@ -59,12 +65,17 @@ impl Generator for GenUsers {
                 format_args!("is {vips}, more than the {count} users of COUNT: give 0 to {count}"),
             );
         }
+        let threads = settings.threads.within("THREADS", 1..=256, problems);
         let lake = LakeConfig::read(environment, problems)?;
         let count = count?;
         let vip_count = vip_count.unwrap_or(count.min(10_000));
         Some(Self {
             count,
             vip_count,
+            threads: match threads {
+                Some(threads) => NonZeroUsize::new(threads as usize)?,
+                None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            },
             seed: common.seed.unwrap_or(0),
             lake,
         })
@@ -145,7 +156,7 @@ impl GenUsers {
         let plan = chunks::Plan {
             ids: ids.clone(),
             ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
-            threads: context.common.threads,
+            threads: self.threads,
             held_by_taker: blocks.in_flight + 1,
             expected_bytes: blocks.bytes + blocks.bytes / 16,
         };
@@ -153,7 +164,11 @@ impl GenUsers {
         let file = lake.create(&LakePath::data(folder, file_name.as_str())).await?;
         let digest = lake::publish_when_done(file, &context.shutdown, async |file| {
             let mut digest = FilesDigest::default();
-            let mut made = chunks::start(plan, move |ids, out| ids.for_each(|id| encode(id, out)));
+            let encode = move |ids: Range<u64>, out: &mut TextBuf| ids.for_each(|id| encode(id, out));
+            let mut made = chunks::start(plan, encode).map_err(|error| {
+                DestinationError::permanent("this machine", format!("gives no thread ({error})"))
+                    .advise("raise its limit of processes (ulimit -u, the container's pids)")
+            })?;
             while let Some(block) = made.next().await {
                 digest.update(&block.bytes);
                 let bytes = block.bytes.len() as u64;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use testkit::process::Generator;
+use testkit::process::{Generator, wait_until};
 
 fn gen_users(lake: &Path) -> Generator {
     let binary = env!("CARGO_BIN_EXE_gen-users");
@@ -156,9 +156,9 @@ fn a_signal_stops_promptly_and_leaves_nothing_half_written() {
         let lake = tempfile::tempdir().unwrap();
         let mut child = gen_users(lake.path()).env("COUNT", "2000000000").start();
         let temporary = lake.path().join("_temporary");
-        while fs::read_dir(&temporary).map_or(0, Iterator::count) == 0 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(&mut child, || {
+            fs::read_dir(&temporary).map_or(0, Iterator::count) > 0
+        });
         testkit::process::send_signal(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert_eq!(

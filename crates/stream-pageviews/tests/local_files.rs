@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::process::Generator;
+use testkit::process::{Generator, wait_until};
 
 fn stream(directory: &Path) -> Generator {
     Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
@@ -92,9 +92,9 @@ fn a_signal_ends_the_endless_stream_in_good_order() {
             .env("SESSION_PAUSE_STDDEV", "0")
             .start();
         let pageviews = directory.path().join("pageviews.jsonl");
-        while fs::metadata(&pageviews).map_or(0, |file| file.len()) < 10_000 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(&mut child, || {
+            fs::metadata(&pageviews).is_ok_and(|file| file.len() >= 10_000)
+        });
         testkit::process::send_signal(&child, signal);
         assert_eq!(
             child.wait().unwrap().code(),

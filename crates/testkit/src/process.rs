@@ -180,6 +180,19 @@ pub fn assert_harmless(output: &str) {
     }
 }
 
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// If `child` ends before.
+pub fn wait_until(child: &mut Child, mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        let ended = child.try_wait().expect("the child is ours");
+        // It may have brought the condition about and then ended.
+        assert!(ended.is_none() || condition(), "ended too early: {ended:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Sends a signal by its name: `TERM`, `INT`.
 ///
 /// # Panics

@@ -1,7 +1,5 @@
 //! The variables that all four generators read.
 
-use std::num::NonZeroUsize;
-
 use super::{Environment, FromSetting, Problems, Text};
 use crate::settings;
 use crate::shard::Shard;
@@ -10,14 +8,12 @@ use crate::telemetry::{LogFormat, check_filter};
 settings! {
     /// What every generator reads.
     pub struct CommonSettings {
-        seed: u64 = "SEED", default "0; stream-pageviews: random, and logged",
+        seed: u64 = "SEED", default "0",
             "Which data: the same seed gives the same bytes. 0 to 18446744073709551615.";
         shard_index: u32 = "SHARD_INDEX", default "0",
             "This process's part of the work, from 0 to SHARD_COUNT - 1.";
         shard_count: u32 = "SHARD_COUNT", default "1",
             "How many processes share the work. 1 to 99999.";
-        threads: u32 = "THREADS", default "all processors",
-            "How many threads make records; the data do not depend on it. 1 to 256.";
         log_format: LogFormat = "LOG_FORMAT", default "text",
             "Form of the log on standard error: text or json.";
         rust_log: Text = "RUST_LOG", default "info",
@@ -35,8 +31,6 @@ pub struct Common {
     pub seed: Option<u64>,
     /// Which part of the work.
     pub shard: Shard,
-    /// How many threads make records.
-    pub threads: NonZeroUsize,
     /// The form of the log.
     pub log_format: LogFormat,
     /// Which log lines are written, as an `EnvFilter` reads it.
@@ -63,11 +57,6 @@ impl Common {
                 format_args!("is {index}, but SHARD_COUNT is {count}: give 0 to {}", count - 1),
             );
         }
-        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let threads = settings.threads.within("THREADS", 1..=256, problems);
-        let threads = threads
-            .and_then(|n| NonZeroUsize::new(n as usize))
-            .unwrap_or(processors);
         let log_format = settings
             .log_format
             .value("LOG_FORMAT", problems)
@@ -83,7 +72,6 @@ impl Common {
         (problems.len() == before).then_some(Self {
             seed,
             shard: Shard { index, count },
-            threads,
             log_format,
             log_filter,
         })

@@ -217,7 +217,9 @@ impl Temporary {
         }
         self.end_early_sync()?;
         let file = self.file.try_clone()?;
-        self.early_sync = Some(thread::spawn(move || file.sync_data()));
+        // Without a thread for it, the end has more to do and the data are the same.
+        let thread = thread::Builder::new().name("early-sync".to_owned());
+        self.early_sync = thread.spawn(move || file.sync_data()).ok();
         self.unsynced = 0;
         Ok(())
     }
