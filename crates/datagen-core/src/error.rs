@@ -94,3 +94,11 @@ impl fmt::Display for DestinationError {
 }
 
 impl std::error::Error for DestinationError {}
+
+/// An error and its causes, the innermost last.
+#[cfg(feature = "entra")]
+pub(crate) fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}

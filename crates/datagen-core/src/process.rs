@@ -20,6 +20,10 @@ pub trait Generator: Sized {
     const VERSION: &'static str;
     /// One line that says what it does.
     const ABOUT: &'static str;
+    /// What applies without SEED, in words.
+    const SEED_DEFAULT: &'static str = "0";
+    /// What a signal makes the exit code, in words.
+    const EXIT_CODE_OF_SIGNALS: &'static str = "130/143 interrupted by SIGINT/SIGTERM";
 
     /// The variables it reads beside the common ones, in the order of `--help`.
     fn variables() -> Vec<&'static [Variable]>;
@@ -166,18 +170,22 @@ fn help<G: Generator>() -> String {
         .flatten()
     {
         text.push_str(&format!("\n  {}", variable.name));
-        if !variable.default.is_empty() {
-            text.push_str(&format!("  [default: {}]", variable.default));
+        let default = match variable.name {
+            "SEED" => G::SEED_DEFAULT,
+            _ => variable.default,
+        };
+        if !default.is_empty() {
+            text.push_str(&format!("  [default: {default}]"));
         }
         text.push('\n');
         for line in wrap(variable.meaning, 92) {
             text.push_str(&format!("      {line}\n"));
         }
     }
-    text.push_str(
-        "\nExit codes: 0 done, 1 the destination failed, 2 wrong configuration, 130/143 interrupted by \
-         SIGINT/SIGTERM.\n",
-    );
+    text.push_str(&format!(
+        "\nExit codes: 0 done, 1 the destination failed, 2 wrong configuration, {}.\n",
+        G::EXIT_CODE_OF_SIGNALS
+    ));
     text
 }
 

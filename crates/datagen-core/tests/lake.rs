@@ -309,9 +309,8 @@ async fn failure(config: &LakeConfig) -> String {
         lake.put(&LakePath::data("products", "product_0.json"), small(0))
             .await
     };
-    let start = Instant::now();
     let line = put.await.unwrap_err().to_string();
-    assert!(start.elapsed() < Duration::from_secs(10), "{line}");
+    assert!(!line.contains("tried for"), "tried again: {line}");
     assert!(!line.contains("sig=") && !line.contains('\n'), "{line}");
     line
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use datagen_core::model::order::{OrderRange, Orders};
+use testkit::imds::{FakeImds, Identity};
 use testkit::tds::{Action, Options, Point, ServerError, TdsServer, Value, fault};
 use tokio::process::Command;
 
@@ -552,40 +553,17 @@ async fn a_run_whose_tables_are_taken_over_stops_and_the_other_is_exact() {
     bench.assert_exact(2, 400);
 }
 
-/// A managed identity's endpoint, as App Service has it: answers every request with `token`.
-async fn identity_endpoint(token: &'static str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = listener.local_addr().expect("it listens");
-    tokio::spawn(async move {
-        while let Ok((mut http, _)) = listener.accept().await {
-            let mut request = [0; 4096];
-            let read = http.read(&mut request).await.unwrap_or(0);
-            let request = String::from_utf8_lossy(&request[..read]).into_owned();
-            // The resource is the scope without `/.default`, and the header proves who asks.
-            let asked = request.contains("database.windows.net")
-                && request.to_lowercase().contains("x-identity-header: proof");
-            let body = if asked {
-                format!(
-                    r#"{{"access_token":"{token}","expires_on":"4102444800","resource":"x","token_type":"Bearer"}}"#
-                )
-            } else {
-                String::from("{}")
-            };
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            http.write_all(answer.as_bytes()).await.ok();
-        }
-    });
-    format!("http://{address}/msi/token")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entra_id_signs_in_without_a_password() {
     const TOKEN: &str = "eyJ0eXAi.for-azure-sql.c2lnbmF0dXJl";
-    let endpoint = identity_endpoint(TOKEN).await;
+    let identity = Identity {
+        token: TOKEN.into(),
+        client_id: Some("an-identity".into()),
+        lifetime: Duration::from_secs(86_400),
+        secret: "proof".into(),
+    };
+    // Busy at first, as after the start of a machine.
+    let imds = FakeImds::start(identity, &[429]).await.expect("a free port");
     for (accepted, expected) in [(TOKEN, Ok(())), ("another", Err("error 18456"))] {
         let bench = Bench::new(Options {
             token: Some(accepted.into()),
@@ -594,8 +572,9 @@ async fn entra_id_signs_in_without_a_password() {
         .await;
         let mut command = bench.command(&[
             ("COUNT", "120"),
-            ("IDENTITY_ENDPOINT", &endpoint),
+            ("IDENTITY_ENDPOINT", &imds.endpoint()),
             ("IDENTITY_HEADER", "proof"),
+            ("AZURE_CLIENT_ID", "an-identity"),
         ]);
         command.env_remove("SQL_USER").env_remove("SQL_PASSWORD");
         let output = tokio::time::timeout(HANGS, command.output())
@@ -604,6 +583,14 @@ async fn entra_id_signs_in_without_a_password() {
             .expect("it starts");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!text.contains(TOKEN), "the token is printed: {text}");
+        let resources = imds.resources();
+        assert!(!resources.is_empty(), "{text}");
+        assert!(
+            resources
+                .iter()
+                .all(|resource| resource == "https://database.windows.net"),
+            "{resources:?}"
+        );
         match expected {
             Ok(()) => {
                 assert!(output.status.success(), "{text}");

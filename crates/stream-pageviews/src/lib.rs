@@ -26,6 +26,8 @@ impl Generator for StreamPageviews {
     const NAME: &'static str = env!("CARGO_PKG_NAME");
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
+    const SEED_DEFAULT: &'static str = "random, and logged";
+    const EXIT_CODE_OF_SIGNALS: &'static str = "0 after SIGINT/SIGTERM, 130/143 after a second one";
 
     fn variables() -> Vec<&'static [Variable]> {
         vec![StreamSettings::VARIABLES]

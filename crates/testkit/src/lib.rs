@@ -17,10 +17,7 @@ use sha2::Digest;
 
 /// SHA-256 in hexadecimal digits, as `sha256sum` prints it.
 pub fn sha256(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", sha2::Sha256::digest(bytes))
 }
 
 /// The `n`-th of a fixed series of numbers in `0..end` that covers the range evenly in no apparent order:

@@ -24,6 +24,8 @@ use futures_util::{Stream, stream};
 
 pub use client::{OnErrorStatus, SdkHttpClient};
 
+use crate::error::causes;
+
 /// How long a request may make no progress (no byte of its body taken, no answer) before it is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,24 +92,12 @@ impl StdError for Failure {}
 impl Failure {
     /// Reads a [`Failure`] out of an SDK's error, however deep it was wrapped.
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(failure) = error.downcast_ref::<Self>() {
-                return Some(failure);
-            }
-            next = error.source();
-        }
-        None
+        causes(error).find_map(|cause| cause.downcast_ref())
     }
 
     /// Makes the failure out of a transport error; `error` must not print a URL any more.
     pub(crate) fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
-        let mut causes = Vec::new();
-        let mut next = Some(error);
-        while let Some(error) = next {
-            causes.push(error.to_string());
-            next = error.source();
-        }
+        let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
         let message = causes.last().cloned().unwrap_or_default();
         // What rustls calls `InvalidCertificate`, however deep other crates wrapped it.
         let certificate = message.starts_with("invalid peer certificate");

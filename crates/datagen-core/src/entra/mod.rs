@@ -32,6 +32,7 @@ use azure_identity::{
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 use crate::azure_http::{OnErrorStatus, SdkHttpClient};
+use crate::error::causes;
 
 /// Azure Storage, both its Blob and its Data Lake API.
 pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -295,13 +296,7 @@ fn describe(method: &Method, error: &azure_core::Error) -> EntraError {
         // Not an answer: a transport error, which may pass, or a setting that will not.
         (_, None) => crate::azure_http::Failure::find(error).is_none(),
     };
-    let mut causes = Vec::new();
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        causes.push(error.to_string());
-        next = error.source();
-    }
-    let cause = causes.last().map(String::as_str).unwrap_or_default();
+    let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
     let cause = cause.lines().next().unwrap_or_default();
     let status = status
         .map(|status| format!("HTTP {}: ", u16::from(status)))
@@ -314,17 +309,10 @@ fn describe(method: &Method, error: &azure_core::Error) -> EntraError {
 
 /// The status of the innermost HTTP answer in an SDK's error, which wraps it in a credential error.
 fn http_status(error: &azure_core::Error) -> Option<StatusCode> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(ErrorKind::HttpResponse { status, .. }) = error
-            .downcast_ref::<azure_core::Error>()
-            .map(azure_core::Error::kind)
-        {
-            return Some(*status);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(|cause| match cause.downcast_ref::<azure_core::Error>()?.kind() {
+        ErrorKind::HttpResponse { status, .. } => Some(*status),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -6,14 +6,13 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use percent_encoding::percent_decode_str;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use tokio::time::{Instant, sleep};
 
 use super::config::Account;
 use crate::azure_http::Failure;
 use crate::entra::EntraError;
-use crate::error::DestinationError;
+use crate::error::{DestinationError, causes};
 
 /// How long a request is tried again before the run is given up: longer than a storage partition takes to
 /// move or a gateway to restart.
@@ -40,15 +39,13 @@ pub(crate) enum Fault {
 impl Fault {
     /// Finds the reason in an SDK's error.
     pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
-        let mut next = Some(error);
-        while let Some(cause) = next {
+        for cause in causes(error) {
             if let Some(error) = cause.downcast_ref::<EntraError>() {
                 return Self::SignIn(error.clone());
             }
             if let Some(failure) = cause.downcast_ref::<Failure>() {
                 return Self::Http(failure.clone());
             }
-            next = cause.source();
         }
         let text = error.to_string();
         // Never a URL: it could carry the SAS.
@@ -135,13 +132,9 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn new(account: &Account) -> Self {
         let expiry = account.sas.as_ref().and_then(|sas| {
-            let se = sas
-                .expose()
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("se="))?;
-            let se = percent_decode_str(se).decode_utf8().ok()?;
-            let time = DateTime::parse_from_rfc3339(&se).ok()?;
-            Some(time.with_timezone(&Utc))
+            let mut parameters = url::form_urlencoded::parse(sas.expose().as_bytes());
+            let (_, se) = parameters.find(|(name, _)| name == "se")?;
+            sas_time(&se)
         });
         Self {
             destination: account.to_string(),
@@ -290,6 +283,23 @@ impl Requests {
     }
 }
 
+/// A time of a SAS, in one of the forms that Azure takes: to the day, to the minute, to the second or finer.
+/// <https://learn.microsoft.com/rest/api/storageservices/formatting-datetime-values>
+fn sas_time(text: &str) -> Option<DateTime<Utc>> {
+    let to_the_minute = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%MZ").ok();
+    let to_the_day = || {
+        Some(
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()?
+                .and_time(NaiveTime::MIN),
+        )
+    };
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => Some(time.with_timezone(&Utc)),
+        Err(_) => to_the_minute().or_else(to_the_day).map(|time| time.and_utc()),
+    }
+}
+
 /// Exponential with jitter: 50–100 ms, doubling up to 5–10 s.
 fn backoff(attempts: u32) -> Duration {
     let ceiling = Duration::from_millis(100 << attempts.min(7)).min(Duration::from_secs(10));
@@ -382,6 +392,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_cannot_mend_fails_at_once_and_says_what_to_check() {
         let expired = "se=2020-01-01T00%3A00%3A00Z&sig=PLANTED";
+        let expired_to_the_minute = "sv=2022-11-02&se=2020-01-01T00:00Z&sig=PLANTED";
+        let expired_to_the_day = "se=2020-01-01&sig=PLANTED";
         let valid = "se=2999-01-01T00%3A00%3A00Z&sig=PLANTED";
         let dns = || {
             Fault::Http(Failure::Dns {
@@ -393,6 +405,16 @@ mod tests {
             (
                 Some(expired),
                 status(403, "AuthenticationFailed"),
+                "expired at 2020-01-01 00:00 UTC",
+            ),
+            (
+                Some(expired_to_the_minute),
+                status(403, "AuthenticationFailed"),
+                "expired at 2020-01-01 00:00 UTC",
+            ),
+            (
+                Some(expired_to_the_day),
+                status(401, "AuthenticationFailed"),
                 "expired at 2020-01-01 00:00 UTC",
             ),
             (

@@ -67,13 +67,6 @@ impl Dummy<PhoneIn> for PhoneNumber {
     }
 }
 
-impl PhoneNumber {
-    /// Whether the number is in one of the given mobile ranges' lists.
-    pub fn is_mobile(&self) -> bool {
-        tables::MOBILE_PREFIXES.contains(&self.prefix)
-    }
-}
-
 impl WriteText for PhoneNumber {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
@@ -121,7 +114,8 @@ mod tests {
             let region = Faker.fake_with_rng::<Municipality, _>(rng).region();
             let phone: PhoneNumber = PhoneIn(region).fake_with_rng(rng);
             assert!(
-                phone.is_mobile() || region.landline_prefixes().contains(&phone.prefix),
+                tables::MOBILE_PREFIXES.contains(&phone.prefix)
+                    || region.landline_prefixes().contains(&phone.prefix),
                 "{phone}"
             );
             let shape: String = phone

@@ -85,10 +85,15 @@ impl Account {
             return Err(DENIED);
         }
         let now = Utc::now();
+        // <https://learn.microsoft.com/rest/api/storageservices/formatting-datetime-values>
         let time = |text: &str| {
-            DateTime::parse_from_rfc3339(text)
-                .ok()
-                .map(|time| time.with_timezone(&Utc))
+            let padded = match text.len() {
+                10 => format!("{text}T00:00:00Z"),
+                17 => format!("{}:00Z", &text[..16]),
+                _ => text.to_owned(),
+            };
+            let time = DateTime::parse_from_rfc3339(&padded).ok()?;
+            Some(time.with_timezone(&Utc))
         };
         if time(find("se")).is_none_or(|end| end <= now) || time(find("st")).is_some_and(|start| start > now)
         {

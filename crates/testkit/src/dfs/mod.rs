@@ -80,7 +80,6 @@ struct Shared {
     busy_until: Mutex<Instant>,
     store: Mutex<Store>,
     tokens: Mutex<HashSet<String>>,
-    requests: AtomicU64,
     log: Mutex<Vec<String>>,
 }
 
@@ -104,7 +103,6 @@ impl DfsServer {
             busy_until: Mutex::new(Instant::now()),
             store: Mutex::default(),
             tokens: Mutex::default(),
-            requests: AtomicU64::new(0),
             log: Mutex::default(),
         });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -133,11 +131,6 @@ impl DfsServer {
     /// Accepts `token` as a bearer token with all rights.
     pub fn accept_token(&self, token: impl Into<String>) {
         lock(&self.shared.tokens).insert(token.into());
-    }
-
-    /// How many requests came so far.
-    pub fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// One line `METHOD PATH OPERATION STATUS` for each request that came, without queries.
@@ -194,7 +187,6 @@ async fn drain(body: Body, rate: u64, busy_until: &Mutex<Instant>) -> Result<Byt
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    shared.requests.fetch_add(1, Ordering::Relaxed);
     let line = format!("{} {}", request.method(), request.uri().path());
     let call = match Call::read(&shared, request).await {
         Ok(call) => call,

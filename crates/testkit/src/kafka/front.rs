@@ -30,6 +30,8 @@ use super::frame::{
 };
 use super::tls::ServerIdentity;
 
+/// The host name that `Metadata` answers carry; it must be in the certificate.
+const HOST: &str = "localhost";
 /// `UNSUPPORTED_SASL_MECHANISM`, <https://kafka.apache.org/protocol#protocol_error_codes>.
 const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 /// `SASL_AUTHENTICATION_FAILED`, same table.
@@ -47,7 +49,6 @@ pub struct Front {
 #[derive(Debug, Default)]
 pub struct FrontBuilder {
     listen: Option<SocketAddr>,
-    advertise: Option<String>,
     tls: Option<ServerIdentity>,
     plain: HashMap<String, String>,
     bearer: HashMap<String, Instant>,
@@ -63,8 +64,6 @@ pub struct FrontCounts {
     pub authenticated: u64,
     /// SASL exchanges refused.
     pub refused: u64,
-    /// Successful exchanges on a connection that had been authenticated before.
-    pub reauthenticated: u64,
     /// `Produce` requests passed on.
     pub produced: u64,
 }
@@ -72,7 +71,6 @@ pub struct FrontCounts {
 #[derive(Debug)]
 struct Shared {
     upstream: SocketAddr,
-    advertise: String,
     port: u16,
     sasl: bool,
     plain: Mutex<HashMap<String, String>>,
@@ -83,7 +81,6 @@ struct Shared {
     connections: AtomicU64,
     authenticated: AtomicU64,
     refused: AtomicU64,
-    reauthenticated: AtomicU64,
     produced: AtomicU64,
 }
 
@@ -91,12 +88,6 @@ impl FrontBuilder {
     /// Listens on this address instead of a free port of 127.0.0.1.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
-        self
-    }
-
-    /// The host name that `Metadata` answers carry, `localhost` by default; it must be in the certificate.
-    pub fn advertise(mut self, host: &str) -> Self {
-        self.advertise = Some(host.to_owned());
         self
     }
 
@@ -133,7 +124,6 @@ impl FrontBuilder {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
-            advertise: self.advertise.unwrap_or_else(|| "localhost".to_owned()),
             port: address.port(),
             sasl: self.sasl,
             plain: Mutex::new(self.plain),
@@ -143,7 +133,6 @@ impl FrontBuilder {
             connections: AtomicU64::new(0),
             authenticated: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            reauthenticated: AtomicU64::new(0),
             produced: AtomicU64::new(0),
         });
         let acceptor = self.tls.map(ServerIdentity::acceptor);
@@ -169,7 +158,7 @@ impl Front {
 
     /// What a client puts into `bootstrap.servers`.
     pub fn bootstrap(&self) -> String {
-        format!("{}:{}", self.shared.advertise, self.address.port())
+        format!("{HOST}:{}", self.address.port())
     }
 
     /// Lets another token in, for so long from now.
@@ -202,7 +191,6 @@ impl Front {
             connections: read(&self.shared.connections),
             authenticated: read(&self.shared.authenticated),
             refused: read(&self.shared.refused),
-            reauthenticated: read(&self.shared.reauthenticated),
             produced: read(&self.shared.produced),
         }
     }
@@ -344,7 +332,7 @@ fn rewrite(frame: Bytes, expected: &Mutex<HashMap<i32, RequestHead>>, shared: &S
         Some(api @ ApiKey::Metadata) => {
             let mut body: MetadataResponse = decode_response(&frame, api, head.version)?;
             for broker in &mut body.brokers {
-                broker.host = StrBytes::from_string(shared.advertise.clone());
+                broker.host = StrBytes::from_static_str(HOST);
                 broker.port = i32::from(shared.port);
             }
             encode_response(correlation_id, api, head.version, &body)
@@ -412,15 +400,7 @@ fn answer_sasl(
     let response = SaslAuthenticateResponse::default();
     let body = match verdict {
         Some(lifetime) => {
-            let before = if session.authenticated {
-                &shared.reauthenticated
-            } else {
-                &shared.authenticated
-            };
-            before.fetch_add(1, Ordering::SeqCst);
-            if session.authenticated {
-                shared.authenticated.fetch_add(1, Ordering::SeqCst);
-            }
+            shared.authenticated.fetch_add(1, Ordering::SeqCst);
             session.authenticated = true;
             response.with_session_lifetime_ms(lifetime)
         }

@@ -266,14 +266,6 @@ impl TdsServer {
         self.shared.engine().count(&table.to_lowercase())
     }
 
-    /// The columns of a table; `None` if it does not exist.
-    pub fn columns(&self, table: &str) -> Option<Vec<Column>> {
-        self.shared
-            .engine()
-            .columns(&table.to_lowercase())
-            .map(<[Column]>::to_vec)
-    }
-
     /// Runs T-SQL outside of any client, each statement committed: to prepare a test.
     ///
     /// # Errors

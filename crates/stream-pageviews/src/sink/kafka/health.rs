@@ -70,11 +70,8 @@ pub struct Health {
     delivered: AtomicU64,
     lost: AtomicU64,
     errors: AtomicU64,
-    /// Worst p99 since it was last taken, microseconds.
-    p99: AtomicU64,
     /// The p99 of the last window with messages in it, microseconds.
-    latest_p99: AtomicU64,
-    throttled: AtomicU64,
+    p99: AtomicU64,
     failure: watch::Sender<Option<Failure>>,
     trouble: Mutex<Trouble>,
 }
@@ -94,8 +91,6 @@ impl Health {
             lost: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             p99: AtomicU64::new(0),
-            latest_p99: AtomicU64::new(0),
-            throttled: AtomicU64::new(0),
             failure: watch::Sender::new(None),
             trouble: Mutex::default(),
         }
@@ -110,20 +105,11 @@ impl Health {
         }
     }
 
-    /// The 99th percentile of the time from sending to acknowledgement, the worst window since the last call:
-    /// waiting in the queue, in the socket, and for the broker, as librdkafka's statistics have them.
-    pub fn take_p99(&self) -> Duration {
-        Duration::from_micros(self.p99.swap(0, Relaxed))
-    }
-
-    /// As [`take_p99`](Health::take_p99), of the last window in which messages were delivered.
+    /// The 99th percentile of the time from sending to acknowledgement in the last window of librdkafka's
+    /// statistics in which messages were delivered, at the slowest broker: waiting in the queue, in the socket,
+    /// and for the broker.
     pub fn latest_p99(&self) -> Duration {
-        Duration::from_micros(self.latest_p99.load(Relaxed))
-    }
-
-    /// How long the broker last asked us to wait (throttling), the longest since the last call.
-    pub fn take_throttled(&self) -> Duration {
-        Duration::from_millis(self.throttled.swap(0, Relaxed))
+        Duration::from_micros(self.p99.load(Relaxed))
     }
 
     /// Why nothing can be delivered any more, once that is so.
@@ -341,17 +327,12 @@ impl ClientContext for Context {
                 .as_ref()
                 .map_or(0, |window| window.p99.max(0).unsigned_abs())
         };
-        for broker in statistics.brokers.values() {
-            let latency = p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt);
-            self.health.p99.fetch_max(latency, Relaxed);
-            if latency > 0 {
-                self.health.latest_p99.store(latency, Relaxed);
-            }
-            let throttle = broker
-                .throttle
-                .as_ref()
-                .map_or(0, |window| window.max.max(0).unsigned_abs());
-            self.health.throttled.fetch_max(throttle, Relaxed);
+        let latencies = statistics
+            .brokers
+            .values()
+            .map(|broker| p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt));
+        if let Some(slowest) = latencies.max().filter(|latency| *latency > 0) {
+            self.health.p99.store(slowest, Relaxed);
         }
     }
 

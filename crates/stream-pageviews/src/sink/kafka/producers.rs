@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datagen_core::blocking::blocking;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use rdkafka::util::Timeout;
@@ -206,7 +207,7 @@ impl Producers {
         let (topic, place) = self.routes[route].clone();
         let producer = Arc::clone(&self.producers[place]);
         let name = topic.clone();
-        let answer = off_the_runtime(move || {
+        let answer = blocking(move || {
             let answer = producer
                 .client()
                 .fetch_metadata(Some(&name), Duration::from_secs(2))?;
@@ -292,7 +293,7 @@ impl Producers {
     pub async fn flush(&self, patience: Duration) -> Outcome {
         let producers = self.producers.clone();
         let health = Arc::clone(&self.health);
-        off_the_runtime(move || {
+        blocking(move || {
             let started = Instant::now();
             for producer in &producers {
                 while producer.in_flight_count() > 0 {
@@ -327,7 +328,7 @@ impl Producers {
     /// [Flushes](Producers::flush) and disconnects, waiting for librdkafka's threads on a thread of its own.
     pub async fn close(self, patience: Duration) -> Outcome {
         let outcome = self.flush(patience).await;
-        off_the_runtime(move || drop(self)).await;
+        blocking(move || drop(self)).await;
         outcome
     }
 }
@@ -337,14 +338,6 @@ enum Topic {
     Ready,
     Unknown,
     NotYet,
-}
-
-/// Runs what waits for librdkafka on a thread that may wait.
-async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 /// librdkafka names the property and quotes its value, which may be a password.
