@@ -7,10 +7,13 @@ use tokio::time::Instant;
 /// The highest RATE that means anything: a record a nanosecond.
 pub const MAX_RATE: f64 = 1e9;
 
+/// The longest time between two records that is kept, in seconds: a year, so that no clock overflows.
+const LONGEST_INTERVAL: f64 = 365.0 * 86_400.0;
+
 /// Lets records through at a steady rate.
 ///
 /// Keeps to a schedule counted from the start, so that short waits do not add up to a slower rate; after a
-/// stall it catches up at most [`SLACK`], so that a destination that was away is not hit by a burst.
+/// stall it catches up at most a tenth of a second, so that a destination that was away is not hit by a burst.
 #[derive(Debug)]
 pub struct Pace {
     /// Seconds a record; zero where there is no bound.
@@ -27,7 +30,7 @@ impl Pace {
     pub fn new(rate: Option<f64>) -> Self {
         let interval = rate.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip);
         Self {
-            interval,
+            interval: interval.min(LONGEST_INTERVAL),
             due: Instant::now(),
         }
     }
@@ -65,6 +68,16 @@ mod tests {
             pace.wait(1).await;
         }
         assert_eq!(resumed.elapsed().as_millis().div_ceil(10), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lowest_rates_overflow_no_clock() {
+        for rate in [1e-19, 1e-300, f64::from_bits(1)] {
+            let mut pace = Pace::new(Some(rate));
+            pace.wait(100_000).await;
+            let second = tokio::time::timeout(Duration::from_secs(86_400), pace.wait(1));
+            assert!(second.await.is_err(), "{rate}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

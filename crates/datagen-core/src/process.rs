@@ -10,7 +10,7 @@ use crate::config::{Environment, Problems, Settings, Variable};
 use crate::error::Failure;
 use crate::progress::Bar;
 use crate::shutdown::Shutdown;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 
 /// A generator: what [`main`] needs to make a process of it.
 pub trait Generator: Sized {
@@ -67,6 +67,7 @@ pub fn main<G: Generator>() -> ExitCode {
         _ if std::env::args_os().len() > 1 => {
             complain::<G>(
                 "takes no arguments but --help and --version; it is configured by environment variables",
+                LogFormat::Text,
             );
             ExitCode::from(EXIT_CONFIGURATION)
         }
@@ -77,14 +78,15 @@ pub fn main<G: Generator>() -> ExitCode {
 fn run<G: Generator>(environment: &Environment) -> ExitCode {
     let (common, generator) = match configure::<G>(environment) {
         Ok(configured) => configured,
-        Err(problems) => return fail::<G>(&Failure::Configuration(problems)),
+        Err(problems) => return fail::<G>(&Failure::Configuration(problems), LogFormat::of(environment)),
     };
-    let bar = Bar::new(common.log_format == Default::default());
-    telemetry::init(common.log_format, &common.log_filter, &bar);
+    let log_format = common.log_format;
+    let bar = Bar::new(log_format == LogFormat::Text);
+    telemetry::init(log_format, &common.log_filter, &bar);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain::<G>(&format!("cannot start its threads: {error}"));
+            complain::<G>(&format!("cannot start its threads: {error}"), log_format);
             return ExitCode::from(EXIT_DESTINATION);
         }
     };
@@ -109,7 +111,7 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     runtime.shutdown_timeout(CLEAN_UP_LIMIT);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail::<G>(&failure),
+        Err(failure) => fail::<G>(&failure, log_format),
     }
 }
 
@@ -127,26 +129,35 @@ fn configure<G: Generator>(environment: &Environment) -> Result<(Common, G), Pro
     }
 }
 
-fn fail<G: Generator>(failure: &Failure) -> ExitCode {
+fn fail<G: Generator>(failure: &Failure, log_format: LogFormat) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
-            problems.lines().for_each(|line| complain::<G>(line));
+            problems.lines().for_each(|line| complain::<G>(line, log_format));
             ExitCode::from(EXIT_CONFIGURATION)
         }
         Failure::Destination(_) => {
-            complain::<G>(&failure.to_string());
+            complain::<G>(&failure.to_string(), log_format);
             ExitCode::from(EXIT_DESTINATION)
         }
         Failure::Interrupted(signal) => {
-            complain::<G>(&failure.to_string());
+            complain::<G>(&failure.to_string(), log_format);
             ExitCode::from(signal.exit_code())
         }
     }
 }
 
-/// Writes a line to standard error. A closed standard error must not turn a clean exit into a panic.
-fn complain<G: Generator>(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}: {line}", G::NAME);
+/// Writes a line to standard error, whatever RUST_LOG says; for collectors with the fields of the log's lines. A
+/// closed standard error must not turn a clean exit into a panic.
+fn complain<G: Generator>(line: &str, log_format: LogFormat) {
+    let line = format!("{}: {line}", G::NAME);
+    let line = match log_format {
+        LogFormat::Text => line,
+        LogFormat::Json => {
+            let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+            serde_json::json!({ "timestamp": now, "level": "ERROR", "message": line }).to_string()
+        }
+    };
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn print(text: &str) -> ExitCode {

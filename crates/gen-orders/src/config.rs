@@ -1,18 +1,18 @@
 //! What gen-orders is told by its environment variables: how many orders, of what, into which database.
 
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{Datelike, Months, NaiveDate, Utc};
 use datagen_core::config::common::Common;
-use datagen_core::config::{Environment, Problems, Text};
+use datagen_core::config::{Environment, Problems, Text, local_path};
 use datagen_core::model::MAX_ID;
 use datagen_core::model::order::OrderRange;
 use datagen_core::pace::MAX_RATE;
 use datagen_core::secret::Secret;
 use datagen_core::settings;
-use url::Url;
 
 settings! {
     /// What gen-orders reads beside the common variables.
@@ -105,7 +105,7 @@ pub struct SqlServer {
 impl OrdersConfig {
     /// Reads and judges the variables.
     pub fn read(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
-        let mut settings: OrderSettings = environment.read(problems);
+        let mut settings: OrderSettings = environment.read();
         let id =
             |setting: &mut datagen_core::config::Setting<u64>, name, default, problems: &mut Problems| {
                 std::mem::take(setting)
@@ -164,6 +164,11 @@ fn read_dates(settings: &mut OrderSettings, problems: &mut Problems) -> Option<s
 fn read_target(settings: OrderSettings, problems: &mut Problems) -> Option<Target> {
     let before = problems.len();
     let (by_url, by_server) = (settings.sql_url.is_set(), settings.sql_server.is_set());
+    let of_server = [
+        ("SQL_DATABASE", settings.sql_database.is_set()),
+        ("SQL_USER", settings.sql_user.is_set()),
+        ("SQL_PASSWORD", settings.sql_password.is_set()),
+    ];
     let login_half_set = settings.sql_user.is_set() != settings.sql_password.is_set();
     let url = settings.sql_url.value("SQL_URL", problems);
     let host = settings.sql_server.value("SQL_SERVER", problems);
@@ -188,6 +193,11 @@ fn read_target(settings: OrderSettings, problems: &mut Problems) -> Option<Targe
             problems.report("SQL_URL", "and SQL_SERVER name two destinations: unset one of them");
         }
         (true, false) => {
+            for (name, is_set) in of_server {
+                if is_set {
+                    problems.report(name, "is for SQL_SERVER, but SQL_URL names the destination: unset it");
+                }
+            }
             if let Some(Text(url)) = url {
                 return read_sqlite_url(&url)
                     .map_err(|fault| problems.report("SQL_URL", fault))
@@ -206,8 +216,8 @@ fn read_target(settings: OrderSettings, problems: &mut Problems) -> Option<Targe
                 );
             }
             let host_is_plain = |Text(host): &Text| {
-                !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c))
-                    && !host.starts_with("tcp:")
+                host.parse::<Ipv6Addr>().is_ok()
+                    || host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
             };
             if host.as_ref().is_some_and(|host| !host_is_plain(host)) {
                 problems.report(
@@ -233,23 +243,9 @@ fn read_target(settings: OrderSettings, problems: &mut Problems) -> Option<Targe
 }
 
 fn read_sqlite_url(text: &str) -> Result<Target, String> {
-    const EXPECTED: &str = "give sqlite:///path, with three slashes and an absolute path";
-    let path = text
-        .strip_prefix("sqlite://")
-        .ok_or(format!("does not begin with sqlite:///: {EXPECTED}"))?;
-    // The path is that of a file URL: `%20` is a space, and so on.
-    let url = path
-        .starts_with('/')
-        .then(|| Url::parse(&format!("file://{path}")).ok())
-        .flatten();
-    let url = url.ok_or(format!("has no absolute path: {EXPECTED}"))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("has a ? or # in its path: write them as %3F and %23".to_owned());
+    let path = local_path(text, "sqlite")?;
+    if path.file_name().is_none() || text.ends_with('/') {
+        return Err("names no file: give sqlite:///path, the path of a file".to_owned());
     }
-    let path = url
-        .to_file_path()
-        .ok()
-        .filter(|path| path.file_name().is_some() && !text.ends_with('/'));
-    path.map(Target::Sqlite)
-        .ok_or(format!("names no file: {EXPECTED}"))
+    Ok(Target::Sqlite(path))
 }

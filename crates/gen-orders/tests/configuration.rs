@@ -38,6 +38,28 @@ fn every_problem_is_named_in_one_line() {
         ),
         refused(&[SERVER], 2, &["SQL_URL and SQL_SERVER name two destinations"]),
         refused(
+            &[("SQL_USER", "loader"), ("SQL_PASSWORD", "hush-hush")],
+            2,
+            &[
+                "SQL_USER is for SQL_SERVER, but SQL_URL names the destination: unset it",
+                "SQL_PASSWORD is for SQL_SERVER",
+            ],
+        ),
+        refused(
+            &[("DATE_FROM", "+2024-1-01")],
+            2,
+            &["DATE_FROM is +2024-1-01, not a date"],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                ("SQL_SERVER", "localhost:1433"),
+                ("SQL_DATABASE", "d"),
+            ],
+            2,
+            &["SQL_SERVER is not a host name"],
+        ),
+        refused(
             &[("SQL_URL", "orders.db")],
             2,
             &["SQL_URL does not begin with sqlite:///"],
@@ -45,7 +67,7 @@ fn every_problem_is_named_in_one_line() {
         refused(
             &[("SQL_URL", "sqlite://orders.db")],
             2,
-            &["SQL_URL has no absolute path"],
+            &["SQL_URL is not an absolute path: give sqlite:///path"],
         ),
         refused(&[("SQL_URL", "sqlite:///tmp/")], 2, &["SQL_URL names no file"]),
         refused(

@@ -50,7 +50,7 @@ impl Generator for GenProducts {
     }
 
     fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
-        let settings: ProductSettings = environment.read(problems);
+        let settings: ProductSettings = environment.read();
         let count = settings
             .count
             .within("COUNT", 0..=MAX_ID + 1, problems)

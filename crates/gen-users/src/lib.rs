@@ -52,7 +52,7 @@ impl Generator for GenUsers {
     }
 
     fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
-        let settings: UserSettings = environment.read(problems);
+        let settings: UserSettings = environment.read();
         let count_is_set = settings.count.is_set();
         let count = settings.count.within("COUNT", 0..=MAX_ID + 1, problems);
         let count = count.or((!count_is_set).then_some(1_000_000));

@@ -28,7 +28,7 @@ fn every_problem_is_named_in_one_line() {
         refused(
             &[("LAKE_URL", "file://lake")],
             2,
-            &["LAKE_URL is not an absolute path: give file:///dir"],
+            &["LAKE_URL is not an absolute path: give file:///path"],
         ),
         refused(
             &[("LAKE_URL", "ftp://host/hush-hush")],
@@ -45,6 +45,14 @@ fn every_problem_is_named_in_one_line() {
             &[("STORAGE_SAS", "https://a.dfs.core.windows.net/?sig=hush-hush")],
             2,
             &["LAKE_URL and STORAGE_SAS name two destinations"],
+        ),
+        refused(
+            &[
+                ("LAKE_URL", ""),
+                ("STORAGE_SAS", "https://a.dfs.core.windows.net/?sig=hush-hush"),
+            ],
+            2,
+            &["LAKE_URL is set but empty"],
         ),
         refused(
             &[
@@ -183,19 +191,47 @@ fn text_that_is_not_utf8_is_named() {
     let value = OsString::from_vec(b"hush-hush\xff".to_vec());
     let finished = Generator::new(BINARY)
         .envs([("LAKE_URL", value.clone()), ("COUNT", value)])
+        .env("VIP_COUNT", "1500000")
         .run();
     assert_eq!(finished.code, Some(2));
-    assert!(
-        finished.output.contains("COUNT is not valid UTF-8"),
-        "{}",
-        finished.output
-    );
-    assert!(
-        finished.output.contains("LAKE_URL is not valid UTF-8"),
-        "{}",
-        finished.output
+    assert_eq!(
+        finished.output,
+        "gen-users: COUNT is not valid UTF-8: give 0 to 2147483648\n\
+         gen-users: LAKE_URL is not valid UTF-8: give text of one line\n"
     );
     assert_harmless(&finished.output);
+}
+
+#[test]
+fn for_collectors_a_failure_is_json_too() {
+    for (variable, value, code, message) in [
+        (
+            "COUNT",
+            "ten",
+            2,
+            "gen-users: COUNT is not a whole number: give 0 to 2147483648",
+        ),
+        (
+            "LAKE_URL",
+            "file:///dev/null/lake",
+            1,
+            "gen-users: /dev/null/lake",
+        ),
+    ] {
+        let finished = Generator::new(BINARY)
+            .env("LAKE_URL", "file:///tmp/never-written")
+            .env("LOG_FORMAT", "json")
+            .env(variable, value)
+            .run();
+        assert_eq!(finished.code, Some(code), "{}", finished.output);
+        let lines = finished.output.lines();
+        let last = lines
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .last()
+            .unwrap();
+        assert_eq!(last["level"], "ERROR", "{last}");
+        assert!(last["message"].as_str().unwrap().starts_with(message), "{last}");
+    }
 }
 
 #[cfg(unix)]

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text};
+use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, local_path};
 use datagen_core::model::MAX_ID;
 use datagen_core::model::session::Pause;
 use datagen_core::pace::MAX_RATE;
 use datagen_core::secret::Secret;
 use datagen_core::settings;
-use url::Url;
 
 use crate::sink::kafka::connection_string::ConnectionString;
 use crate::visit::Topic;
@@ -146,7 +145,7 @@ impl FromSetting for SecurityProtocol {
 impl StreamConfig {
     /// Reads and judges the variables.
     pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
-        let mut settings: StreamSettings = environment.read(problems);
+        let mut settings: StreamSettings = environment.read();
         let take = std::mem::take::<Setting<u64>>;
         let user_max_id = take(&mut settings.user_max_id).within("USER_MAX_ID", 0..=MAX_ID, problems);
         let product_max_id =
@@ -236,11 +235,18 @@ fn read_target(settings: StreamSettings, problems: &mut Problems) -> Option<Targ
             "is not the name of a namespace: give NAME of NAME.servicebus.windows.net, letters, digits and hyphens",
         );
     }
+    if by_url && pageviews.is_some() && stars.is_some() {
+        problems.report(
+            "STREAM_URL",
+            "and the EVENTHUB_CONNECTION_STRINGs name two destinations: unset one of them",
+        );
+    }
     if problems.len() > before {
         return None;
     }
     if let Some(Text(url)) = url {
-        return read_directory(&url)
+        return local_path(&url, "file")
+            .map(Target::Directory)
             .map_err(|fault| problems.report("STREAM_URL", fault))
             .ok();
     }
@@ -349,18 +355,4 @@ fn check_connection_strings(kafka: &KafkaConfig, by_namespace: bool, problems: &
             problems.report(name, fault);
         }
     }
-}
-
-fn read_directory(text: &str) -> Result<Target, String> {
-    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}): give file:///dir"))?;
-    if url.scheme() != "file" || !text.starts_with("file:///") {
-        return Err("does not begin with file:///: give file:///dir, with three slashes".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("has a ? or # in it: write them as %3F and %23".to_owned());
-    }
-    let path = url
-        .to_file_path()
-        .map_err(|()| "is not a path of this machine: give file:///dir".to_owned())?;
-    Ok(Target::Directory(path))
 }

@@ -35,11 +35,29 @@ fn every_problem_is_named_in_one_line() {
             2,
             &["name two destinations"],
         ),
-        refused(&[("STREAM_URL", "stream")], 2, &["STREAM_URL is not a URL"]),
+        refused(
+            &[
+                (
+                    "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
+                    "Endpoint=sb://ns/;SharedAccessKey=hush-hush",
+                ),
+                (
+                    "EVENTHUB_CONNECTION_STRING_STARS",
+                    "Endpoint=sb://ns/;SharedAccessKey=hush-hush",
+                ),
+            ],
+            2,
+            &["STREAM_URL and the EVENTHUB_CONNECTION_STRINGs name two destinations"],
+        ),
+        refused(
+            &[("STREAM_URL", "stream")],
+            2,
+            &["STREAM_URL does not begin with file:///"],
+        ),
         refused(
             &[("STREAM_URL", "file://stream")],
             2,
-            &["STREAM_URL does not begin with file:///"],
+            &["STREAM_URL is not an absolute path: give file:///path"],
         ),
         refused(
             &[("STREAM_URL", "kafka://hush-hush")],

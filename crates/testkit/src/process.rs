@@ -147,6 +147,11 @@ pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) 
             .filter(|line| line.starts_with(&format!("{name}: ")))
             .collect();
         assert_eq!(lines.len(), case.lines.len(), "{case:?}: {output}");
+        // Before the work begins nothing else is said.
+        assert!(
+            case.code != 2 || lines.len() == output.lines().count(),
+            "{case:?}: {output}"
+        );
         for expected in case.lines {
             assert!(
                 lines.iter().any(|line| line.contains(expected)),

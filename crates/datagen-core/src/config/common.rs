@@ -41,7 +41,7 @@ impl Common {
     /// Reads and judges the variables.
     pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
-        let settings: CommonSettings = environment.read(problems);
+        let settings: CommonSettings = environment.read();
         let seed = settings.seed.value("SEED", problems);
         let count = settings
             .shard_count
@@ -75,6 +75,17 @@ impl Common {
             log_format,
             log_filter,
         })
+    }
+}
+
+impl LogFormat {
+    /// The form that is asked for, whatever else is wrong with the configuration.
+    pub(crate) fn of(environment: &Environment) -> Self {
+        let settings: CommonSettings = environment.read();
+        settings
+            .log_format
+            .value("LOG_FORMAT", &mut Problems::default())
+            .unwrap_or_default()
     }
 }
 

@@ -9,12 +9,14 @@
 //! - [`lake`](crate::lake::config), and the `config` modules of the binaries: their own variables.
 
 pub mod common;
+mod local_path;
 mod setting;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
+pub use local_path::local_path;
 pub use setting::{FromSetting, Setting, Text};
 
 /// A documented environment variable.
@@ -73,17 +75,12 @@ impl Environment {
         Self::from_iter(std::env::vars_os())
     }
 
-    /// Reads the variables of `S`. What cannot be read is reported to `problems`.
-    pub fn read<S: Settings>(&self, problems: &mut Problems) -> S {
+    /// Reads the variables of `S`. What is wrong with one is told when it is asked for its value.
+    pub fn read<S: Settings>(&self) -> S {
         let known = S::VARIABLES.iter().filter_map(|variable| {
             let value = self.variables.get(variable.name)?;
-            match value.to_str() {
-                Some(text) => Some((variable.name.to_owned(), text.to_owned())),
-                None => {
-                    problems.report(variable.name, "is not valid UTF-8: set it again, as UTF-8 text");
-                    None
-                }
-            }
+            let text = value.to_str().unwrap_or(setting::NOT_UTF8);
+            Some((variable.name.to_owned(), text.to_owned()))
         });
         let known: Vec<_> = known.collect();
         envy::from_iter(known).unwrap_or_else(|error| {
@@ -171,7 +168,7 @@ mod tests {
             .into_iter()
             .collect();
         let mut problems = Problems::default();
-        let sample: Sample = environment.read(&mut problems);
+        let sample: Sample = environment.read();
         assert_eq!(sample.count.within("COUNT", 0..=9, &mut problems), None);
         assert_eq!(sample.password.value("PASSWORD", &mut problems), None);
         let lines: Vec<_> = problems.lines().collect();
@@ -183,7 +180,7 @@ mod tests {
     #[test]
     fn unset_is_not_a_problem() {
         let mut problems = Problems::default();
-        let sample: Sample = Environment::default().read(&mut problems);
+        let sample: Sample = Environment::default().read();
         assert_eq!(sample.count.within("COUNT", 0..=9, &mut problems), None);
         assert!(problems.is_empty());
     }
@@ -194,7 +191,9 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let pairs = [(OsString::from("COUNT"), OsString::from_vec(vec![b'1', 0xff]))];
         let mut problems = Problems::default();
-        let _: Sample = pairs.into_iter().collect::<Environment>().read(&mut problems);
-        assert!(problems.to_string().starts_with("COUNT is not valid UTF-8"));
+        let sample: Sample = pairs.into_iter().collect::<Environment>().read();
+        assert!(sample.count.is_set());
+        assert_eq!(sample.count.within("COUNT", 0..=9, &mut problems), None);
+        assert_eq!(problems.to_string(), "COUNT is not valid UTF-8: give 0 to 9");
     }
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer};
 use super::Problems;
 use crate::secret::Secret;
 
+/// What stands for a value that is not UTF-8: no environment variable can have a NUL in it.
+pub(super) const NOT_UTF8: &str = "\0";
+
 /// The value of a variable. Deserializing one never fails; asking it for its value reports what was wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Setting<T> {
@@ -24,6 +27,9 @@ pub enum Setting<T> {
 impl<'de, T: FromSetting> Deserialize<'de> for Setting<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        if text == NOT_UTF8 {
+            return Ok(Self::Wrong(format!("is not valid UTF-8: give {}", T::EXPECTED)));
+        }
         if text.trim().is_empty() {
             return Ok(Self::Wrong(format!(
                 "is set but empty: give {}, or unset it",
@@ -70,10 +76,8 @@ impl<T: PartialOrd + Display> Setting<T> {
                 if range.contains(&value) {
                     return Some(value);
                 }
-                problems.report(
-                    name,
-                    format_args!("is {value}, out of range: give {low} to {high}"),
-                );
+                let text = value.to_string();
+                problems.report(name, out_of_range(&text, &format!("{low} to {high}")));
                 None
             }
         }
@@ -107,12 +111,25 @@ fn shown(text: &str) -> Option<&str> {
     (text.len() <= 40 && text.chars().all(harmless)).then_some(text)
 }
 
+/// «is X, out of range: give …», or without X where it might be a secret or is too long to be read.
+fn out_of_range(text: &str, allowed: &str) -> String {
+    match shown(text) {
+        Some(text) => format!("is {text}, out of range: give {allowed}"),
+        None => format!("is out of range: give {allowed}"),
+    }
+}
+
 /// «is X, not a whole number: give a whole number», or without X where it might be a secret.
 fn not_a<T: FromSetting>(text: &str) -> String {
     match shown(text) {
         Some(text) => format!("is {text}, not {0}: give {0}", T::EXPECTED),
         None => format!("is not {0}: give {0}", T::EXPECTED),
     }
+}
+
+fn is_negative_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 macro_rules! whole_number {
@@ -122,12 +139,10 @@ macro_rules! whole_number {
 
             fn from_setting(text: &str) -> Result<Self, String> {
                 text.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
-                    std::num::IntErrorKind::PosOverflow => format!(
-                        "is {text}, out of range: give a whole number up to {}", <$type>::MAX
-                    ),
-                    _ if text.parse::<i128>().is_ok() => {
-                        format!("is {text}, out of range: give a whole number from 0")
+                    std::num::IntErrorKind::PosOverflow => {
+                        out_of_range(text, &format!("a whole number up to {}", <$type>::MAX))
                     }
+                    _ if is_negative_number(text) => out_of_range(text, "a whole number from 0"),
                     _ => not_a::<Self>(text),
                 })
             }
@@ -163,8 +178,13 @@ impl FromSetting for NaiveDate {
     const EXPECTED: &'static str = "a date as YYYY-MM-DD";
 
     fn from_setting(text: &str) -> Result<Self, String> {
-        let plain = text.len() == 10 && text.is_ascii();
-        let date = plain
+        // `%Y` and `%d` also take signs and spaces, which the form does not have.
+        let is_of_the_form = text.len() == 10
+            && text.bytes().enumerate().all(|(place, byte)| match place {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let date = is_of_the_form
             .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
             .flatten();
         date.ok_or_else(|| not_a::<Self>(text))
@@ -234,12 +254,15 @@ mod tests {
 
     #[test]
     fn values_that_might_be_secrets_are_not_repeated() {
-        for setting in [read::<u64>("hunter2"), read("sig=abc"), read(&"7".repeat(60))] {
+        for secret in [
+            "hunter2",
+            "sig=abc",
+            &"7".repeat(60),
+            &format!("-{}", "7".repeat(60)),
+        ] {
             let mut problems = Problems::default();
-            setting.value("COUNT", &mut problems);
-            for secret in ["hunter2", "abc"] {
-                assert!(!problems.to_string().contains(secret), "{problems}");
-            }
+            assert_eq!(read::<u64>(secret).value("COUNT", &mut problems), None);
+            assert!(!problems.to_string().contains(secret), "{problems}");
         }
     }
 
@@ -250,7 +273,9 @@ mod tests {
         assert!(matches!(read::<f64>("inf"), Setting::Wrong(_)));
         assert!(matches!(read::<f64>("NaN"), Setting::Wrong(_)));
         assert!(matches!(read::<NaiveDate>("2024-02-30"), Setting::Wrong(_)));
-        assert!(matches!(read::<NaiveDate>("24-2-3"), Setting::Wrong(_)));
+        for text in ["24-2-3", "+2024-1-01", "2024- 1-01", "2024-01- 1"] {
+            assert!(matches!(read::<NaiveDate>(text), Setting::Wrong(_)), "{text}");
+        }
         assert_eq!(
             read::<NaiveDate>("2024-02-29"),
             Setting::Value(NaiveDate::from_ymd_opt(2024, 2, 29).unwrap())

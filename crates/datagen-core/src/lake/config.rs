@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::config::{Environment, FromSetting, Problems, Text};
+use crate::config::{Environment, FromSetting, Problems, Text, local_path};
 use crate::secret::Secret;
 use crate::settings;
 
@@ -95,7 +95,7 @@ const URL_FORM: &str = "https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]
 impl LakeConfig {
     /// Reads and judges the variables.
     pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
-        let settings: LakeSettings = environment.read(problems);
+        let settings: LakeSettings = environment.read();
         let api = settings.lake_api.value("LAKE_API", problems);
         let (by_url, by_sas) = (settings.lake_url.is_set(), settings.storage_sas.is_set());
         let lake_url = settings.lake_url.value("LAKE_URL", problems);
@@ -110,7 +110,7 @@ impl LakeConfig {
                 );
                 return None;
             }
-            (true, true) => {
+            (true, true) if lake_url.is_some() && sas_url.is_some() => {
                 problems.report(
                     "LAKE_URL",
                     "and STORAGE_SAS name two destinations: unset one of them",
@@ -141,16 +141,7 @@ fn parse_lake_url(text: &str, api: Option<Api>) -> Result<Location, String> {
         if api.is_some() {
             return Err("is a local directory, which has no LAKE_API: unset LAKE_API".to_owned());
         }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("is a local directory with a ? or # in it: write them as %3F and %23".to_owned());
-        }
-        let absolute = text
-            .starts_with("file:///")
-            .then(|| url.to_file_path().ok())
-            .flatten();
-        return absolute
-            .map(Location::Directory)
-            .ok_or_else(|| "is not an absolute path: give file:///dir, with three slashes".to_owned());
+        return local_path(text, "file").map(Location::Directory);
     }
     if url.query().is_some() {
         return Err("has a query: put a URL with a SAS into STORAGE_SAS, which is kept secret".to_owned());
