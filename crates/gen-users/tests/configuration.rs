@@ -227,7 +227,7 @@ fn for_collectors_a_failure_is_json_too() {
         let lines = finished.output.lines();
         let last = lines
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-            .last()
+            .next_back()
             .unwrap();
         assert_eq!(last["level"], "ERROR", "{last}");
         assert!(last["message"].as_str().unwrap().starts_with(message), "{last}");
