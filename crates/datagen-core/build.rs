@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+/// The age of the oldest users: the last of `data/age_groups.tsv`.
+const MAX_AGE: usize = 89;
+
 fn main() {
     println!("cargo::rerun-if-changed=data");
     let mut out = String::new();
@@ -50,6 +53,13 @@ fn main() {
     numbers(&mut out, "MOBILE_PREFIXES", "u16", column(&mobiles, 0));
     alias(&mut out, "MOBILE_ALIAS", &column(&mobiles, 1));
 
+    // As `fake` writes formats: `#` is any digit.
+    let formats = |rows: &[Vec<String>], of: usize| -> Vec<_> {
+        rows.iter().map(|row| format!("{} ### ###", row[of])).collect()
+    };
+    string_list(&mut out, "LANDLINE_FORMATS", formats(&landlines, 1).into_iter());
+    string_list(&mut out, "MOBILE_FORMATS", formats(&mobiles, 0).into_iter());
+
     for (file, name) in [
         ("given_names_male", "MALE_GIVEN_NAME"),
         ("given_names_female", "FEMALE_GIVEN_NAME"),
@@ -88,9 +98,14 @@ fn main() {
     numbers(&mut out, "AGE_GROUP_LAST", "u8", column(&ages, 1));
     alias(&mut out, "AGE_GROUP_ALIAS", &column(&ages, 2));
 
-    let occupations = read("occupations", 2);
+    let mut occupations = read("occupations", 3);
+    // By minimum age, so that those open to an age are the first so many.
+    let min_age = |row: &Vec<String>| row[2].parse::<usize>().expect("an age");
+    occupations.sort_by_key(min_age);
     strings(&mut out, "MALE_OCCUPATIONS", &occupations, 0);
     strings(&mut out, "FEMALE_OCCUPATIONS", &occupations, 1);
+    let open = (0..=MAX_AGE).map(|age| occupations.partition_point(|row| min_age(row) <= age) as u64);
+    numbers(&mut out, "OCCUPATIONS_OPEN_AT_AGE", "u16", open);
 
     let words = read("words", 2);
     strings(&mut out, "WORDS", &words, 0);

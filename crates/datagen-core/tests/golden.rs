@@ -30,7 +30,7 @@ fn users() {
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "80eb00730beeab447bbeb98e325cbb9a82a5f1fbaf8021c7c1d3e935c44f75ca"
+        "ab3bf62b7969a42818d13f63a7d80d1c9294114aff50d4c87e99927168bfe7a2"
     );
 }
 

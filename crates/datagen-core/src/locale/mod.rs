@@ -24,7 +24,8 @@ use fake::locales::Data;
 /// Czech (Czechia), as a locale of the `fake` crate: `FirstName(CsCz)`, `Word(CsCz)`, ….
 ///
 /// `fake` draws uniformly and field by field; the generators use the weighted fakers of this module's
-/// children instead, which agree with each other.
+/// children instead, which agree with each other. What is not given here (companies, currencies, countries) is
+/// English, as in all of `fake`'s locales.
 #[derive(Clone, Copy, Debug)]
 pub struct CsCz;
 
@@ -37,9 +38,12 @@ impl Data for CsCz {
     const JOB_POSITION: &'static [&'static str] = tables::MALE_OCCUPATIONS;
     const COMPANY_PROFESSION: &'static [&'static str] = tables::MALE_OCCUPATIONS;
     const ADDRESS_STATE: &'static [&'static str] = tables::REGION_NAMES;
-    const ADDRESS_POSTCODE_FORMATS: &'static [&'static str] = &["^## ##"];
-    const PHONE_NUMBER_FORMATS: &'static [&'static str] = &["2## ### ###", "3## ### ###", "5## ### ###"];
-    const PHONE_CELL_NUMBER_FORMATS: &'static [&'static str] = &["60# ### ###", "72# ### ###", "77# ### ###"];
+    // The first digit is that of the former region; there is no 8 and no 9.
+    const ADDRESS_POSTCODE_FORMATS: &'static [&'static str] = &[
+        "1## ##", "2## ##", "3## ##", "4## ##", "5## ##", "6## ##", "7## ##",
+    ];
+    const PHONE_NUMBER_FORMATS: &'static [&'static str] = tables::LANDLINE_FORMATS;
+    const PHONE_CELL_NUMBER_FORMATS: &'static [&'static str] = tables::MOBILE_FORMATS;
     const INTERNET_USER_AGENT: &'static [&'static str] = tables::USER_AGENTS;
     const INTERNET_DOMAIN_SUFFIX: &'static [&'static str] = &["cz"];
     const INTERNET_FREE_EMAIL_PROVIDER: &'static [&'static str] = &["seznam.cz", "email.cz", "centrum.cz"];
@@ -53,20 +57,51 @@ pub(crate) fn test_rng(id: u64) -> crate::rng::RecordRng {
 #[cfg(test)]
 mod tests {
     use fake::Fake;
-    use fake::faker::internet::raw::UserAgent;
+    use fake::faker::address::raw::{PostCode, StateName};
+    use fake::faker::company::raw::Profession;
+    use fake::faker::internet::raw::{DomainSuffix, FreeEmailProvider, UserAgent};
+    use fake::faker::job::raw::Position;
     use fake::faker::lorem::raw::Word;
-    use fake::faker::name::raw::FirstName;
+    use fake::faker::name::raw::{FirstName, LastName, Suffix, Title};
+    use fake::faker::phone_number::raw::{CellNumber, PhoneNumber};
 
     use super::*;
 
     #[test]
     fn fake_speaks_czech() {
-        let rng = &mut test_rng(0);
-        let name: &str = FirstName(CsCz).fake_with_rng(rng);
-        assert!(tables::MALE_GIVEN_NAMES.contains(&name));
-        let word: &str = Word(CsCz).fake_with_rng(rng);
-        assert!(tables::WORDS.contains(&word));
-        let agent: &str = UserAgent(CsCz).fake_with_rng(rng);
-        assert!(tables::USER_AGENTS.contains(&agent));
+        for id in 0..1_000 {
+            let rng = &mut test_rng(id);
+            let of_lists: [(&str, &[&str]); 11] = [
+                (FirstName(CsCz).fake_with_rng(rng), tables::MALE_GIVEN_NAMES),
+                (LastName(CsCz).fake_with_rng(rng), tables::MALE_SURNAMES),
+                (Title(CsCz).fake_with_rng(rng), tables::TITLES_BEFORE),
+                (Suffix(CsCz).fake_with_rng(rng), tables::TITLES_AFTER),
+                (Position(CsCz).fake_with_rng(rng), tables::MALE_OCCUPATIONS),
+                (Profession(CsCz).fake_with_rng(rng), tables::MALE_OCCUPATIONS),
+                (StateName(CsCz).fake_with_rng(rng), tables::REGION_NAMES),
+                (Word(CsCz).fake_with_rng(rng), tables::WORDS),
+                (UserAgent(CsCz).fake_with_rng(rng), tables::USER_AGENTS),
+                (DomainSuffix(CsCz).fake_with_rng(rng), &["cz"]),
+                (
+                    FreeEmailProvider(CsCz).fake_with_rng(rng),
+                    &["seznam.cz", "email.cz", "centrum.cz"],
+                ),
+            ];
+            for (value, list) in of_lists {
+                assert!(list.contains(&value), "{value}");
+            }
+
+            let digits = |text: String| text.replace(' ', "").parse::<u32>().unwrap();
+            let prefix = |number: u32| u16::try_from(number / 1_000_000).unwrap();
+            let mobile = digits(CellNumber(CsCz).fake_with_rng(rng));
+            assert!(tables::MOBILE_PREFIXES.contains(&prefix(mobile)), "{mobile}");
+            let landline = digits(PhoneNumber(CsCz).fake_with_rng(rng));
+            assert!(
+                tables::LANDLINE_PREFIXES.contains(&prefix(landline)),
+                "{landline}"
+            );
+            let post_code = digits(PostCode(CsCz).fake_with_rng(rng));
+            assert!((10_000..80_000).contains(&post_code), "{post_code}");
+        }
     }
 }

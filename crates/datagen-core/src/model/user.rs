@@ -77,7 +77,7 @@ impl Users {
             user_name: UserNameOf(name, birth).fake_with_rng(rng),
             administrative_unit: city.region(),
             description: About(5).fake_with_rng(rng),
-            jobs: OccupationsOf(gender).fake_with_rng(rng),
+            jobs: OccupationsOf(gender, birth.age()).fake_with_rng(rng),
         }
     }
 }
