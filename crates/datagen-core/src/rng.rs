@@ -40,7 +40,7 @@ pub struct RecordSeed {
 }
 
 /// 2^64 / φ, the increment of splitmix64.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finalizer of splitmix64: a bijection that spreads every input bit over the whole word.
 #[inline]

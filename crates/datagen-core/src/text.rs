@@ -197,7 +197,7 @@ const MOST_TEXT_BYTES: usize = 2_048;
 
 /// A value that writes itself as text, without quotes.
 ///
-/// [`text_value!`](crate::text::text_value) gives such a type `Display` and `Serialize` by the same bytes.
+/// `text_value!` gives such a type `Display` and `Serialize` by the same bytes.
 pub trait WriteText {
     /// Appends the value's text.
     fn write_text(&self, out: &mut Cursor<'_>);

@@ -1,7 +1,7 @@
 //! Development tasks of this workspace, run by `cargo xtask`:
 //!
 //! - [`playground`]: builds the four generators and fills a directory with data to query;
-//! - [`bench`]: times the generators against peers, pair by pair, and prints ratios.
+//! - [`mod@bench`]: times the generators against peers, pair by pair, and prints ratios.
 
 mod bench;
 mod build;

@@ -43,6 +43,8 @@ macro_rules! settings {
         }
     ) => {
         $(#[$attr])*
+        // The meanings are written for `--help`, where brackets would be in the way.
+        #[allow(rustdoc::bare_urls)]
         #[derive(Debug, Default, $crate::serde::Deserialize)]
         #[serde(default, crate = "datagen_core::serde")]
         $vis struct $name {

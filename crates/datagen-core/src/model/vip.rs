@@ -3,7 +3,7 @@
 //! VIP number i is the image of i under a permutation of the users' ids that the seed keys: distinct by
 //! construction, without a set of those already taken, and each computed by itself.
 
-use crate::rng::{Kind, RecordSeed};
+use crate::rng::{GOLDEN, Kind, RecordSeed};
 use crate::text::TextBuf;
 
 /// The VIPs among `users` users.
@@ -18,6 +18,9 @@ pub struct Vips {
 /// Rounds of the Feistel network. Four make a pseudo-random permutation (Luby and Rackoff 1988); two more
 /// cost little and make up for a round function that is only a mixer.
 const ROUNDS: u64 = 6;
+
+/// The multiplier of the rounds' mixer, degski's 64-bit one: multiply, fold the high half into the low, multiply.
+const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
 /// About how many bytes a VIP user's line has, for buffers: `{"id": }`, a line feed and five digits.
 pub const EXPECTED_BYTES: usize = 14;
@@ -55,12 +58,10 @@ impl Vips {
         let (mut left, mut right) = (word >> self.half_bits, word & mask);
         for round in 0..ROUNDS {
             let mixed = (right ^ self.key.rotate_left(11 * round as u32))
-                .wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-                .wrapping_mul(0xd6e8_feb8_6659_fd93);
-            (left, right) = (
-                right,
-                left ^ ((mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) & mask,
-            );
+                .wrapping_add(round.wrapping_mul(GOLDEN))
+                .wrapping_mul(MULTIPLIER);
+            let folded = (mixed ^ (mixed >> 32)).wrapping_mul(MULTIPLIER) >> 32;
+            (left, right) = (right, left ^ (folded & mask));
         }
         (left << self.half_bits) | right
     }

@@ -1,7 +1,7 @@
 //! Destinations of messages. A sink knows nothing of sessions beyond the [`Visit`]'s topics, keys and
 //! payloads.
 //!
-//! - [`file`]: two files of this machine;
+//! - [`mod@file`]: two files of this machine;
 //! - [`kafka`]: Event Hubs, Kafka and what speaks like them.
 
 pub mod file;

@@ -50,19 +50,30 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let binaries = build::release()?;
     let directory = prepare(&options.dir)?;
-    let url = |name: &str, is_directory| {
-        let path = directory.join(name);
-        let url = if is_directory {
-            Url::from_directory_path(path)
-        } else {
-            Url::from_file_path(path)
-        };
-        url.map(String::from)
+    eprintln!("filling {}", directory.display());
+    let times = generate(options, &binaries, &directory)?;
+    let loaded = query::Loaded::into_file(&directory)?;
+    print_table(&rows(&directory, &times, &loaded)?);
+    query::show(&directory, &options.dir)
+}
+
+/// How long each generator took.
+struct Times {
+    users: Duration,
+    products: Duration,
+    orders: Duration,
+    sessions: Duration,
+}
+
+/// Runs the four generators, one after the other.
+fn generate(options: &Options, binaries: &Path, directory: &Path) -> Result<Times> {
+    let url = |name: &str| {
+        Url::from_file_path(directory.join(name))
+            .map(String::from)
             .map_err(|()| anyhow::anyhow!("{} is no absolute path", directory.display()))
     };
-    let lake = url("lake", true)?;
-    let database = url("orders.db", false)?.replacen("file:", "sqlite:", 1);
-    let stream = url("stream", true)?;
+    let (lake, stream) = (url("lake")?, url("stream")?);
+    let database = url("orders.db")?.replacen("file:", "sqlite:", 1);
     let number = |number: u64| number.to_string();
     let generator = |name: &str, variables: &[(&str, String)]| {
         let mut command = Command::new(binaries.join(name));
@@ -76,82 +87,92 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
         timed(&mut command)
     };
-    let max_ids = [
-        ("USER_MAX_ID", number(options.users - 1)),
-        ("PRODUCT_MAX_ID", number(options.products - 1)),
-    ];
+    let user_max_id = ("USER_MAX_ID", number(options.users - 1));
+    let product_max_id = ("PRODUCT_MAX_ID", number(options.products - 1));
+    Ok(Times {
+        users: generator(
+            "gen-users",
+            &[
+                ("LAKE_URL", lake.clone()),
+                ("COUNT", number(options.users)),
+                ("VIP_COUNT", number(options.vips)),
+            ],
+        )?,
+        products: generator(
+            "gen-products",
+            &[("LAKE_URL", lake), ("COUNT", number(options.products))],
+        )?,
+        orders: generator(
+            "gen-orders",
+            &[
+                ("SQL_URL", database),
+                ("COUNT", number(options.orders)),
+                user_max_id.clone(),
+                product_max_id.clone(),
+            ],
+        )?,
+        sessions: generator(
+            "stream-pageviews",
+            &[
+                ("STREAM_URL", stream),
+                ("SESSIONS", number(options.sessions)),
+                ("SESSION_PAUSE_MEAN", number(0)),
+                user_max_id,
+                product_max_id,
+            ],
+        )?,
+    })
+}
 
-    eprintln!("filling {}", directory.display());
-    let users = generator(
-        "gen-users",
-        &[
-            ("LAKE_URL", lake.clone()),
-            ("COUNT", number(options.users)),
-            ("VIP_COUNT", number(options.vips)),
-        ],
-    )?;
-    let products = generator(
-        "gen-products",
-        &[("LAKE_URL", lake), ("COUNT", number(options.products))],
-    )?;
-    let [user_max_id, product_max_id] = max_ids;
-    let orders = generator(
-        "gen-orders",
-        &[
-            ("SQL_URL", database),
-            ("COUNT", number(options.orders)),
-            user_max_id.clone(),
-            product_max_id.clone(),
-        ],
-    )?;
-    let sessions = generator(
-        "stream-pageviews",
-        &[
-            ("STREAM_URL", stream),
-            ("SESSIONS", number(options.sessions)),
-            ("SESSION_PAUSE_MEAN", number(0)),
-            user_max_id,
-            product_max_id,
-        ],
-    )?;
-
-    let manifest = |name: &str| read_json(&directory.join("lake/_datagen").join(name));
-    let (user_manifest, vips) = (manifest("users.json")?, manifest("vipusers.json")?);
-    let product_manifest = manifest("products.json")?;
-    let loaded = query::Loaded::into_file(&directory)?;
-    let size = |path: &str| fs::metadata(directory.join(path)).map_or(0, |file| file.len());
-    print_table(&[
-        Row::new("users", "lake/users/users.json", &user_manifest, Some(users)),
-        Row::new("VIP users", "lake/vipusers/vipusers.json", &vips, None),
-        Row::new(
+/// What was written where, by the manifests or, where there is none, by what was read back.
+fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<Row>> {
+    let of_manifest = |what, place, manifest: &str, time| -> Result<Row> {
+        let manifest = read_json(&directory.join("lake/_datagen").join(manifest))?;
+        let number = |field: &str| manifest[field].as_u64().unwrap_or(0);
+        Ok(Row {
+            what,
+            place,
+            records: number("records"),
+            bytes: number("bytes"),
+            time,
+        })
+    };
+    let of_file = |what, place: &'static str, records, time| Row {
+        what,
+        place,
+        records,
+        bytes: fs::metadata(directory.join(place)).map_or(0, |file| file.len()),
+        time,
+    };
+    let Times {
+        users,
+        products,
+        orders,
+        sessions,
+    } = *times;
+    Ok(vec![
+        of_manifest("users", "lake/users/users.json", "users.json", Some(users))?,
+        of_manifest("VIP users", "lake/vipusers/vipusers.json", "vipusers.json", None)?,
+        of_manifest(
             "products",
             "lake/products/product_*.json",
-            &product_manifest,
+            "products.json",
             Some(products),
+        )?,
+        of_file(
+            "orders + items",
+            "orders.db",
+            loaded.orders + loaded.items,
+            Some(orders),
         ),
-        Row {
-            what: "orders + items",
-            place: "orders.db",
-            records: loaded.orders + loaded.items,
-            bytes: size("orders.db"),
-            time: Some(orders),
-        },
-        Row {
-            what: "pageviews",
-            place: "stream/pageviews.jsonl",
-            records: loaded.pageviews,
-            bytes: size("stream/pageviews.jsonl"),
-            time: Some(sessions),
-        },
-        Row {
-            what: "stars",
-            place: "stream/stars.jsonl",
-            records: loaded.stars,
-            bytes: size("stream/stars.jsonl"),
-            time: None,
-        },
-    ]);
-    query::show(&directory, &options.dir)
+        of_file(
+            "pageviews",
+            "stream/pageviews.jsonl",
+            loaded.pageviews,
+            Some(sessions),
+        ),
+        of_file("stars", "stream/stars.jsonl", loaded.stars, None),
+    ])
 }
 
 /// Makes the directory, without what an earlier playground left in it.
@@ -202,19 +223,6 @@ struct Row {
     bytes: u64,
     /// Of the whole process; `None` where another row's process wrote it.
     time: Option<Duration>,
-}
-
-impl Row {
-    fn new(what: &'static str, place: &'static str, manifest: &Value, time: Option<Duration>) -> Self {
-        let number = |field: &str| manifest[field].as_u64().unwrap_or(0);
-        Self {
-            what,
-            place,
-            records: number("records"),
-            bytes: number("bytes"),
-            time,
-        }
-    }
 }
 
 fn print_table(rows: &[Row]) {

@@ -27,7 +27,8 @@ FROM orders o JOIN users u ON u.id = o.userId LEFT JOIN vipusers v ON v.id = u.i
 GROUP BY region ORDER BY revenue DESC LIMIT 5;",
     },
     Question {
-        title: "What did people look at just before a bad rating? (streams: stars, pageviews; lake: users, products)",
+        title: "What did people look at just before a bad rating? (streams: stars, pageviews; lake: users, products.
+Files have no times, as topics have, so of several sessions of one user the last stands for the rated one.)",
         sql: "SELECT u.name, u.city, s.stars, p.name AS last_product, COUNT(*) OVER () AS bad_ratings
 FROM stars s JOIN users u ON u.id = s.user_id
 JOIN pageviews w ON w.seq = (SELECT MAX(seq) FROM pageviews JOIN pages USING (uri)
@@ -114,8 +115,8 @@ impl Loaded {
                 ],
             )
         })?;
-        // A rating follows its session's pageviews: those of the user before the next session of theirs. In a
-        // file without times the last pageview of the user stands for the moment.
+        // A rating follows its session's pageviews. In a file without times the user's last pageview stands for
+        // the moment.
         let stars = each_line(&directory.join("stream/stars.jsonl"), |star| {
             insert(
                 "INSERT INTO stars VALUES (?1, ?2, (SELECT MAX(seq) + 1 FROM pageviews WHERE user_id = ?1))",
