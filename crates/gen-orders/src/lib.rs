@@ -16,7 +16,7 @@ use datagen_core::config::{Environment, Problems, Settings, Variable};
 use datagen_core::error::Failure;
 use datagen_core::process::{Context, Generator};
 
-use crate::config::{OrderSettings, OrdersConfig};
+use crate::config::{OrderSettings, OrdersConfig, ServerSettings, TargetSettings};
 
 /// The generator of orders.
 #[derive(Debug)]
@@ -30,7 +30,11 @@ impl Generator for GenOrders {
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
     fn variables() -> Vec<&'static [Variable]> {
-        vec![OrderSettings::VARIABLES]
+        vec![
+            OrderSettings::VARIABLES,
+            TargetSettings::VARIABLES,
+            ServerSettings::VARIABLES,
+        ]
     }
 
     fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
