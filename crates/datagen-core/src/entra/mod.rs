@@ -33,6 +33,7 @@ use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 use crate::azure_http::{OnErrorStatus, SdkHttpClient};
 use crate::error::causes;
+use crate::secret::Secret;
 
 /// Azure Storage, both its Blob and its Data Lake API.
 pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -45,16 +46,16 @@ pub const SQL_SCOPE: &str = "https://database.windows.net/.default";
 const IMDS: &str = "169.254.169.254:80";
 
 /// Proof for one service that we are who we are, for as long as it says.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AccessToken {
-    secret: String,
+    secret: Secret,
     expires_on: SystemTime,
 }
 
 impl AccessToken {
     /// The bearer token itself. It must not be logged.
     pub fn secret(&self) -> &str {
-        &self.secret
+        self.secret.expose()
     }
 
     /// When the service stops accepting it.
@@ -67,14 +68,6 @@ impl AccessToken {
         self.expires_on
             .duration_since(SystemTime::now())
             .unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken")
-            .field("expires_on", &self.expires_on)
-            .finish_non_exhaustive()
     }
 }
 
@@ -202,7 +195,7 @@ impl EntraCredential {
         match self.sdk.get_token(&[scope], None).await {
             Ok(token) => {
                 let token = AccessToken {
-                    secret: token.token.secret().to_owned(),
+                    secret: Secret::new(token.token.secret()),
                     expires_on: token.expires_on.into(),
                 };
                 self.last_good
@@ -241,7 +234,10 @@ impl TokenCredential for EntraCredential {
                 let message = error.to_string();
                 azure_core::Error::with_error(ErrorKind::Credential, error, message)
             })?;
-        Ok(SdkToken::new(token.secret, token.expires_on.into()))
+        Ok(SdkToken::new(
+            token.secret.expose().to_owned(),
+            token.expires_on.into(),
+        ))
     }
 }
 
@@ -351,10 +347,83 @@ mod tests {
         assert_eq!(chosen(&app_service), Method::ManagedIdentity { client_id: None });
     }
 
+    /// Hands out what it was given, the last first.
+    #[derive(Debug)]
+    struct Scripted(std::sync::Mutex<Vec<azure_core::Result<SdkToken>>>);
+
+    #[async_trait]
+    impl TokenCredential for Scripted {
+        async fn get_token(
+            &self,
+            _: &[&str],
+            _: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<SdkToken> {
+            self.0.lock().unwrap().pop().expect("no more calls")
+        }
+    }
+
+    fn answered(status: StatusCode) -> azure_core::Error {
+        let kind = ErrorKind::HttpResponse {
+            status,
+            error_code: None,
+            raw_response: None,
+        };
+        let error = azure_core::Error::with_message(kind, "the answer");
+        azure_core::Error::with_error(ErrorKind::Credential, error, "no token")
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_still_good_bridges_a_failed_renewal() {
+        for (seconds, bridges) in [(600, true), (10, false)] {
+            let good = SdkToken::new("good", (SystemTime::now() + Duration::from_secs(seconds)).into());
+            let script = vec![Err(answered(StatusCode::TooManyRequests)), Ok(good)];
+            let credential = EntraCredential {
+                sdk: Arc::new(Scripted(script.into())),
+                method: Method::ManagedIdentity { client_id: None },
+                last_good: Arc::default(),
+            };
+            assert_eq!(credential.token(SQL_SCOPE).await.unwrap().secret(), "good");
+            match credential.token(SQL_SCOPE).await {
+                Ok(token) => assert!(bridges && token.secret() == "good"),
+                Err(error) => assert!(!bridges && !error.is_permanent(), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_permanent_and_a_service_that_is_away_is_not() {
+        let identity = Method::ManagedIdentity { client_id: None };
+        for (status, permanent) in [
+            (StatusCode::BadRequest, true),
+            (StatusCode::Forbidden, true),
+            (StatusCode::NotFound, false),
+            (StatusCode::Gone, false),
+            (StatusCode::TooManyRequests, false),
+            (StatusCode::InternalServerError, false),
+        ] {
+            let error = describe(&identity, &answered(status));
+            assert_eq!(error.is_permanent(), permanent, "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .contains(&format!("HTTP {}: the answer", u16::from(status))),
+                "{error}"
+            );
+        }
+        let refused = crate::azure_http::Failure::Connect {
+            message: "Connection refused".into(),
+            certificate: false,
+        };
+        let away = azure_core::Error::with_error(ErrorKind::Io, refused, "no token");
+        assert!(!describe(&identity, &away).is_permanent());
+        let wrong = azure_core::Error::with_message(ErrorKind::Credential, "no such setting");
+        assert!(describe(&identity, &wrong).is_permanent());
+    }
+
     #[test]
     fn debug_prints_no_token() {
         let token = AccessToken {
-            secret: "PLANTED".into(),
+            secret: Secret::new("PLANTED"),
             expires_on: SystemTime::now(),
         };
         assert!(!format!("{token:?}").contains("PLANTED"));
