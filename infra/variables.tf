@@ -136,8 +136,8 @@ variable "users_count" {
   description = "Users."
 
   validation {
-    condition     = var.users_count >= 1 && floor(var.users_count) == var.users_count
-    error_message = "users_count must be a whole number, at least 1: orders and pageviews refer to users."
+    condition     = var.users_count >= 1 && var.users_count <= 2147483648 && floor(var.users_count) == var.users_count
+    error_message = "users_count must be a whole number, 1 (orders and pageviews refer to users) to 2147483648."
   }
 }
 
@@ -147,8 +147,8 @@ variable "vip_count" {
   description = "VIP users among them; with fewer users than that, all of them."
 
   validation {
-    condition     = var.vip_count >= 0 && floor(var.vip_count) == var.vip_count
-    error_message = "vip_count must be a whole number, at least 0."
+    condition     = var.vip_count >= 0 && var.vip_count <= 2147483648 && floor(var.vip_count) == var.vip_count
+    error_message = "vip_count must be a whole number, 0 to 2147483648."
   }
 }
 
@@ -158,8 +158,8 @@ variable "products_count" {
   description = "Products, a file each (each costs a write operation)."
 
   validation {
-    condition     = var.products_count >= 1 && floor(var.products_count) == var.products_count
-    error_message = "products_count must be a whole number, at least 1: orders and pageviews refer to products."
+    condition     = var.products_count >= 1 && var.products_count <= 2147483648 && floor(var.products_count) == var.products_count
+    error_message = "products_count must be a whole number, 1 (orders and pageviews refer to products) to 2147483648."
   }
 }
 
@@ -169,8 +169,8 @@ variable "orders_count" {
   description = "Orders, with 1 to 10 items each."
 
   validation {
-    condition     = var.orders_count >= 0 && floor(var.orders_count) == var.orders_count
-    error_message = "orders_count must be a whole number, at least 0."
+    condition     = var.orders_count >= 0 && var.orders_count <= 2147483647 && floor(var.orders_count) == var.orders_count
+    error_message = "orders_count must be a whole number, 0 to 2147483647."
   }
 }
 
@@ -181,7 +181,7 @@ variable "seed" {
 
   # A string: Terraform's numbers are exact, but tools that pass variables on as JSON may not be.
   validation {
-    condition     = var.seed == null || can(regex("^(0|[1-9][0-9]{0,19})$", var.seed))
+    condition     = var.seed == null || (can(regex("^(0|[1-9][0-9]*)$", var.seed)) && try(tonumber(var.seed) <= 18446744073709551615, false))
     error_message = "seed must be a whole number, 0 to 18446744073709551615."
   }
 }
@@ -192,8 +192,8 @@ variable "products_rate" {
   description = "Products a second and shard; unset, as fast as the lake takes them."
 
   validation {
-    condition     = var.products_rate == null || try(var.products_rate >= 1 && floor(var.products_rate) == var.products_rate, false)
-    error_message = "products_rate must be a whole number, at least 1."
+    condition     = var.products_rate == null || try(var.products_rate >= 1 && var.products_rate <= 1000000000 && floor(var.products_rate) == var.products_rate, false)
+    error_message = "products_rate must be a whole number, 1 to 1000000000."
   }
 }
 
@@ -203,8 +203,8 @@ variable "orders_rate" {
   description = "Orders a second and shard; unset, as fast as the database takes them."
 
   validation {
-    condition     = var.orders_rate == null || try(var.orders_rate >= 1 && floor(var.orders_rate) == var.orders_rate, false)
-    error_message = "orders_rate must be a whole number, at least 1."
+    condition     = var.orders_rate == null || try(var.orders_rate >= 1 && var.orders_rate <= 1000000000 && floor(var.orders_rate) == var.orders_rate, false)
+    error_message = "orders_rate must be a whole number, 1 to 1000000000."
   }
 }
 
@@ -217,22 +217,25 @@ variable "order_dates" {
   description = "Range of order dates, YYYY-MM-DD, half-open. By default the ten full calendar years before the current one."
 
   validation {
-    condition     = var.order_dates == null || try(timecmp("${var.order_dates.from}T00:00:00Z", "${var.order_dates.to}T00:00:00Z") < 0, false)
-    error_message = "order_dates must be two dates, YYYY-MM-DD, from before to."
+    condition = var.order_dates == null || try(
+      timecmp("${var.order_dates.from}T00:00:00Z", "${var.order_dates.to}T00:00:00Z") < 0 &&
+      timecmp("${var.order_dates.from}T00:00:00Z", "1753-01-01T00:00:00Z") >= 0, false
+    )
+    error_message = "order_dates must be two dates, YYYY-MM-DD, from before to, 1753-01-01 (as SQL Server's datetime) to 9999-12-31."
   }
 }
 
 variable "session_pause" {
   type = object({
-    mean   = number
-    stddev = number
+    mean   = optional(number, 10)
+    stddev = optional(number, 5)
   })
-  default     = { mean = 10, stddev = 5 }
+  default     = {}
   description = "Seconds between the stream's sessions; 0 and 0 make it a load generator."
 
   validation {
-    condition     = var.session_pause.mean >= 0 && var.session_pause.stddev >= 0
-    error_message = "session_pause: mean and stddev must be at least 0."
+    condition     = alltrue([for seconds in values(var.session_pause) : seconds >= 0 && seconds <= 86400])
+    error_message = "session_pause: mean and stddev must be 0 to 86400."
   }
 }
 
@@ -329,11 +332,14 @@ variable "log_format" {
 variable "log_filter" {
   type        = string
   default     = null
-  description = "RUST_LOG of the generators, e.g. `debug`."
+  description = "RUST_LOG of the generators, e.g. `debug` or `info,gen_users=debug`."
 
   validation {
-    condition     = var.log_filter == null || var.log_filter != ""
-    error_message = "log_filter must not be empty; leave it out instead."
+    condition = var.log_filter == null || try(alltrue([
+      for directive in split(",", var.log_filter) :
+      can(regex("^([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)$", directive))
+    ]), false)
+    error_message = "log_filter must be LEVEL or MODULE=LEVEL, or several with commas between; levels are off, error, warn, info, debug and trace."
   }
 }
 
