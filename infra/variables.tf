@@ -85,7 +85,7 @@ variable "sql_administrator" {
     object_id  = string
   })
   default     = null
-  description = "With sign_in = identity: the Entra administrator of the SQL server, if it should not be the generators' identity itself, e.g. a group that both you and that identity are in."
+  description = "With sign_in = identity: the Entra administrator of the SQL server, if it should not be the generators' identity itself, e.g. you once the orders are loaded (output take_sql), or a group that both you and that identity are in (README)."
 
   validation {
     condition     = var.sql_administrator == null || can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.sql_administrator.object_id))

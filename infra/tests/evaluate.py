@@ -93,6 +93,8 @@ SETTINGS = {
             "concurrent_users": 20,
             "log_format": "json",
             "log_filter": "info,gen_users=debug",
+            # As the command of the output take_sql writes it.
+            "sql_administrator": {"login_name": "me@example.com", "object_id": "11111111-2222-3333-4444-555555555555"},
         },
         {
             "gen-users-00": {"SHARD_INDEX": "0", "SHARD_COUNT": "2", "SEED": "18446744073709551615"},
