@@ -102,6 +102,12 @@ variable "lake_api" {
     condition     = contains(["blob", "dfs"], var.lake_api)
     error_message = "lake_api must be blob or dfs."
   }
+
+  # The Data Lake API publishes by a rename, whose permission (move) azurerm's SAS cannot give.
+  validation {
+    condition     = var.lake_api != "dfs" || var.sign_in != "keys"
+    error_message = "lake_api = dfs needs sign_in = identity: the SAS of sign_in = keys may not rename files."
+  }
 }
 
 # --- which images ---------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "images"))
 from environment import GENERATORS, Generator  # noqa: E402
 
 SECRET = "c2VjcmV0"
+# As azurerm makes it: this version, these permissions, in this order.
+SAS = f"sv=2018-11-09&sr=c&st=2025-12-31T23%3A45%3A00Z&se=2099-12-31T00%3A00%3A00Z&sp=racwdl&spr=https&sig={SECRET}"
 CONNECTION = "Endpoint=sb://dataplayground7x.servicebus.windows.net/;SharedAccessKeyName=stream-pageviews;SharedAccessKey=c2VjcmV0;EntityPath="
 
 # What a resource would answer: (pattern of the reference, value).
@@ -38,7 +40,7 @@ ANSWERS = [
     (r"primary_blob_endpoint$", "https://dataplayground7x.blob.core.windows.net/"),
     (r"primary_dfs_endpoint$", "https://dataplayground7x.dfs.core.windows.net/"),
     (r"storage_container\.\w+\.name$", "bronze"),
-    (r"container_sas\.\w+\[0\]\.sas$", f"?sv=2022-11-02&sr=c&sp=racwdl&sig={SECRET}"),
+    (r"container_sas\.\w+\[0\]\.sas$", f"?{SAS}"),
     (r"time_static\.\w+\[0\]\.rfc3339$", "2026-01-01T00:00:00Z"),
     (r"fully_qualified_domain_name$", "dataplayground7x.database.windows.net"),
     (r"mssql_database\.\w+\.name$", "orders"),
@@ -67,12 +69,12 @@ SETTINGS = {
         },
     ),
     "keys": (
-        {"sign_in": "keys", "users_count": 5000, "lake_api": "dfs"},
+        {"sign_in": "keys", "users_count": 5000},
         {
             "gen-users": {
                 "COUNT": "5000",
                 "VIP_COUNT": "5000",
-                "STORAGE_SAS": f"https://dataplayground7x.dfs.core.windows.net/bronze/?sv=2022-11-02&sr=c&sp=racwdl&sig={SECRET}",
+                "STORAGE_SAS": f"https://dataplayground7x.blob.core.windows.net/bronze/?{SAS}",
             },
             "gen-products": {},
             "gen-orders": {"SQL_USER": "playground", "SQL_PASSWORD": f"{SECRET}-aA1"},
@@ -92,12 +94,13 @@ SETTINGS = {
             "session_pause": {"mean": 0.5, "stddev": 0},
             "concurrent_users": 20,
             "log_format": "json",
+            "lake_api": "dfs",
             "log_filter": "info,gen_users=debug",
             # As the command of the output take_sql writes it.
             "sql_administrator": {"login_name": "me@example.com", "object_id": "11111111-2222-3333-4444-555555555555"},
         },
         {
-            "gen-users-00": {"SHARD_INDEX": "0", "SHARD_COUNT": "2", "SEED": "18446744073709551615"},
+            "gen-users-00": {"SHARD_INDEX": "0", "SHARD_COUNT": "2", "SEED": "18446744073709551615", "LAKE_URL": "https://dataplayground7x.dfs.core.windows.net/bronze/"},
             "gen-users-01": {"SHARD_INDEX": "1", "SHARD_COUNT": "2"},
             "gen-orders-00": {"SHARD_INDEX": "0", "SHARD_COUNT": "3", "RATE": "1000", "DATE_FROM": "2020-01-01"},
             "gen-orders-01": {"SHARD_INDEX": "1", "SHARD_COUNT": "3", "DATE_TO": "2021-01-01"},
@@ -117,6 +120,7 @@ BAD = [
     {"sql_allowed_ips": {"home": "example.com"}},
     {"sql_administrator": {"login_name": "me", "object_id": "me@example.com"}},
     {"lake_api": "file"},
+    {"lake_api": "dfs", "sign_in": "keys"},
     {"image_owner": "Tkubica12"},
     {"image_tag": "a tag"},
     {"users_count": 0},
