@@ -14,6 +14,7 @@ variable "subscription_id" {
 variable "location" {
   type        = string
   default     = "westeurope"
+  nullable    = false
   description = "Azure region of everything."
 
   validation {
@@ -25,6 +26,7 @@ variable "location" {
 variable "name" {
   type        = string
   default     = "dataplayground"
+  nullable    = false
   description = "Names begin with it. Six random characters follow where a name must be unique in the world."
 
   validation {
@@ -36,6 +38,7 @@ variable "name" {
 variable "tags" {
   type        = map(string)
   default     = {}
+  nullable    = false
   description = "Tags of every resource."
 
   validation {
@@ -49,6 +52,7 @@ variable "tags" {
 variable "sign_in" {
   type        = string
   default     = "identity"
+  nullable    = false
   description = "`identity`: a managed identity, no secret anywhere; needs the right to assign roles (Owner or User Access Administrator). `keys`: a SAS, an SQL password and connection strings, in secure environment variables and in the Terraform state."
 
   validation {
@@ -60,6 +64,7 @@ variable "sign_in" {
 variable "sas_days" {
   type        = number
   default     = 30
+  nullable    = false
   description = "With sign_in = keys: days after which the SAS expires. Renewed by `terraform apply -replace='time_static.sas[0]'`."
 
   validation {
@@ -71,6 +76,7 @@ variable "sas_days" {
 variable "sql_allowed_ips" {
   type        = map(string)
   default     = {}
+  nullable    = false
   description = "IPv4 addresses that may reach the SQL server besides Azure itself, by a name for each rule, e.g. { home = \"203.0.113.7\" }."
 
   validation {
@@ -96,6 +102,7 @@ variable "sql_administrator" {
 variable "lake_api" {
   type        = string
   default     = "blob"
+  nullable    = false
   description = "The door of the Data Lake that users and products go through: `blob` (one call a product) or `dfs` (create, append, flush)."
 
   validation {
@@ -115,6 +122,7 @@ variable "lake_api" {
 variable "image_owner" {
   type        = string
   default     = "tkubica12"
+  nullable    = false
   description = "Owner of the images: ghcr.io/OWNER/gen-users and so on."
 
   validation {
@@ -126,6 +134,7 @@ variable "image_owner" {
 variable "image_tag" {
   type        = string
   default     = "latest"
+  nullable    = false
   description = "Tag of the images: latest, a version such as 0.1.0, or sha-<commit>."
 
   validation {
@@ -139,6 +148,7 @@ variable "image_tag" {
 variable "users_count" {
   type        = number
   default     = 1000000
+  nullable    = false
   description = "Users."
 
   validation {
@@ -150,6 +160,7 @@ variable "users_count" {
 variable "vip_count" {
   type        = number
   default     = 10000
+  nullable    = false
   description = "VIP users among them; with fewer users than that, all of them."
 
   validation {
@@ -161,6 +172,7 @@ variable "vip_count" {
 variable "products_count" {
   type        = number
   default     = 100000
+  nullable    = false
   description = "Products, a file each (each costs a write operation)."
 
   validation {
@@ -172,6 +184,7 @@ variable "products_count" {
 variable "orders_count" {
   type        = number
   default     = 10000000
+  nullable    = false
   description = "Orders, with 1 to 10 items each."
 
   validation {
@@ -237,6 +250,7 @@ variable "session_pause" {
     stddev = optional(number, 5)
   })
   default     = {}
+  nullable    = false
   description = "Seconds between the stream's sessions; 0 and 0 make it a load generator."
 
   validation {
@@ -248,6 +262,7 @@ variable "session_pause" {
 variable "concurrent_users" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Visitors that the stream has in the shop at once, each pausing and visiting by themselves; in each shard."
 
   validation {
@@ -261,6 +276,7 @@ variable "concurrent_users" {
 variable "users_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that share the users among them. More than one write users-00000-of-0000n.json and so on instead of users.json."
 
   validation {
@@ -272,6 +288,7 @@ variable "users_shards" {
 variable "products_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that share the products among them."
 
   validation {
@@ -283,6 +300,7 @@ variable "products_shards" {
 variable "orders_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that share the orders among them."
 
   validation {
@@ -294,6 +312,7 @@ variable "orders_shards" {
 variable "stream_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that stream, each its own sessions."
 
   validation {
@@ -305,6 +324,7 @@ variable "stream_shards" {
 variable "cpu" {
   type        = number
   default     = 1
+  nullable    = false
   description = "vCPUs of a container group."
 
   validation {
@@ -316,6 +336,7 @@ variable "cpu" {
 variable "memory" {
   type        = number
   default     = 0.5
+  nullable    = false
   description = "GB of memory of a container group. A generator's need does not grow with the counts."
 
   validation {
@@ -354,6 +375,7 @@ variable "log_filter" {
 variable "storage_replication" {
   type        = string
   default     = "LRS"
+  nullable    = false
   description = "Replication of the storage account. The data can be made again at any time: LRS is enough."
 
   validation {
@@ -365,6 +387,7 @@ variable "storage_replication" {
 variable "eventhubs_capacity" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Throughput units of the Event Hubs namespace: 1 MB/s or 1000 messages/s in, each."
 
   validation {
@@ -376,6 +399,7 @@ variable "eventhubs_capacity" {
 variable "pageviews_partitions" {
   type        = number
   default     = 4
+  nullable    = false
   description = "Partitions of the hub pageviews (it cannot be changed later)."
 
   validation {
@@ -387,6 +411,7 @@ variable "pageviews_partitions" {
 variable "sql_sku" {
   type        = string
   default     = "GP_S_Gen5_2"
+  nullable    = false
   description = "SKU of the database; GP_S_* is serverless: it pauses when nobody uses it."
 
   validation {
@@ -398,6 +423,7 @@ variable "sql_sku" {
 variable "sql_max_size_gb" {
   type        = number
   default     = 32
+  nullable    = false
   description = "Size limit of the database in GB."
 
   validation {

@@ -96,12 +96,15 @@ SETTINGS = {
             "log_format": "json",
             "lake_api": "dfs",
             "log_filter": "info,gen_users=debug",
+            # null asks for the default.
+            "vip_count": None,
+            "cpu": None,
             # As the command of the output take_sql writes it.
             "sql_administrator": {"login_name": "me@example.com", "object_id": "11111111-2222-3333-4444-555555555555"},
         },
         {
             "gen-users-00": {"SHARD_INDEX": "0", "SHARD_COUNT": "2", "SEED": "18446744073709551615", "LAKE_URL": "https://dataplayground7x.dfs.core.windows.net/bronze/"},
-            "gen-users-01": {"SHARD_INDEX": "1", "SHARD_COUNT": "2"},
+            "gen-users-01": {"SHARD_INDEX": "1", "SHARD_COUNT": "2", "VIP_COUNT": "10000"},
             "gen-orders-00": {"SHARD_INDEX": "0", "SHARD_COUNT": "3", "RATE": "1000", "DATE_FROM": "2020-01-01"},
             "gen-orders-01": {"SHARD_INDEX": "1", "SHARD_COUNT": "3", "DATE_TO": "2021-01-01"},
             "gen-orders-02": {"SHARD_INDEX": "2", "SHARD_COUNT": "3", "LOG_FORMAT": "json"},
