@@ -44,3 +44,12 @@ class Generator:
         if started.returncode == 2:
             return f"refuses its configuration: {started.stderr.strip()}"
         return None
+
+    def limits(self, variable, far):
+        """The lowest (None if the refusal does not say it) and the highest value of a variable, as text,
+        by the refusal of a value far beyond them."""
+        refusal = self.judge({variable: far}) or "no refusal"
+        limits = re.search(rf"\b{variable} is \S+ out of range: give (?:(\S+) to|a whole number up to) (\S+)$", refusal, re.M)
+        if limits is None:
+            raise SystemExit(f"FAILED: {self.binary.name} does not tell the limits of {variable}: {refusal}")
+        return limits.groups()

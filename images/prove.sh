@@ -15,7 +15,8 @@
 # and each writes real data to a mounted directory.
 #
 # Run as root on Debian 12, with STORAGE_DRIVER=vfs where overlay mounts are not allowed. It takes as
-# long as a whole build with fat LTO, so `.ci/run` leaves it out. The storage is kept in $PROVE_DIR (default: a temporary directory, removed at the end).
+# long as a whole build with fat LTO, so `.ci/run` leaves it out. The storage is kept in $PROVE_DIR
+# (default: a temporary directory, removed at the end).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

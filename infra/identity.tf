@@ -29,8 +29,9 @@ resource "azurerm_role_assignment" "eventhubs" {
   principal_type       = "ServicePrincipal"
 }
 
-# Role assignments take a while to reach the services. The generators bear with it (they try again
-# for minutes); this spares them most of the wait.
+# Role assignments take minutes to reach the services. gen-users and gen-products wait for theirs; the
+# stream gives up after some seconds, to be started again by its container group. This spares them most
+# of that.
 resource "time_sleep" "role_assignments" {
   count = local.identity ? 1 : 0
 

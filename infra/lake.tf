@@ -61,7 +61,8 @@ data "azurerm_storage_account_blob_container_sas" "bronze" {
   container_name    = azurerm_storage_container.bronze.name
   https_only        = true
 
-  start  = time_static.sas[0].rfc3339
+  # A little back, as whoever runs Terraform may have a clock that is fast.
+  start  = timeadd(time_static.sas[0].rfc3339, "-15m")
   expiry = timeadd(time_static.sas[0].rfc3339, "${var.sas_days * 24}h")
 
   permissions {

@@ -58,11 +58,11 @@ output "states" {
 }
 
 output "take_sql" {
-  description = "With sign_in = identity: command that makes you the SQL server's administrator once the orders are loaded (the generators' identity is it until then). Also give your address in sql_allowed_ips."
+  description = "With sign_in = identity: command that makes you the SQL server's administrator once the orders are loaded (the generators' identity is it until then). It writes sql_administrator to a file, so that later applies keep it. Also give your address in sql_allowed_ips."
   value = local.identity ? join(" ", [
-    "az sql server ad-admin create --resource-group ${azurerm_resource_group.playground.name}",
-    "--server-name ${azurerm_mssql_server.playground.name}",
-    "--display-name me --object-id $(az ad signed-in-user show --query id --output tsv)",
+    "az ad signed-in-user show --output json",
+    "--query '{sql_administrator: {login_name: userPrincipalName, object_id: id}}'",
+    "> sql.auto.tfvars.json && terraform apply",
   ]) : null
 }
 

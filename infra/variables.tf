@@ -14,6 +14,7 @@ variable "subscription_id" {
 variable "location" {
   type        = string
   default     = "westeurope"
+  nullable    = false
   description = "Azure region of everything."
 
   validation {
@@ -25,6 +26,7 @@ variable "location" {
 variable "name" {
   type        = string
   default     = "dataplayground"
+  nullable    = false
   description = "Names begin with it. Six random characters follow where a name must be unique in the world."
 
   validation {
@@ -36,6 +38,7 @@ variable "name" {
 variable "tags" {
   type        = map(string)
   default     = {}
+  nullable    = false
   description = "Tags of every resource."
 
   validation {
@@ -49,6 +52,7 @@ variable "tags" {
 variable "sign_in" {
   type        = string
   default     = "identity"
+  nullable    = false
   description = "`identity`: a managed identity, no secret anywhere; needs the right to assign roles (Owner or User Access Administrator). `keys`: a SAS, an SQL password and connection strings, in secure environment variables and in the Terraform state."
 
   validation {
@@ -60,6 +64,7 @@ variable "sign_in" {
 variable "sas_days" {
   type        = number
   default     = 30
+  nullable    = false
   description = "With sign_in = keys: days after which the SAS expires. Renewed by `terraform apply -replace='time_static.sas[0]'`."
 
   validation {
@@ -71,6 +76,7 @@ variable "sas_days" {
 variable "sql_allowed_ips" {
   type        = map(string)
   default     = {}
+  nullable    = false
   description = "IPv4 addresses that may reach the SQL server besides Azure itself, by a name for each rule, e.g. { home = \"203.0.113.7\" }."
 
   validation {
@@ -85,7 +91,7 @@ variable "sql_administrator" {
     object_id  = string
   })
   default     = null
-  description = "With sign_in = identity: the Entra administrator of the SQL server, if it should not be the generators' identity itself, e.g. a group that both you and that identity are in."
+  description = "With sign_in = identity: the Entra administrator of the SQL server, if it should not be the generators' identity itself, e.g. you once the orders are loaded (output take_sql), or a group that both you and that identity are in (README)."
 
   validation {
     condition     = var.sql_administrator == null || can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.sql_administrator.object_id))
@@ -96,11 +102,18 @@ variable "sql_administrator" {
 variable "lake_api" {
   type        = string
   default     = "blob"
+  nullable    = false
   description = "The door of the Data Lake that users and products go through: `blob` (one call a product) or `dfs` (create, append, flush)."
 
   validation {
     condition     = contains(["blob", "dfs"], var.lake_api)
     error_message = "lake_api must be blob or dfs."
+  }
+
+  # The Data Lake API publishes by a rename, whose permission (move) azurerm's SAS cannot give.
+  validation {
+    condition     = var.lake_api != "dfs" || var.sign_in != "keys"
+    error_message = "lake_api = dfs needs sign_in = identity: the SAS of sign_in = keys may not rename files."
   }
 }
 
@@ -109,6 +122,7 @@ variable "lake_api" {
 variable "image_owner" {
   type        = string
   default     = "tkubica12"
+  nullable    = false
   description = "Owner of the images: ghcr.io/OWNER/gen-users and so on."
 
   validation {
@@ -120,6 +134,7 @@ variable "image_owner" {
 variable "image_tag" {
   type        = string
   default     = "latest"
+  nullable    = false
   description = "Tag of the images: latest, a version such as 0.1.0, or sha-<commit>."
 
   validation {
@@ -133,44 +148,48 @@ variable "image_tag" {
 variable "users_count" {
   type        = number
   default     = 1000000
+  nullable    = false
   description = "Users."
 
   validation {
-    condition     = var.users_count >= 1 && floor(var.users_count) == var.users_count
-    error_message = "users_count must be a whole number, at least 1: orders and pageviews refer to users."
+    condition     = var.users_count >= 1 && var.users_count <= 2147483648 && floor(var.users_count) == var.users_count
+    error_message = "users_count must be a whole number, 1 (orders and pageviews refer to users) to 2147483648."
   }
 }
 
 variable "vip_count" {
   type        = number
   default     = 10000
+  nullable    = false
   description = "VIP users among them; with fewer users than that, all of them."
 
   validation {
-    condition     = var.vip_count >= 0 && floor(var.vip_count) == var.vip_count
-    error_message = "vip_count must be a whole number, at least 0."
+    condition     = var.vip_count >= 0 && var.vip_count <= 2147483648 && floor(var.vip_count) == var.vip_count
+    error_message = "vip_count must be a whole number, 0 to 2147483648."
   }
 }
 
 variable "products_count" {
   type        = number
   default     = 100000
+  nullable    = false
   description = "Products, a file each (each costs a write operation)."
 
   validation {
-    condition     = var.products_count >= 1 && floor(var.products_count) == var.products_count
-    error_message = "products_count must be a whole number, at least 1: orders and pageviews refer to products."
+    condition     = var.products_count >= 1 && var.products_count <= 2147483648 && floor(var.products_count) == var.products_count
+    error_message = "products_count must be a whole number, 1 (orders and pageviews refer to products) to 2147483648."
   }
 }
 
 variable "orders_count" {
   type        = number
   default     = 10000000
+  nullable    = false
   description = "Orders, with 1 to 10 items each."
 
   validation {
-    condition     = var.orders_count >= 0 && floor(var.orders_count) == var.orders_count
-    error_message = "orders_count must be a whole number, at least 0."
+    condition     = var.orders_count >= 0 && var.orders_count <= 2147483647 && floor(var.orders_count) == var.orders_count
+    error_message = "orders_count must be a whole number, 0 to 2147483647."
   }
 }
 
@@ -181,7 +200,7 @@ variable "seed" {
 
   # A string: Terraform's numbers are exact, but tools that pass variables on as JSON may not be.
   validation {
-    condition     = var.seed == null || can(regex("^(0|[1-9][0-9]{0,19})$", var.seed))
+    condition     = var.seed == null || (can(regex("^(0|[1-9][0-9]*)$", var.seed)) && try(tonumber(var.seed) <= 18446744073709551615, false))
     error_message = "seed must be a whole number, 0 to 18446744073709551615."
   }
 }
@@ -192,8 +211,8 @@ variable "products_rate" {
   description = "Products a second and shard; unset, as fast as the lake takes them."
 
   validation {
-    condition     = var.products_rate == null || try(var.products_rate >= 1 && floor(var.products_rate) == var.products_rate, false)
-    error_message = "products_rate must be a whole number, at least 1."
+    condition     = var.products_rate == null || try(var.products_rate >= 1 && var.products_rate <= 1000000000 && floor(var.products_rate) == var.products_rate, false)
+    error_message = "products_rate must be a whole number, 1 to 1000000000."
   }
 }
 
@@ -203,8 +222,8 @@ variable "orders_rate" {
   description = "Orders a second and shard; unset, as fast as the database takes them."
 
   validation {
-    condition     = var.orders_rate == null || try(var.orders_rate >= 1 && floor(var.orders_rate) == var.orders_rate, false)
-    error_message = "orders_rate must be a whole number, at least 1."
+    condition     = var.orders_rate == null || try(var.orders_rate >= 1 && var.orders_rate <= 1000000000 && floor(var.orders_rate) == var.orders_rate, false)
+    error_message = "orders_rate must be a whole number, 1 to 1000000000."
   }
 }
 
@@ -217,28 +236,33 @@ variable "order_dates" {
   description = "Range of order dates, YYYY-MM-DD, half-open. By default the ten full calendar years before the current one."
 
   validation {
-    condition     = var.order_dates == null || try(timecmp("${var.order_dates.from}T00:00:00Z", "${var.order_dates.to}T00:00:00Z") < 0, false)
-    error_message = "order_dates must be two dates, YYYY-MM-DD, from before to."
+    condition = var.order_dates == null || try(
+      timecmp("${var.order_dates.from}T00:00:00Z", "${var.order_dates.to}T00:00:00Z") < 0 &&
+      timecmp("${var.order_dates.from}T00:00:00Z", "1753-01-01T00:00:00Z") >= 0, false
+    )
+    error_message = "order_dates must be two dates, YYYY-MM-DD, from before to, 1753-01-01 (as SQL Server's datetime) to 9999-12-31."
   }
 }
 
 variable "session_pause" {
   type = object({
-    mean   = number
-    stddev = number
+    mean   = optional(number, 10)
+    stddev = optional(number, 5)
   })
-  default     = { mean = 10, stddev = 5 }
+  default     = {}
+  nullable    = false
   description = "Seconds between the stream's sessions; 0 and 0 make it a load generator."
 
   validation {
-    condition     = var.session_pause.mean >= 0 && var.session_pause.stddev >= 0
-    error_message = "session_pause: mean and stddev must be at least 0."
+    condition     = alltrue([for seconds in values(var.session_pause) : seconds >= 0 && seconds <= 86400])
+    error_message = "session_pause: mean and stddev must be 0 to 86400."
   }
 }
 
 variable "concurrent_users" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Visitors that the stream has in the shop at once, each pausing and visiting by themselves; in each shard."
 
   validation {
@@ -252,6 +276,7 @@ variable "concurrent_users" {
 variable "users_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that share the users among them. More than one write users-00000-of-0000n.json and so on instead of users.json."
 
   validation {
@@ -263,6 +288,7 @@ variable "users_shards" {
 variable "products_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that share the products among them."
 
   validation {
@@ -274,6 +300,7 @@ variable "products_shards" {
 variable "orders_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that share the orders among them."
 
   validation {
@@ -285,6 +312,7 @@ variable "orders_shards" {
 variable "stream_shards" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Container groups that stream, each its own sessions."
 
   validation {
@@ -296,6 +324,7 @@ variable "stream_shards" {
 variable "cpu" {
   type        = number
   default     = 1
+  nullable    = false
   description = "vCPUs of a container group."
 
   validation {
@@ -307,6 +336,7 @@ variable "cpu" {
 variable "memory" {
   type        = number
   default     = 0.5
+  nullable    = false
   description = "GB of memory of a container group. A generator's need does not grow with the counts."
 
   validation {
@@ -329,11 +359,14 @@ variable "log_format" {
 variable "log_filter" {
   type        = string
   default     = null
-  description = "RUST_LOG of the generators, e.g. `debug`."
+  description = "RUST_LOG of the generators, e.g. `debug` or `info,gen_users=debug`."
 
   validation {
-    condition     = var.log_filter == null || var.log_filter != ""
-    error_message = "log_filter must not be empty; leave it out instead."
+    condition = var.log_filter == null || try(alltrue([
+      for directive in split(",", var.log_filter) :
+      can(regex("^([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)$", directive))
+    ]), false)
+    error_message = "log_filter must be LEVEL or MODULE=LEVEL, or several with commas between; levels are off, error, warn, info, debug and trace."
   }
 }
 
@@ -342,6 +375,7 @@ variable "log_filter" {
 variable "storage_replication" {
   type        = string
   default     = "LRS"
+  nullable    = false
   description = "Replication of the storage account. The data can be made again at any time: LRS is enough."
 
   validation {
@@ -353,6 +387,7 @@ variable "storage_replication" {
 variable "eventhubs_capacity" {
   type        = number
   default     = 1
+  nullable    = false
   description = "Throughput units of the Event Hubs namespace: 1 MB/s or 1000 messages/s in, each."
 
   validation {
@@ -364,6 +399,7 @@ variable "eventhubs_capacity" {
 variable "pageviews_partitions" {
   type        = number
   default     = 4
+  nullable    = false
   description = "Partitions of the hub pageviews (it cannot be changed later)."
 
   validation {
@@ -375,6 +411,7 @@ variable "pageviews_partitions" {
 variable "sql_sku" {
   type        = string
   default     = "GP_S_Gen5_2"
+  nullable    = false
   description = "SKU of the database; GP_S_* is serverless: it pauses when nobody uses it."
 
   validation {
@@ -386,6 +423,7 @@ variable "sql_sku" {
 variable "sql_max_size_gb" {
   type        = number
   default     = 32
+  nullable    = false
   description = "Size limit of the database in GB."
 
   validation {

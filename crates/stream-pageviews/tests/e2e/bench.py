@@ -87,11 +87,11 @@ def main():
         expected(bin_dir, work, **load)
         ready = work / "ready.tsv"
         total = 0
-        with open(ready, "wb") as out:
-            for line in open(work / "expected" / "pageviews.jsonl", "rb"):
+        with open(ready, "wb") as out, open(work / "expected" / "pageviews.jsonl", "rb") as pageviews:
+            for line in pageviews:
                 out.write(b"%d\t%s" % (json.loads(line)["user_id"], line))
                 total += 1
-        stars = sum(1 for _ in open(work / "expected" / "stars.jsonl", "rb"))
+        stars = (work / "expected" / "stars.jsonl").read_bytes().count(b"\n")
         (work / "load.py").write_text(PYTHON_LOAD % SETTINGS, "utf-8")
         (work / "article.py").write_text(PYTHON_ARTICLE, "utf-8")
 

@@ -118,10 +118,10 @@ class Generator:
         self.log_path = log
         environment = {"PATH": os.environ["PATH"], "LOG_FORMAT": "json"}
         environment |= {name: str(value) for name, value in variables.items()}
-        self.log = open(log, "w", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [bin_dir / "stream-pageviews"], env=environment, stderr=self.log, stdout=self.log
-        )
+        with open(log, "w", encoding="utf-8") as output:
+            self.process = subprocess.Popen(
+                [bin_dir / "stream-pageviews"], env=environment, stderr=output, stdout=output
+            )
 
     def wait(self, seconds=120):
         try:
