@@ -554,6 +554,49 @@ async fn a_run_whose_tables_are_taken_over_stops_and_the_other_is_exact() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_tables_are_taken_over_when_all_is_loaded_does_not_say_done() {
+    let last_requests = [
+        "SELECT COUNT_BIG(*) AS found FROM dbo.items",
+        "DELETE FROM dbo._datagen_manifest",
+        "INSERT INTO dbo._datagen_manifest",
+    ];
+    for request in last_requests {
+        let bench = Bench::new(Options {
+            faults: fault::on_sql(request, Action::DropBefore),
+            ..Options::default()
+        })
+        .await;
+        let running = bench
+            .command(&[("COUNT", "100")])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let waits = async {
+            while bench.server.stats().faults == 0 {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        };
+        tokio::time::timeout(HANGS, waits)
+            .await
+            .expect("the run gets there");
+        // What the set-up of another run leaves, as far as it matters here.
+        bench
+            .server
+            .execute("UPDATE _datagen_run SET parameters = N'another'")
+            .expect("the table is there");
+        bench.server.set_faults(fault::none());
+        let output = tokio::time::timeout(HANGS, running.wait_with_output())
+            .await
+            .expect("it ends")
+            .expect("its output can be read");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{request}: {text}");
+        assert!(text.contains("prepared for another run"), "{request}: {text}");
+        assert_eq!(bench.server.count("_datagen_manifest"), Some(0), "{request}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entra_id_signs_in_without_a_password() {
     const TOKEN: &str = "eyJ0eXAi.for-azure-sql.c2lnbmF0dXJl";
     let identity = Identity {

@@ -181,6 +181,33 @@ fn tables_that_somebody_else_filled_are_not_touched() {
 }
 
 #[test]
+fn a_run_whose_tables_are_taken_over_stops_and_the_other_is_exact() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    let slow = gen_orders(&path, 1_000_000)
+        .env("SQL_CHUNK", "100")
+        .env("RATE", "2000");
+    let first = std::thread::spawn(|| slow.run());
+    let loading = || {
+        let any = "SELECT 1 FROM orders LIMIT 1";
+        open(&path).query_row(any, [], |_| Ok(())).is_ok()
+    };
+    while !loading() {
+        assert!(!first.is_finished(), "it ended before it loaded anything");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    gen_orders(&path, 500).env("SEED", "9").succeed();
+    let first = first.join().unwrap();
+    assert_eq!(first.code, Some(1), "{}", first.output);
+    assert!(
+        first.output.contains("prepared for another run"),
+        "{}",
+        first.output
+    );
+    assert!(rows(&path) == expected(500, 9));
+}
+
+#[test]
 fn the_manifest_agrees_with_its_own_queries() {
     for (index, shards) in [(0, 1), (1, 3)] {
         let directory = tempfile::tempdir().unwrap();

@@ -160,7 +160,8 @@ pub struct LoadedChunk {
     pub rows: u64,
 }
 
-/// A database that can be prepared for a run and loaded.
+/// A database that can be prepared for a run and loaded. Another run may prepare the tables for itself at
+/// any time: what writes or counts rows fails from then on.
 #[async_trait]
 pub trait Database: Send + Sync {
     /// Its name for messages, without secrets.
@@ -194,6 +195,13 @@ pub trait Database: Send + Sync {
 
     /// Leaves a manifest for a shard, replacing one that is there.
     async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError>;
+}
+
+/// The tables at `destination` belong to another run by now.
+fn taken_over(destination: &str) -> DestinationError {
+    let problem = "the tables were prepared for another run while this one was loading";
+    DestinationError::permanent(destination, problem)
+        .advise("let one run finish before another with other parameters begins")
 }
 
 /// A connection of a [`Database`]. After an error it is not used again.

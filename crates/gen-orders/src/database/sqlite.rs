@@ -1,7 +1,7 @@
 //! A SQLite file as the database.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use datagen_core::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::{Batch, ColumnKind, Connection, Database, LoadedChunk, Prepared, Run, Table, Values};
+use super::{Batch, ColumnKind, Connection, Database, LoadedChunk, Prepared, Run, Table, Values, taken_over};
 
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ pub struct Sqlite {
     path: PathBuf,
     /// One connection: SQLite has one writer at a time.
     connection: Arc<Mutex<rusqlite::Connection>>,
+    /// The parameters of the run that the tables were prepared for.
+    parameters: Arc<OnceLock<String>>,
 }
 
 impl Sqlite {
@@ -48,6 +50,7 @@ impl Sqlite {
         Ok(Self {
             path,
             connection: Arc::new(Mutex::new(connection)),
+            parameters: Arc::default(),
         })
     }
 
@@ -58,6 +61,27 @@ impl Sqlite {
     ) -> Result<T, DestinationError> {
         let (path, connection) = (self.path.clone(), Arc::clone(&self.connection));
         blocking(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, &error))).await
+    }
+
+    /// Runs `work` in a transaction that finds the tables prepared for this run, and commits it.
+    async fn transact<T: Send + 'static>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, DestinationError> {
+        let parameters = Arc::clone(&self.parameters);
+        self.with(move |connection| {
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let current = current_run(&transaction)?.map(|(current, _)| current);
+            if current.as_ref() != Some(parameters.get().expect("prepare comes first")) {
+                return Ok(None);
+            }
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(Some(value))
+        })
+        .await?
+        .ok_or_else(|| taken_over(&self.describe()))
     }
 }
 
@@ -95,8 +119,8 @@ impl Database for Sqlite {
     }
 
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+        self.parameters.get_or_init(|| run.parameters.clone());
         let run = run.clone();
-        let path = self.path.clone();
         self.with(move |connection| {
             // Immediate: of several processes that start at once, one makes the tables, the others find them.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -109,7 +133,7 @@ impl Database for Sqlite {
         .await?
         .map_err(|table| {
             DestinationError::permanent(
-                path.display().to_string(),
+                self.describe(),
                 format!("the table {table} is there with rows that gen-orders did not write"),
             )
             .advise("drop it, or give another database")
@@ -126,11 +150,11 @@ impl Database for Sqlite {
 
     async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
         let tables = tables.to_vec();
-        self.with(move |connection| {
+        self.transact(TransactionBehavior::Deferred, move |transaction| {
             let mut rows = 0;
             for table in tables {
                 let sql = format!("SELECT COUNT(*) FROM {}", table.name);
-                rows += connection.query_row(&sql, [], |row| row.get::<_, i64>(0))? as u64;
+                rows += transaction.query_row(&sql, [], |row| row.get::<_, i64>(0))? as u64;
             }
             Ok(rows)
         })
@@ -139,8 +163,8 @@ impl Database for Sqlite {
 
     async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError> {
         let (kind, manifest) = (kind.to_owned(), manifest.to_owned());
-        self.with(move |connection| {
-            connection.execute(
+        self.transact(TransactionBehavior::Immediate, move |transaction| {
+            transaction.execute(
                 "INSERT OR REPLACE INTO _datagen_manifest VALUES (?, ?, ?, ?)",
                 params![kind, shard.index, shard.count, manifest],
             )
@@ -160,9 +184,7 @@ fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<
             .map(|row| row.is_some())
     };
     if exists("_datagen_run")? {
-        let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
-        let found = transaction.query_row(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
-        if let Some((parameters, chunk_orders)) = found.optional()?
+        if let Some((parameters, chunk_orders)) = current_run(transaction)?
             && parameters == run.parameters
         {
             return Ok(Ok(Prepared {
@@ -211,6 +233,14 @@ fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<
     }))
 }
 
+/// The run that the tables belong to: its parameters and its orders a chunk.
+fn current_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<(String, u32)>> {
+    let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
+    connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
 fn create_table(table: &Table) -> String {
     let columns = table.columns.iter().map(|column| {
         let kind = match column.kind {
@@ -256,14 +286,13 @@ impl Connection for Loader {
     async fn load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), DestinationError> {
         let batches = batches.to_vec();
         self.sqlite
-            .with(move |connection| {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            .transact(TransactionBehavior::Immediate, move |transaction| {
                 let rows: usize = batches.iter().map(Batch::rows).sum();
                 let sql = "INSERT OR IGNORE INTO _datagen_chunks VALUES (?, ?)";
                 if transaction.execute(sql, params![chunk as i64, rows as i64])? == 1 {
-                    batches.iter().try_for_each(|batch| insert(&transaction, batch))?;
+                    batches.iter().try_for_each(|batch| insert(transaction, batch))?;
                 }
-                transaction.commit()
+                Ok(())
             })
             .await
     }

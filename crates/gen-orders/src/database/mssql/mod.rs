@@ -4,6 +4,8 @@
 //!   The progress row is the claim: whoever comes second with the same chunk waits for the first and then
 //!   gets error 2627. So a chunk whose COMMIT was cut off, with an unknown outcome, is simply sent again
 //!   over a new connection: either nothing is there yet, or its progress row says that all of it is.
+//! - What is claimed is claimed for a run: the transaction reads which run the tables belong to after its
+//!   first row is in, and nobody can drop the tables between that and its end.
 //! - After any error the session is dropped: a bulk load that broke off leaves a connection in a state that
 //!   no request survives, and the server rolls back what was open.
 //! - The tables are set up in one transaction under an application lock, so shards may start at once.
@@ -26,7 +28,7 @@ use tiberius::error::Error;
 
 use self::errors::{DUPLICATE_KEY, is_doubtful};
 use self::session::{Connector, Fault, Session, integer};
-use super::{Batch, Connection, Database, LoadedChunk, Prepared, Run, Table};
+use super::{Batch, Connection, Database, LoadedChunk, Prepared, Run, Table, taken_over};
 use crate::config::SqlServer;
 use crate::retry::Retries;
 
@@ -59,6 +61,11 @@ impl Mssql {
             logged_in: AtomicBool::new(false),
             parameters: OnceLock::new(),
         })
+    }
+
+    /// The parameters of the run that the tables were prepared for.
+    fn parameters(&self) -> &Arc<str> {
+        self.parameters.get().expect("prepare comes first")
     }
 
     /// Runs `work` with a session, and again with a new one as long as its failure may pass.
@@ -187,6 +194,17 @@ async fn maintain(session: &mut Session, text: &str) {
     }
 }
 
+/// Fails if the tables do not belong to the run of these parameters any more.
+async fn check_run(session: &mut Session, destination: &str, parameters: &str) -> Result<(), Fault> {
+    let rows = session.rows(statements::CURRENT_RUN, &[]).await?;
+    let found = rows.first().map(|row| row.try_get::<&str, _>(0)).transpose()?;
+    if found.flatten() == Some(parameters) {
+        Ok(())
+    } else {
+        Err(Fault::Other(taken_over(destination)))
+    }
+}
+
 async fn loaded(session: &mut Session) -> Result<Vec<LoadedChunk>, Fault> {
     let rows = session.rows(statements::CHUNKS, &[]).await?;
     let mut chunks = Vec::with_capacity(rows.len());
@@ -226,7 +244,7 @@ impl Database for Mssql {
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError> {
-        let parameters = self.parameters.get().expect("prepare comes first").clone();
+        let parameters = self.parameters().clone();
         let connected = self.connector.connect(self.connector.timeout()).await;
         let session = connected.map_err(|fault| self.connector.describe(fault))?;
         Ok(Box::new(Loader {
@@ -248,6 +266,8 @@ impl Database for Mssql {
             for table in tables {
                 rows += session.number(&statements::count(table.name)).await?.unwrap_or(0);
             }
+            // Afterwards: what is ours still was ours when it was counted.
+            check_run(&mut session, self.connector.destination(), self.parameters()).await?;
             Ok(rows as u64)
         };
         self.retried("counting rows", self.connector.timeout() * LONG_REQUEST, count)
@@ -280,6 +300,7 @@ impl Database for Mssql {
             session
                 .execute(statements::INSERT_MANIFEST, &[&kind, &index, &count, &manifest])
                 .await?;
+            check_run(&mut session, self.connector.destination(), self.parameters()).await?;
             session.batch(statements::COMMIT).await?;
             Ok(())
         };
@@ -302,16 +323,10 @@ impl Loader {
         self.session.batch(statements::BEGIN).await?;
         let claimed = self
             .session
-            .execute(statements::INSERT_CHUNK, &[&number, &rows, &&*self.parameters])
+            .execute(statements::INSERT_CHUNK, &[&number, &rows])
             .await;
         match claimed {
-            Ok(0) => {
-                return Err(self.permanent(
-                    "the tables were prepared for another run while this one was loading",
-                    "let one run finish before another with other parameters begins",
-                ));
-            }
-            Ok(_) => {}
+            Ok(_) => self.check_run().await?,
             Err(Error::Server(error)) if error.code() == DUPLICATE_KEY => {
                 return self.check_loaded(number, rows).await;
             }
@@ -332,6 +347,7 @@ impl Loader {
     async fn check_loaded(&mut self, chunk: i64, rows: i64) -> Result<(), Fault> {
         self.session = self.connector.connect(self.connector.timeout()).await?;
         let found = self.session.rows(statements::CHUNK, &[&chunk]).await?;
+        self.check_run().await?;
         match found.first().map(|row| integer(row, 0)).transpose()?.flatten() {
             Some(found) if found == rows => {
                 tracing::debug!(chunk, "was in already");
@@ -346,6 +362,10 @@ impl Loader {
                 format!("the progress row of chunk {chunk} came and went"),
             ))),
         }
+    }
+
+    async fn check_run(&mut self) -> Result<(), Fault> {
+        check_run(&mut self.session, self.connector.destination(), &self.parameters).await
     }
 
     fn permanent(&self, problem: &str, advice: &str) -> Fault {

@@ -48,14 +48,12 @@ pub(super) fn count(table: &str) -> String {
 /// The run that the tables belong to.
 pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
-/// Our own tables and what they are made of. `_datagen_run` is the first to be dropped: every loading
-/// transaction reads it with a lock before anything else, so the drop waits for the transactions under way
-/// and keeps new ones out.
+/// Our own tables and what they are made of, in the order in which they are dropped. A transaction that
+/// loads or leaves a manifest inserts into `_datagen_chunks` or `_datagen_manifest` first and reads
+/// `_datagen_run` then. The lock of its insert keeps a drop of that table waiting until it ends, and a drop
+/// keeps new inserts waiting: so the drop of `_datagen_run`, after both, never happens under a transaction
+/// that has read it, and the two never wait for each other.
 const OWN_TABLES: [(&str, &str); 3] = [
-    (
-        "_datagen_run",
-        "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
-    ),
     (
         "_datagen_chunks",
         "chunk bigint NOT NULL PRIMARY KEY, row_count bigint NOT NULL",
@@ -64,6 +62,10 @@ const OWN_TABLES: [(&str, &str); 3] = [
         "_datagen_manifest",
         "kind nvarchar(40) NOT NULL, shard_index int NOT NULL, shard_count int NOT NULL, \
          manifest nvarchar(4000) NOT NULL, PRIMARY KEY (kind, shard_index, shard_count)",
+    ),
+    (
+        "_datagen_run",
+        "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
     ),
 ];
 
@@ -118,11 +120,9 @@ pub(super) fn update_statistics(table: &str) -> String {
 pub(super) const INSERT_RUN: &str =
     "INSERT INTO dbo._datagen_run (parameters, chunk_orders) VALUES (@P1, @P2);";
 
-/// Begins a chunk: its number, its rows, the run's parameters. No row is inserted if the tables belong to
-/// another run by now; REPEATABLEREAD keeps them this run's until the transaction ends. A chunk that is in
-/// is error 2627, and one that another transaction is loading makes this one wait for that.
-pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, row_count) \
-     SELECT @P1, @P2 FROM dbo._datagen_run WITH (REPEATABLEREAD) WHERE parameters = @P3;";
+/// Claims a chunk: its number, its rows. A chunk that is in is error 2627, and one that another transaction
+/// is loading makes this one wait for that.
+pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, row_count) VALUES (@P1, @P2);";
 
 /// The row count of a chunk that is in.
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
