@@ -192,6 +192,17 @@ async fn the_smallest_packets_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_say_how_many_rows_it_took_is_believed() {
+    let bench = Bench::new(Options {
+        counts: false,
+        ..Options::default()
+    })
+    .await;
+    bench.load(&[("COUNT", "120")]).await;
+    bench.assert_exact(0, 120);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_run_does_nothing_and_says_so() {
     let bench = Bench::new(Options::default()).await;
     bench.load(&[("COUNT", "300")]).await;

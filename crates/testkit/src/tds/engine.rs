@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::sql::{Aggregate, Condition, Expr, Operator, Query, Statement};
+use super::sql::{Aggregate, CATALOG, Condition, Expr, Operator, Query, Statement};
 use super::wire::{Column, ColumnType, ServerError, Value};
 
 /// A transaction's descriptor; 0 on the wire means none.
@@ -186,6 +186,7 @@ impl Engine {
             Statement::Set(option, value) => {
                 match (option.as_str(), value.as_str()) {
                     ("XACT_ABORT", on @ ("ON" | "OFF")) => session.xact_abort = on == "ON",
+                    ("NOCOUNT" | "IMPLICIT_TRANSACTIONS", "OFF") => {}
                     ("LOCK_TIMEOUT", ms) if ms.parse::<u64>().is_ok() => {
                         session.lock_timeout = ms.parse().ok();
                     }
@@ -278,11 +279,10 @@ impl Engine {
                 self.undo(tx, Undo::Created(table.clone()));
                 Ok(Outcome::Nothing)
             }
-            Statement::DropTable { table, if_exists } => {
+            Statement::DropTable { table } => {
                 self.lock_schema(table, tx)?;
                 match self.tables.remove(table) {
                     Some(dropped) => self.undo(tx, Undo::Dropped(table.clone(), dropped)),
-                    None if *if_exists => {}
                     None => {
                         return Err(ServerError::new(
                             3701,
@@ -309,18 +309,6 @@ impl Engine {
                     self.insert(table, tx, columns, values)?;
                 }
                 Ok(Outcome::Affected(rows.len() as u64))
-            }
-            Statement::InsertSelect {
-                table,
-                columns,
-                query,
-            } => {
-                let (_, rows) = self.select(tx, session, query)?;
-                let count = rows.len() as u64;
-                for row in rows {
-                    self.insert(table, tx, columns, row)?;
-                }
-                Ok(Outcome::Affected(count))
             }
             Statement::Delete { table, filter } => self.delete(table, filter, tx, session),
             Statement::Update { table, set, filter } => self.update(table, set, filter, tx, session),
@@ -545,21 +533,7 @@ impl Engine {
             let mut columns = Vec::new();
             let mut row = Vec::new();
             for (expr, name) in &query.outputs {
-                let value = match expr {
-                    Expr::ObjectId(argument) => {
-                        let Value::Text(object) = scalar(argument, session)? else {
-                            return Err(ServerError::new(8116, "OBJECT_ID takes a name.").into());
-                        };
-                        let object = object.to_lowercase().replace(['[', ']'], "");
-                        let object = object.strip_prefix("dbo.").unwrap_or(&object).to_string();
-                        match self.table(&object, tx) {
-                            Ok(_) => Value::Int(1),
-                            Err(Stop::Wait) => return Err(Stop::Wait),
-                            Err(Stop::Error(_)) => Value::Null,
-                        }
-                    }
-                    other => scalar(other, session)?,
-                };
+                let value = scalar(expr, session)?;
                 let kind = match &value {
                     Value::Text(text) => ColumnType::NVarChar(text.encode_utf16().count().max(1) as u16),
                     Value::Float(_) => ColumnType::Float,
@@ -575,6 +549,9 @@ impl Engine {
             }
             return Ok((columns, vec![row]));
         };
+        if name == CATALOG {
+            return project(&self.catalog(tx)?, tx, session, query);
+        }
         let table = self.table(name, tx)?;
         if query.holds {
             if table.writers.iter().any(|writer| *writer != tx) {
@@ -593,105 +570,32 @@ impl Engine {
             };
             return Ok((vec![column], vec![vec![Value::Int(table.swallowed as i64)]]));
         }
-        let mut found: Vec<&Row> = Vec::new();
-        for row in table.rows.values() {
-            if !matches(&table.columns, &row.values, &query.filter, session)? {
-                continue;
-            }
-            // A row whose earlier version is gone from the table: its change has to end first.
-            if row.owner.is_some_and(|owner| owner != tx) && row.deleted.is_some() {
-                return Err(Stop::Wait);
-            }
-            if row.visible(tx) {
-                found.push(row);
-            }
+        project(table, tx, session, query)
+    }
+
+    /// All tables as INFORMATION_SCHEMA.TABLES lists them. Waits for whoever creates or drops one.
+    fn catalog(&self, tx: Tx) -> Result<Table> {
+        if self.schema_locks.values().any(|owner| *owner != tx) {
+            return Err(Stop::Wait);
         }
-        for name in query.order.iter().rev() {
-            let index = column_index(&table.columns, name)?;
-            found.sort_by(|a, b| compare(&a.values[index], &b.values[index]));
+        let column = |name: &str| Column {
+            name: name.into(),
+            kind: ColumnType::NVarChar(128),
+            nullable: true,
+        };
+        let mut catalog = Table {
+            columns: vec![column("TABLE_SCHEMA"), column("TABLE_NAME")],
+            ..Table::default()
+        };
+        for name in self.tables.keys() {
+            let row = Row {
+                values: [Value::Text("dbo".into()), Value::Text(name.clone())].into(),
+                owner: None,
+                deleted: None,
+            };
+            catalog.rows.insert(Key::Text(name.clone()), row);
         }
-        if let Some(top) = query.top {
-            found.truncate(usize::try_from(top).unwrap_or(usize::MAX));
-        }
-        let aggregate = query
-            .outputs
-            .iter()
-            .any(|(expr, _)| matches!(expr, Expr::CountBig | Expr::Aggregate(..)));
-        let mut columns = Vec::new();
-        let mut picks: Vec<Pick> = Vec::new();
-        let mut totals = Vec::new();
-        for (expr, name) in &query.outputs {
-            match expr {
-                Expr::CountBig => {
-                    columns.push(Column {
-                        name: name.clone(),
-                        kind: ColumnType::Int(8),
-                        nullable: true,
-                    });
-                    totals.push(Value::Int(found.len() as i64));
-                }
-                Expr::Aggregate(function, column) => {
-                    let index = column_index(&table.columns, column)?;
-                    let ints = found.iter().filter_map(|row| match row.values[index] {
-                        Value::Int(n) => Some(n),
-                        _ => None,
-                    });
-                    let (kind, total) = match function {
-                        Aggregate::Sum => (
-                            ColumnType::Int(8),
-                            ints.fold(None, |sum, n| Some(sum.unwrap_or(0) + n)),
-                        ),
-                        Aggregate::Min => (table.columns[index].kind, ints.min()),
-                        Aggregate::Max => (table.columns[index].kind, ints.max()),
-                    };
-                    columns.push(Column {
-                        name: name.clone(),
-                        kind,
-                        nullable: true,
-                    });
-                    totals.push(total.map_or(Value::Null, Value::Int));
-                }
-                Expr::Column(star) if star == "*" => {
-                    for (index, column) in table.columns.iter().enumerate() {
-                        columns.push(column.clone());
-                        picks.push(Box::new(move |row| row.values[index].clone()));
-                    }
-                }
-                Expr::Column(column) => {
-                    let index = column_index(&table.columns, column)?;
-                    columns.push(table.columns[index].clone());
-                    picks.push(Box::new(move |row| row.values[index].clone()));
-                }
-                other => {
-                    let value = scalar(other, session)?;
-                    let kind = match &value {
-                        Value::Text(text) => ColumnType::NVarChar(text.encode_utf16().count().max(1) as u16),
-                        _ => ColumnType::Int(8),
-                    };
-                    columns.push(Column {
-                        name: name.clone(),
-                        kind,
-                        nullable: true,
-                    });
-                    picks.push(Box::new(move |_| value.clone()));
-                }
-            }
-        }
-        if aggregate {
-            if !picks.is_empty() {
-                return Err(ServerError::new(
-                    8120,
-                    "A column is invalid in the select list because it is not contained in an aggregate function.",
-                )
-                .into());
-            }
-            return Ok((columns, vec![totals]));
-        }
-        let rows = found
-            .into_iter()
-            .map(|row| picks.iter().map(|pick| pick(row)).collect())
-            .collect();
-        Ok((columns, rows))
+        Ok(catalog)
     }
 
     /// Undoes a transaction's latest changes until `mark` are left.
@@ -800,6 +704,114 @@ impl Engine {
     }
 }
 
+/// What a query without locks takes of a table's rows.
+fn project(
+    table: &Table,
+    tx: Tx,
+    session: &Session,
+    query: &Query,
+) -> Result<(Vec<Column>, Vec<Vec<Value>>)> {
+    let mut found: Vec<&Row> = Vec::new();
+    for row in table.rows.values() {
+        if !matches(&table.columns, &row.values, &query.filter, session)? {
+            continue;
+        }
+        // A row whose earlier version is gone from the table: its change has to end first.
+        if row.owner.is_some_and(|owner| owner != tx) && row.deleted.is_some() {
+            return Err(Stop::Wait);
+        }
+        if row.visible(tx) {
+            found.push(row);
+        }
+    }
+    for name in query.order.iter().rev() {
+        let index = column_index(&table.columns, name)?;
+        found.sort_by(|a, b| compare(&a.values[index], &b.values[index]));
+    }
+    if let Some(top) = query.top {
+        found.truncate(usize::try_from(top).unwrap_or(usize::MAX));
+    }
+    let aggregate = query
+        .outputs
+        .iter()
+        .any(|(expr, _)| matches!(expr, Expr::CountBig | Expr::Aggregate(..)));
+    let mut columns = Vec::new();
+    let mut picks: Vec<Pick> = Vec::new();
+    let mut totals = Vec::new();
+    for (expr, name) in &query.outputs {
+        match expr {
+            Expr::CountBig => {
+                columns.push(Column {
+                    name: name.clone(),
+                    kind: ColumnType::Int(8),
+                    nullable: true,
+                });
+                totals.push(Value::Int(found.len() as i64));
+            }
+            Expr::Aggregate(function, column) => {
+                let index = column_index(&table.columns, column)?;
+                let ints = found.iter().filter_map(|row| match row.values[index] {
+                    Value::Int(n) => Some(n),
+                    _ => None,
+                });
+                let (kind, total) = match function {
+                    Aggregate::Sum => (
+                        ColumnType::Int(8),
+                        ints.fold(None, |sum, n| Some(sum.unwrap_or(0) + n)),
+                    ),
+                    Aggregate::Min => (table.columns[index].kind, ints.min()),
+                    Aggregate::Max => (table.columns[index].kind, ints.max()),
+                };
+                columns.push(Column {
+                    name: name.clone(),
+                    kind,
+                    nullable: true,
+                });
+                totals.push(total.map_or(Value::Null, Value::Int));
+            }
+            Expr::Column(star) if star == "*" => {
+                for (index, column) in table.columns.iter().enumerate() {
+                    columns.push(column.clone());
+                    picks.push(Box::new(move |row| row.values[index].clone()));
+                }
+            }
+            Expr::Column(column) => {
+                let index = column_index(&table.columns, column)?;
+                columns.push(table.columns[index].clone());
+                picks.push(Box::new(move |row| row.values[index].clone()));
+            }
+            other => {
+                let value = scalar(other, session)?;
+                let kind = match &value {
+                    Value::Text(text) => ColumnType::NVarChar(text.encode_utf16().count().max(1) as u16),
+                    _ => ColumnType::Int(8),
+                };
+                columns.push(Column {
+                    name: name.clone(),
+                    kind,
+                    nullable: true,
+                });
+                picks.push(Box::new(move |_| value.clone()));
+            }
+        }
+    }
+    if aggregate {
+        if !picks.is_empty() {
+            return Err(ServerError::new(
+                8120,
+                "A column is invalid in the select list because it is not contained in an aggregate function.",
+            )
+            .into());
+        }
+        return Ok((columns, vec![totals]));
+    }
+    let rows = found
+        .into_iter()
+        .map(|row| picks.iter().map(|pick| pick(row)).collect())
+        .collect();
+    Ok((columns, rows))
+}
+
 fn null_error(table: &str, column: &Column) -> ServerError {
     ServerError::new(
         515,
@@ -824,7 +836,7 @@ fn scalar(expr: &Expr, session: &Session) -> Result<Value> {
             ServerError::new(137, format!("Must declare the scalar variable \"{name}\".")).into()
         }),
         Expr::Column(name) => Err(ServerError::new(207, format!("Invalid column name '{name}'.")).into()),
-        Expr::CountBig | Expr::Aggregate(..) | Expr::ObjectId(_) => {
+        Expr::CountBig | Expr::Aggregate(..) => {
             Err(ServerError::new(102, "this server does not compute that here").into())
         }
     }
@@ -928,19 +940,22 @@ fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
 fn matches(columns: &[Column], values: &[Value], filter: &[Condition], session: &Session) -> Result<bool> {
     for condition in filter {
         let index = column_index(columns, &condition.column)?;
-        let right = scalar(&condition.right, session)?;
-        if values[index] == Value::Null || right == Value::Null {
-            return Ok(false);
+        let mut holds = false;
+        for right in &condition.right {
+            let right = scalar(right, session)?;
+            if values[index] == Value::Null || right == Value::Null {
+                continue;
+            }
+            let order = compare(&values[index], &right);
+            holds |= match condition.operator {
+                Operator::Eq => order.is_eq(),
+                Operator::Ne => order.is_ne(),
+                Operator::Lt => order.is_lt(),
+                Operator::Le => order.is_le(),
+                Operator::Gt => order.is_gt(),
+                Operator::Ge => order.is_ge(),
+            };
         }
-        let order = compare(&values[index], &right);
-        let holds = match condition.operator {
-            Operator::Eq => order.is_eq(),
-            Operator::Ne => order.is_ne(),
-            Operator::Lt => order.is_lt(),
-            Operator::Le => order.is_le(),
-            Operator::Gt => order.is_gt(),
-            Operator::Ge => order.is_ge(),
-        };
         if !holds {
             return Ok(false);
         }

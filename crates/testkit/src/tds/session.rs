@@ -515,7 +515,10 @@ impl Conversation<'_> {
                         wire::put_env_end(&mut out, committed, tx);
                         wire::put_done(&mut out, done, more, false, None);
                     }
-                    Outcome::Affected(rows) => wire::put_done(&mut out, done, more, false, Some(rows)),
+                    Outcome::Affected(rows) => {
+                        let told = self.shared.counts.then_some(rows);
+                        wire::put_done(&mut out, done, more, false, told);
+                    }
                     Outcome::Rows(columns, rows) => {
                         wire::put_col_metadata(&mut out, &columns);
                         rows.iter().for_each(|row| wire::put_row(&mut out, &columns, row));
@@ -628,7 +631,8 @@ impl Conversation<'_> {
             match self.store(table, &rows).await {
                 Ok(count) => {
                     self.shared.counters.bulks.fetch_add(1, Ordering::Relaxed);
-                    wire::put_done(&mut out, Done::Batch, false, false, Some(count));
+                    let told = self.shared.counts.then_some(count);
+                    wire::put_done(&mut out, Done::Batch, false, false, told);
                 }
                 Err((error, lost)) => {
                     wire::put_error(&mut out, &error);

@@ -85,6 +85,7 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
             2714 => {
                 "a table of that name is there, but this user may not see it: grant it, or drop the table"
             }
+            3705 => "a view has the name of one of our tables: drop it, or give another database",
             208 => "somebody dropped a table during the run: start again",
             DUPLICATE_KEY => "somebody else writes to these tables: drop them and run again",
             code if TRANSIENT.contains(&code) => "run again later: what is loaded is kept",

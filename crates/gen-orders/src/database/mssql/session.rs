@@ -222,7 +222,8 @@ impl Session {
         .await
     }
 
-    /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took.
+    /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took; 0 if it does not
+    /// say.
     pub(super) async fn bulk(&mut self, table: &str, batch: &Batch) -> Result<u64, Error> {
         let columns: Vec<&str> = batch.table.columns.iter().map(|column| column.name).collect();
         // tiberius bounds the wait for answers only: this also bounds a server that stops reading.

@@ -6,11 +6,15 @@
 
 use super::super::{ColumnKind, Table};
 
-/// Settings of every session. XACT_ABORT: any error rolls the transaction back, so that none is committed
-/// half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told so (1222) before the client
-/// loses its patience and its connection.
+/// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction
+/// back, so that none is committed half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told
+/// so (1222) before the client loses its patience and its connection. NOCOUNT: a bulk load says how many rows
+/// it took. IMPLICIT_TRANSACTIONS: transactions begin and end where we say so.
 pub(super) fn session(lock_timeout_ms: u128) -> String {
-    format!("SET XACT_ABORT ON; SET LOCK_TIMEOUT {lock_timeout_ms};")
+    format!(
+        "SET XACT_ABORT ON; SET NOCOUNT OFF; SET IMPLICIT_TRANSACTIONS OFF; \
+         SET LOCK_TIMEOUT {lock_timeout_ms};"
+    )
 }
 
 /// Begins a transaction.
@@ -30,9 +34,13 @@ pub(super) fn lock_schema(timeout_ms: u128) -> String {
     )
 }
 
-/// Whether a table exists: NULL if it does not.
-pub(super) fn exists(table: &str) -> String {
-    format!("SELECT OBJECT_ID(N'dbo.{table}', N'U') AS id;")
+/// Which of these names tables have, or views.
+pub(super) fn existing(names: &[&str]) -> String {
+    format!(
+        "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES \
+         WHERE TABLE_SCHEMA = 'dbo' AND TABLE_NAME IN ('{}');",
+        names.join("', '")
+    )
 }
 
 /// One row if the table has any.
@@ -74,11 +82,13 @@ pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
     OWN_TABLES.iter().map(|(name, _)| *name)
 }
 
-/// Drops our tables and the run's and creates them anew, empty.
-pub(super) fn create_anew(tables: &[&Table]) -> Vec<String> {
-    let drop = |name: &str| format!("DROP TABLE IF EXISTS dbo.{name};");
-    let mut batches: Vec<String> = OWN_TABLES.iter().map(|(name, _)| drop(name)).collect();
-    batches.extend(tables.iter().rev().map(|table| drop(table.name)));
+/// Drops those of our tables and the run's that exist, and creates all of them, empty.
+pub(super) fn create_anew(tables: &[&Table], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut batches: Vec<String> = own_tables()
+        .chain(tables.iter().rev().map(|table| table.name))
+        .filter(|name| exists(name))
+        .map(|name| format!("DROP TABLE dbo.{name};"))
+        .collect();
     batches.extend(tables.iter().map(|table| create(table)));
     let own = OWN_TABLES
         .iter()
@@ -140,7 +150,8 @@ pub(super) const INSERT_MANIFEST: &str = "INSERT INTO dbo._datagen_manifest (kin
 /// Every text that this module can make for the tables: for tests that parse them.
 #[cfg(test)]
 pub(super) fn all(tables: &[&Table]) -> Vec<String> {
-    let mut texts = vec![session(30_000), lock_schema(30_000)];
+    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
+    let mut texts = vec![session(30_000), lock_schema(30_000), existing(&names)];
     texts.extend(
         [
             BEGIN,
@@ -154,9 +165,9 @@ pub(super) fn all(tables: &[&Table]) -> Vec<String> {
         .map(String::from),
     );
     texts.extend([DELETE_MANIFEST, INSERT_MANIFEST].map(String::from));
-    texts.extend(create_anew(tables));
+    texts.extend(create_anew(tables, |_| true));
     for name in tables.iter().map(|table| table.name).chain(own_tables()) {
-        texts.extend([exists(name), any_row(name), count(name), update_statistics(name)]);
+        texts.extend([any_row(name), count(name), update_statistics(name)]);
         texts.extend([escalate_locks(name, true), escalate_locks(name, false)]);
     }
     texts
