@@ -105,6 +105,7 @@ fn a_finished_run_does_nothing_again_and_other_parameters_start_anew() {
     assert!(first.output.contains(&summary), "{summary} in {}", first.output);
     let again = gen_orders(&path, 300).env("SQL_CHUNK", "10").succeed();
     assert!(again.output.contains("nothing to load"), "{}", again.output);
+    assert!(again.output.contains("records=0 bytes=0 "), "{}", again.output);
     assert!(rows(&path) == expected(300, 0));
     gen_orders(&path, 200).env("SEED", "9").succeed();
     assert!(rows(&path) == expected(200, 9));

@@ -1,5 +1,6 @@
 //! A SQLite file as the database.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use datagen_core::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::{Batch, ColumnKind, Connection, Database, LoadedChunk, Prepared, Run, Table, Values, taken_over};
+use super::{Batch, ChunkSet, ColumnKind, Connection, Database, Run, Table, Tally, Values, taken_over};
 
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -118,7 +119,7 @@ impl Database for Sqlite {
         1
     }
 
-    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+    async fn prepare(&self, run: &Run) -> Result<u32, DestinationError> {
         self.parameters.get_or_init(|| run.parameters.clone());
         let run = run.clone();
         self.with(move |connection| {
@@ -144,19 +145,52 @@ impl Database for Sqlite {
         Ok(Box::new(Loader { sqlite: self.clone() }))
     }
 
-    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError> {
-        self.with(|connection| loaded(connection)).await
+    async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
+        self.transact(TransactionBehavior::Deferred, move |transaction| {
+            let mut loaded = ChunkSet::default();
+            let sql = "SELECT chunk FROM _datagen_chunks WHERE chunk >= ? AND chunk < ? ORDER BY chunk";
+            let mut statement = transaction.prepare(sql)?;
+            let mut rows = statement.query([chunks.start as i64, chunks.end as i64])?;
+            while let Some(row) = rows.next()? {
+                loaded.push(row.get::<_, i64>(0)? as u64);
+            }
+            Ok(loaded)
+        })
+        .await
     }
 
-    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
+    async fn tally(&self) -> Result<Option<Tally>, DestinationError> {
+        self.transact(TransactionBehavior::Deferred, |transaction| {
+            let sql = "SELECT COUNT(*), COALESCE(SUM(row_count), 0) FROM _datagen_chunks";
+            transaction.query_row(sql, [], |row| {
+                Ok(Some(Tally {
+                    chunks: row.get::<_, i64>(0)? as u64,
+                    rows: row.get::<_, i64>(1)? as u64,
+                }))
+            })
+        })
+        .await
+    }
+
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<Vec<u64>, DestinationError> {
         let tables = tables.to_vec();
         self.transact(TransactionBehavior::Deferred, move |transaction| {
-            let mut rows = 0;
-            for table in tables {
+            let count = |table: &Table| {
                 let sql = format!("SELECT COUNT(*) FROM {}", table.name);
-                rows += transaction.query_row(&sql, [], |row| row.get::<_, i64>(0))? as u64;
-            }
-            Ok(rows)
+                transaction.query_row(&sql, [], |row| Ok(row.get::<_, i64>(0)? as u64))
+            };
+            tables.into_iter().map(count).collect()
+        })
+        .await
+    }
+
+    async fn has_manifest(&self, kind: &str, shard: Shard) -> Result<bool, DestinationError> {
+        let kind = kind.to_owned();
+        self.transact(TransactionBehavior::Deferred, move |transaction| {
+            let sql =
+                "SELECT 1 FROM _datagen_manifest WHERE kind = ? AND shard_index = ? AND shard_count = ?";
+            let found = transaction.query_row(sql, params![kind, shard.index, shard.count], |_| Ok(()));
+            Ok(found.optional()?.is_some())
         })
         .await
     }
@@ -175,7 +209,7 @@ impl Database for Sqlite {
 }
 
 /// Makes the tables ready, or names the table that somebody else filled.
-fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<Prepared, &'static str>> {
+fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<u32, &'static str>> {
     let exists = |table: &str| {
         let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
         transaction
@@ -187,10 +221,7 @@ fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<
         if let Some((parameters, chunk_orders)) = current_run(transaction)?
             && parameters == run.parameters
         {
-            return Ok(Ok(Prepared {
-                chunk_orders,
-                loaded: loaded(transaction)?,
-            }));
+            return Ok(Ok(chunk_orders));
         }
     } else {
         for table in run.tables {
@@ -227,10 +258,7 @@ fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<
         "INSERT INTO _datagen_run VALUES (?, ?)",
         params![run.parameters, run.chunk_orders],
     )?;
-    Ok(Ok(Prepared {
-        chunk_orders: run.chunk_orders,
-        loaded: Vec::new(),
-    }))
+    Ok(Ok(run.chunk_orders))
 }
 
 /// The run that the tables belong to: its parameters and its orders a chunk.
@@ -262,17 +290,6 @@ fn create_table(table: &Table) -> String {
         table.name,
         table.primary_key.join(", ")
     )
-}
-
-fn loaded(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<LoadedChunk>> {
-    let mut statement = connection.prepare("SELECT chunk, row_count FROM _datagen_chunks ORDER BY chunk")?;
-    let rows = statement.query_map([], |row| {
-        Ok(LoadedChunk {
-            chunk: row.get::<_, i64>(0)? as u64,
-            rows: row.get::<_, i64>(1)? as u64,
-        })
-    })?;
-    rows.collect()
 }
 
 /// Loads chunks by prepared INSERTs.

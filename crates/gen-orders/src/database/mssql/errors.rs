@@ -8,6 +8,9 @@ use tiberius::error::{Error, IoErrorKind};
 /// A key is there already: "Violation of PRIMARY KEY constraint".
 pub(super) const DUPLICATE_KEY: u32 = 2627;
 
+/// "Lock request time out period exceeded", which our sessions ask for.
+pub(super) const LOCK_TIMEOUT: u32 = 1222;
+
 /// "Cannot open database requested by the login": not there, or not ready yet.
 const CANNOT_OPEN_DATABASE: u32 = 4060;
 

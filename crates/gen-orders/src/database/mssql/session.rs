@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use datagen_core::entra::{EntraCredential, SQL_SCOPE};
 use datagen_core::error::DestinationError;
+use futures_util::TryStreamExt;
 use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row, ToSql, TokenRow};
 use tokio::net::TcpStream;
@@ -210,6 +211,23 @@ impl Session {
                 self.client.query(text, parameters).await?.into_results().await?
             };
             Ok(results.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    /// Runs a statement with parameters whose rows begin with an integer, and takes these one by one.
+    pub(super) async fn each(
+        &mut self,
+        text: &str,
+        parameters: &[&dyn ToSql],
+        mut take: impl FnMut(i64),
+    ) -> Result<(), Error> {
+        within(self.timeout * 2, async {
+            let mut rows = self.client.query(text, parameters).await?.into_row_stream();
+            while let Some(row) = rows.try_next().await? {
+                integer(&row, 0)?.into_iter().for_each(&mut take);
+            }
+            Ok(())
         })
         .await
     }

@@ -114,8 +114,8 @@ fn create(table: &Table) -> String {
     )
 }
 
-/// Without this a chunk's many row locks become a lock of the whole table, and the connections wait for
-/// each other.
+/// Without escalation switched off a chunk's many row locks become a lock of the whole table, and the
+/// connections wait for each other.
 pub(super) fn escalate_locks(table: &str, escalate: bool) -> String {
     let value = if escalate { "TABLE" } else { "DISABLE" };
     format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});")
@@ -137,8 +137,18 @@ pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, r
 /// The row count of a chunk that is in.
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
 
-/// All chunks that are in.
-pub(super) const CHUNKS: &str = "SELECT chunk, row_count FROM dbo._datagen_chunks ORDER BY chunk;";
+/// The chunks that are in from the first to before the second. Only they: where readers wait for writers
+/// (READ_COMMITTED_SNAPSHOT is off), a chunk that another shard is loading would hold up this one.
+pub(super) const CHUNKS: &str =
+    "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk;";
+
+/// How many chunks are in, and how many rows they have.
+pub(super) const TALLY: &str =
+    "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks;";
+
+/// One row if there is a manifest: kind, index, count.
+pub(super) const MANIFEST: &str = "SELECT shard_count FROM dbo._datagen_manifest \
+     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
 
 /// Removes a shard's manifest: kind, index, count.
 pub(super) const DELETE_MANIFEST: &str =
@@ -161,6 +171,8 @@ pub(super) fn all(tables: &[&Table]) -> Vec<String> {
             INSERT_CHUNK,
             CHUNK,
             CHUNKS,
+            TALLY,
+            MANIFEST,
         ]
         .map(String::from),
     );
