@@ -534,6 +534,23 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_up_again_and_again_is_given_up_in_plain_words() {
+    for point in [Point::Batch, Point::BulkPacket, Point::BulkEnd, Point::Commit] {
+        let bench = Bench::new(Options {
+            packet_size: 512,
+            faults: fault::always(point, Action::DropAfter),
+            ..Options::default()
+        })
+        .await;
+        let line = bench.fail(&[("COUNT", "100"), ("SQL_TIMEOUT", "1")]).await;
+        assert!(
+            line.contains("localhost/playground: the server closed the connection; check SQL_SERVER"),
+            "{point:?}: {line}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_for_good_is_one_clear_line() {
     let bench = Bench::new(Options::default()).await;
     let quick = ("SQL_TIMEOUT", "1");
