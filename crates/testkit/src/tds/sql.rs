@@ -65,8 +65,6 @@ pub(super) struct Query {
     /// Each with the name that the result gives it.
     pub(super) outputs: Vec<(Expr, String)>,
     pub(super) table: Option<String>,
-    /// HOLDLOCK, REPEATABLEREAD, UPDLOCK or the like: what was read stays locked.
-    pub(super) holds: bool,
     pub(super) filter: Vec<Condition>,
     pub(super) order: Vec<String>,
 }
@@ -711,26 +709,11 @@ impl Parser {
             top,
             outputs,
             table: None,
-            holds: false,
             filter: Vec::new(),
             order: Vec::new(),
         };
         if self.keyword("FROM") {
             query.table = Some(self.table()?);
-            if self.keyword("WITH") {
-                for hint in self.name_list()? {
-                    query.holds |= match hint.to_uppercase().as_str() {
-                        "HOLDLOCK" | "REPEATABLEREAD" | "SERIALIZABLE" | "UPDLOCK" | "XLOCK" => true,
-                        "ROWLOCK" | "NOLOCK" | "READCOMMITTEDLOCK" => false,
-                        other => {
-                            return Err(ServerError::new(
-                                321,
-                                format!("\"{other}\" is not a recognized table hints option."),
-                            ));
-                        }
-                    };
-                }
-            }
             query.filter = self.filter()?;
             if self.keyword("ORDER") {
                 self.expect_keyword("BY")?;
