@@ -1,7 +1,6 @@
 //! Drives the load: chunks of rows from one thread over a bounded queue to the connections.
 
-use std::collections::HashSet;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -24,6 +23,9 @@ use crate::retry::Retries;
 use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
 
 static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
+
+/// What the manifest is of.
+const KIND: &str = "orders";
 
 /// Loads this shard's orders.
 ///
@@ -51,46 +53,43 @@ async fn load(
         chunk_orders: chunk_orders(config),
         tables: &TABLES,
     };
-    let prepared = database.prepare(&run).await?;
+    let chunk_orders = database.prepare(&run).await?;
     let cut = Cut {
         count: config.count,
-        chunk_orders: u64::from(prepared.chunk_orders),
+        chunk_orders: u64::from(chunk_orders),
     };
     let shard = context.common.shard;
     let chunks = shard.range(cut.chunks());
-    let ids = *cut.ids(chunks.start).start()..*cut.ids(chunks.end).start();
-    let already: HashSet<u64> = prepared
-        .loaded
-        .iter()
-        .map(|loaded| loaded.chunk)
-        .filter(|chunk| chunks.contains(chunk))
-        .collect();
-    let nothing_to_load = already.len() as u64 == chunks.end - chunks.start;
-    if nothing_to_load && !already.is_empty() {
+    let ids = cut.ids(&chunks);
+    let already = database.loaded(chunks.clone()).await?;
+    let already_orders: u64 = already.ranges().iter().map(|range| cut.orders(range)).sum();
+    let to_load = cut.orders(&chunks) - already_orders;
+    if to_load > 0 {
+        if !already.is_empty() {
+            tracing::info!(
+                chunks = already.len(),
+                of = chunks.end - chunks.start,
+                "continuing an unfinished run"
+            );
+        }
+        database.begin(&TABLES).await;
+    } else if already_orders > 0 {
         tracing::info!(
-            orders = ids.end - ids.start,
+            orders = already_orders,
             "every order of this run is already there, nothing to load"
-        );
-    } else if !already.is_empty() {
-        tracing::info!(
-            chunks = already.len(),
-            of = chunks.end - chunks.start,
-            "continuing an unfinished run"
         );
     }
 
-    let (progress, ticker) = Progress::start(&context.bar, "orders", Some(ids.end - ids.start));
+    let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
     let (queue, chunks_made) = mpsc::channel(database.connections());
     let orders = Orders::new(config.seed, &config.range);
-    let counted = progress.clone();
     let maker = tokio::task::spawn_blocking(move || {
         let mut totals = Totals::default();
         for chunk in chunks {
-            let rows = rows::make(&orders, cut.ids(chunk));
+            let ids = cut.ids(&(chunk..chunk + 1));
+            let rows = rows::make(&orders, ids.start..=ids.end - 1);
             totals.add(&rows.totals);
-            if already.contains(&chunk) {
-                counted.add(rows.totals.orders, 0);
-            } else if queue.blocking_send((chunk, rows)).is_err() {
+            if !already.contains(chunk) && queue.blocking_send((chunk, rows)).is_err() {
                 break;
             }
         }
@@ -118,7 +117,8 @@ async fn load(
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
 
-    if check_row_counts(&*database, cut).await? && !nothing_to_load {
+    // The manifest comes last: without it an earlier process did not get to the end of this.
+    if check_row_counts(&*database, cut).await? && !database.has_manifest(KIND, shard).await? {
         database.finish(&TABLES).await;
     }
     let contents = Contents {
@@ -127,7 +127,7 @@ async fn load(
         parameters: run.parameters,
     };
     let manifest = Manifest::new(
-        "orders",
+        KIND,
         GenOrders::VERSION,
         config.seed,
         config.count,
@@ -136,7 +136,7 @@ async fn load(
     );
     let json = manifest.to_json();
     let text = std::str::from_utf8(&json).expect("JSON is UTF-8");
-    database.write_manifest("orders", shard, text).await?;
+    database.write_manifest(KIND, shard, text).await?;
     progress.summarize();
     Ok(())
 }
@@ -153,10 +153,16 @@ impl Cut {
         self.count.div_ceil(self.chunk_orders)
     }
 
-    /// The order ids of a chunk; of the one after the last, an empty range that begins after the last id.
-    fn ids(self, chunk: u64) -> RangeInclusive<u64> {
-        let first = (chunk * self.chunk_orders).min(self.count) + 1;
-        first..=((chunk + 1) * self.chunk_orders).min(self.count)
+    /// The order ids of chunks.
+    fn ids(self, chunks: &Range<u64>) -> Range<u64> {
+        let first = |chunk: u64| (chunk * self.chunk_orders).min(self.count) + 1;
+        first(chunks.start)..first(chunks.end)
+    }
+
+    /// How many orders chunks have.
+    fn orders(self, chunks: &Range<u64>) -> u64 {
+        let ids = self.ids(chunks);
+        ids.end - ids.start
     }
 }
 
@@ -216,19 +222,22 @@ fn chunk_orders(config: &OrdersConfig) -> u32 {
     }
 }
 
-/// Compares the tables with the progress rows, once all shards are done: while others load, counts move.
-/// Returns whether they are done.
+/// Compares the tables with COUNT and the progress rows, once all shards are done: while others load, counts
+/// move. Returns whether they are done.
 async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, DestinationError> {
-    let loaded = database.loaded().await?;
-    if loaded.len() as u64 != cut.chunks() {
+    let tally = database.tally().await?;
+    let Some(tally) = tally.filter(|tally| tally.chunks == cut.chunks()) else {
+        tracing::info!(
+            "other shards are not done; the last of them compares the tables with what was loaded"
+        );
         return Ok(false);
-    }
-    let expected: u64 = loaded.iter().map(|chunk| chunk.rows).sum();
+    };
+    let expected = [cut.count, tally.rows.saturating_sub(cut.count)];
     let found = database.count_rows(&TABLES).await?;
     if found == expected {
         return Ok(true);
     }
-    let problem = format!("orders and items have {found} rows together, but {expected} were loaded");
+    let problem = format!("orders and items have {found:?} rows, but {expected:?} were loaded");
     Err(DestinationError::permanent(database.describe(), problem)
         .advise("somebody else changes these tables: drop them and run again"))
 }
@@ -266,17 +275,48 @@ struct Contents {
     parameters: String,
 }
 
-/// For this shard's part of the tables.
-fn check_queries(shard: Shard, ids: &std::ops::Range<u64>) -> [String; 2] {
+/// For this shard's part of the tables. They are valid and equal in SQL Server, where `COUNT(*)` and the sum of
+/// an `int` are an `int` and would overflow, and in SQLite, which has no `COUNT_BIG`. Without rows they give 0.
+fn check_queries(shard: Shard, ids: &Range<u64>) -> [String; 2] {
     let part = if shard.is_whole() {
         String::new()
     } else {
         format!(" WHERE orderId BETWEEN {} AND {}", ids.start, ids.end - 1)
     };
+    let sum = |of: &str| format!("COALESCE(SUM({of}), 0)");
+    let whole = |of: &str| sum(&format!("CAST({of} AS bigint)"));
     [
-        format!("SELECT COUNT(*), SUM(CAST(userId AS bigint)), SUM(orderValue) FROM orders{part}"),
         format!(
-            "SELECT COUNT(*), SUM(CAST(rowId AS bigint)), SUM(CAST(productId AS bigint)) FROM items{part}"
+            "SELECT {}, {}, {} FROM orders{part}",
+            whole("1"),
+            whole("userId"),
+            sum("orderValue")
+        ),
+        format!(
+            "SELECT {}, {}, {} FROM items{part}",
+            whole("1"),
+            whole("rowId"),
+            whole("productId")
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::dialect::MsSqlDialect;
+    use sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn the_manifest_s_queries_are_t_sql() {
+        let shard = Shard { index: 1, count: 3 };
+        for query in check_queries(Shard::WHOLE, &(1..1))
+            .iter()
+            .chain(&check_queries(shard, &(5..9)))
+        {
+            let parsed = Parser::parse_sql(&MsSqlDialect {}, query);
+            assert!(parsed.is_ok(), "{query}: {parsed:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -143,6 +144,33 @@ impl Bench {
     }
 }
 
+/// Texts that clients send to a server.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    /// A plan of faults that hears every text and then does what `faults` says.
+    fn before(&self, mut faults: fault::Faults) -> fault::Faults {
+        let heard = Arc::clone(&self.0);
+        Box::new(move |event| {
+            heard
+                .lock()
+                .expect("nothing panics with it")
+                .push(event.sql.into());
+            faults(event)
+        })
+    }
+
+    /// What was heard since the last call and contains `text`, once each, in the order of the alphabet.
+    fn take(&self, text: &str) -> Vec<String> {
+        let mut heard = std::mem::take(&mut *self.0.lock().expect("nothing panics with it"));
+        heard.retain(|sql| sql.contains(text));
+        heard.sort();
+        heard.dedup();
+        heard
+    }
+}
+
 /// A number that differs from run to run of the suite.
 fn chance(below: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
@@ -192,6 +220,17 @@ async fn the_smallest_packets_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_say_how_many_rows_it_took_is_believed() {
+    let bench = Bench::new(Options {
+        counts: false,
+        ..Options::default()
+    })
+    .await;
+    bench.load(&[("COUNT", "120")]).await;
+    bench.assert_exact(0, 120);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_run_does_nothing_and_says_so() {
     let bench = Bench::new(Options::default()).await;
     bench.load(&[("COUNT", "300")]).await;
@@ -200,6 +239,76 @@ async fn a_finished_run_does_nothing_and_says_so() {
     assert!(log.contains("already there"), "{log}");
     assert_eq!(bench.server.stats().bulks, bulks);
     bench.assert_exact(0, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
+    let [off, on] = ["DISABLE", "TABLE"].map(|value| {
+        ["items", "orders"].map(|table| format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});"))
+    });
+    let heard = Heard::default();
+    // The answer to the COMMIT of the set-up is lost.
+    let lost = fault::nth(Point::Commit, 1, Action::DropAfter);
+    let bench = Bench::new(Options {
+        faults: heard.before(lost),
+        ..Options::default()
+    })
+    .await;
+    let run = |index: &'static str| [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", index)];
+    bench.load(&run("0")).await;
+    assert_eq!(heard.take("LOCK_ESCALATION"), off, "the other shard is not done");
+    // All is loaded, but the process does not live to say so.
+    let killed = fault::on_sql("SUM(row_count)", Action::error(229));
+    bench.server.set_faults(heard.before(killed));
+    bench.fail(&run("1")).await;
+    assert_eq!(heard.take("LOCK_ESCALATION"), off);
+    // What does not work there does not end the run.
+    let unknown = fault::on_sql("ALTER TABLE", Action::error(102));
+    bench.server.set_faults(heard.before(unknown));
+    let log = bench.load(&run("1")).await;
+    assert!(
+        log.contains("failed, which costs speed and nothing else"),
+        "{log}"
+    );
+    let all = heard.take("dbo.");
+    assert!(on.iter().all(|text| all.contains(text)), "{all:?}");
+    assert!(
+        all.contains(&"UPDATE STATISTICS dbo.items;".to_owned()),
+        "{all:?}"
+    );
+    assert!(
+        all.contains(&"UPDATE STATISTICS dbo.orders;".to_owned()),
+        "{all:?}"
+    );
+    // Once is enough.
+    bench.server.set_faults(heard.before(fault::none()));
+    bench.load(&run("1")).await;
+    let none: [&str; 0] = [];
+    assert_eq!(heard.take("STATISTICS"), none);
+    bench.assert_exact(0, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_does_not_wait_for_another_that_hangs_in_a_transaction() {
+    // Where readers wait for writers, this is what the last question about all chunks gets.
+    let bench = Bench::new(Options {
+        faults: fault::on_sql("SUM(row_count)", Action::error(1222)),
+        ..Options::default()
+    })
+    .await;
+    let shard = [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", "1")];
+    let log = bench.load(&shard).await;
+    assert!(log.contains("other shards are not done"), "{log}");
+    assert_eq!(bench.server.count("orders"), Some(150));
+    assert_eq!(bench.server.count("_datagen_manifest"), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_rate_a_chunk_is_a_quarter_of_a_second_at_the_most() {
+    let bench = Bench::new(Options::default()).await;
+    bench.load(&[("COUNT", "60"), ("RATE", "80")]).await;
+    assert_eq!(bench.server.count("_datagen_chunks"), Some(3));
+    bench.assert_exact(0, 60);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -425,6 +534,23 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_up_again_and_again_is_given_up_in_plain_words() {
+    for point in [Point::Batch, Point::BulkPacket, Point::BulkEnd, Point::Commit] {
+        let bench = Bench::new(Options {
+            packet_size: 512,
+            faults: fault::always(point, Action::DropAfter),
+            ..Options::default()
+        })
+        .await;
+        let line = bench.fail(&[("COUNT", "100"), ("SQL_TIMEOUT", "1")]).await;
+        assert!(
+            line.contains("localhost/playground: the server closed the connection; check SQL_SERVER"),
+            "{point:?}: {line}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_for_good_is_one_clear_line() {
     let bench = Bench::new(Options::default()).await;
     let quick = ("SQL_TIMEOUT", "1");
@@ -551,6 +677,49 @@ async fn a_run_whose_tables_are_taken_over_stops_and_the_other_is_exact() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("prepared for another run"), "{text}");
     bench.assert_exact(2, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_tables_are_taken_over_when_all_is_loaded_does_not_say_done() {
+    let last_requests = [
+        "SELECT COUNT_BIG(*) AS found FROM dbo.items",
+        "DELETE FROM dbo._datagen_manifest",
+        "INSERT INTO dbo._datagen_manifest",
+    ];
+    for request in last_requests {
+        let bench = Bench::new(Options {
+            faults: fault::on_sql(request, Action::DropBefore),
+            ..Options::default()
+        })
+        .await;
+        let running = bench
+            .command(&[("COUNT", "100")])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let waits = async {
+            while bench.server.stats().faults == 0 {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        };
+        tokio::time::timeout(HANGS, waits)
+            .await
+            .expect("the run gets there");
+        // What the set-up of another run leaves, as far as it matters here.
+        bench
+            .server
+            .execute("UPDATE _datagen_run SET parameters = N'another'")
+            .expect("the table is there");
+        bench.server.set_faults(fault::none());
+        let output = tokio::time::timeout(HANGS, running.wait_with_output())
+            .await
+            .expect("it ends")
+            .expect("its output can be read");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{request}: {text}");
+        assert!(text.contains("prepared for another run"), "{request}: {text}");
+        assert_eq!(bench.server.count("_datagen_manifest"), Some(0), "{request}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,6 +105,7 @@ fn a_finished_run_does_nothing_again_and_other_parameters_start_anew() {
     assert!(first.output.contains(&summary), "{summary} in {}", first.output);
     let again = gen_orders(&path, 300).env("SQL_CHUNK", "10").succeed();
     assert!(again.output.contains("nothing to load"), "{}", again.output);
+    assert!(again.output.contains("records=0 bytes=0 "), "{}", again.output);
     assert!(rows(&path) == expected(300, 0));
     gen_orders(&path, 200).env("SEED", "9").succeed();
     assert!(rows(&path) == expected(200, 9));
@@ -181,11 +182,45 @@ fn tables_that_somebody_else_filled_are_not_touched() {
 }
 
 #[test]
+fn a_run_whose_tables_are_taken_over_stops_and_the_other_is_exact() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    let slow = gen_orders(&path, 1_000_000)
+        .env("SQL_CHUNK", "100")
+        .env("RATE", "2000");
+    let first = std::thread::spawn(|| slow.run());
+    let loading = || {
+        let any = "SELECT 1 FROM orders LIMIT 1";
+        open(&path).query_row(any, [], |_| Ok(())).is_ok()
+    };
+    while !loading() {
+        assert!(!first.is_finished(), "it ended before it loaded anything");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    gen_orders(&path, 500).env("SEED", "9").succeed();
+    let first = first.join().unwrap();
+    assert_eq!(first.code, Some(1), "{}", first.output);
+    assert!(
+        first.output.contains("prepared for another run"),
+        "{}",
+        first.output
+    );
+    assert!(rows(&path) == expected(500, 9));
+}
+
+#[test]
 fn the_manifest_agrees_with_its_own_queries() {
-    for (index, shards) in [(0, 1), (1, 3)] {
+    // The last two have no rows: with one chunk, only the last of three shards has any.
+    let cases = [
+        (3_000, 0, 1, 3_000),
+        (3_000, 1, 3, 1_000),
+        (0, 0, 1, 0),
+        (100, 0, 3, 0),
+    ];
+    for (count, index, shards, records) in cases {
         let directory = tempfile::tempdir().unwrap();
         let path = database(&directory);
-        gen_orders(&path, 3_000)
+        gen_orders(&path, count)
             .env("SQL_CHUNK", "100")
             .env("SHARD_INDEX", index.to_string())
             .env("SHARD_COUNT", shards.to_string())
@@ -199,7 +234,7 @@ fn the_manifest_agrees_with_its_own_queries() {
             )
             .unwrap();
         let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-        assert_eq!(manifest["records"], 3_000 / shards);
+        assert_eq!(manifest["records"], records);
         let totals = &manifest["totals"];
         let expected = [
             ["orders", "user_id_sum", "order_value_sum"],

@@ -8,9 +8,11 @@
 //! - [`sqlite`]: a file of this machine;
 //! - [`mssql`]: Azure SQL or SQL Server.
 
+mod chunk_set;
 pub mod mssql;
 pub mod sqlite;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use async_trait::async_trait;
 use datagen_core::error::DestinationError;
 use datagen_core::shard::Shard;
 
+pub use self::chunk_set::ChunkSet;
 use crate::config::Target;
 
 /// A table to fill.
@@ -142,25 +145,17 @@ pub struct Run {
     pub tables: &'static [&'static Table],
 }
 
-/// What [`Database::prepare`] found or made.
-#[derive(Clone, Debug, Default)]
-pub struct Prepared {
-    /// Orders a chunk: what the run asked for, or, if it continues another, what the other asked for.
-    pub chunk_orders: u32,
-    /// The chunks that are in.
-    pub loaded: Vec<LoadedChunk>,
-}
-
-/// A row of `_datagen_chunks`.
+/// What the rows of `_datagen_chunks` add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoadedChunk {
-    /// From 0.
-    pub chunk: u64,
-    /// How many rows of each of the run's tables it has, in their order, summed up.
+pub struct Tally {
+    /// How many chunks are in, of all shards.
+    pub chunks: u64,
+    /// How many rows of all of the run's tables they have.
     pub rows: u64,
 }
 
-/// A database that can be prepared for a run and loaded.
+/// A database that can be prepared for a run and loaded. Another run may prepare the tables for itself at
+/// any time: what writes or counts rows fails from then on.
 #[async_trait]
 pub trait Database: Send + Sync {
     /// Its name for messages, without secrets.
@@ -176,24 +171,42 @@ pub trait Database: Send + Sync {
 
     /// Makes the tables ready for `run`: creates them if they are absent; drops and creates them anew if
     /// they hold another run's rows; leaves them if they hold some of this run's. Several processes may do
-    /// this at once.
-    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError>;
+    /// this at once. Returns how many orders a chunk has: what the run asks for, or, if it continues another,
+    /// what the other asked for.
+    async fn prepare(&self, run: &Run) -> Result<u32, DestinationError>;
+
+    /// Those of `chunks` that are in.
+    async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError>;
+
+    /// Makes the tables fit for being filled over several connections, before the first chunk. What fails here
+    /// costs speed only, so it is told and not returned.
+    async fn begin(&self, _tables: &[&'static Table]) {}
 
     /// Opens a connection for loading.
     async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError>;
 
-    /// The chunks that are in, in their order.
-    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError>;
+    /// What is in; `None` if another process has a chunk under way and does not finish it in time.
+    async fn tally(&self) -> Result<Option<Tally>, DestinationError>;
 
-    /// How many rows the run's tables have, together.
-    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError>;
+    /// How many rows each of the tables has.
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<Vec<u64>, DestinationError>;
 
     /// Leaves the tables as their readers want them, after the last chunk of all. What fails here costs them
     /// speed only, so it is told and not returned.
     async fn finish(&self, _tables: &[&'static Table]) {}
 
+    /// Whether there is a manifest for a shard.
+    async fn has_manifest(&self, kind: &str, shard: Shard) -> Result<bool, DestinationError>;
+
     /// Leaves a manifest for a shard, replacing one that is there.
     async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError>;
+}
+
+/// The tables at `destination` belong to another run by now.
+fn taken_over(destination: &str) -> DestinationError {
+    let problem = "the tables were prepared for another run while this one was loading";
+    DestinationError::permanent(destination, problem)
+        .advise("let one run finish before another with other parameters begins")
 }
 
 /// A connection of a [`Database`]. After an error it is not used again.

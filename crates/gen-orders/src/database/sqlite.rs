@@ -1,7 +1,8 @@
 //! A SQLite file as the database.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use datagen_core::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::{Batch, ColumnKind, Connection, Database, LoadedChunk, Prepared, Run, Table, Values};
+use super::{Batch, ChunkSet, ColumnKind, Connection, Database, Run, Table, Tally, Values, taken_over};
 
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ pub struct Sqlite {
     path: PathBuf,
     /// One connection: SQLite has one writer at a time.
     connection: Arc<Mutex<rusqlite::Connection>>,
+    /// The parameters of the run that the tables were prepared for.
+    parameters: Arc<OnceLock<String>>,
 }
 
 impl Sqlite {
@@ -48,6 +51,7 @@ impl Sqlite {
         Ok(Self {
             path,
             connection: Arc::new(Mutex::new(connection)),
+            parameters: Arc::default(),
         })
     }
 
@@ -58,6 +62,27 @@ impl Sqlite {
     ) -> Result<T, DestinationError> {
         let (path, connection) = (self.path.clone(), Arc::clone(&self.connection));
         blocking(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, &error))).await
+    }
+
+    /// Runs `work` in a transaction that finds the tables prepared for this run, and commits it.
+    async fn transact<T: Send + 'static>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, DestinationError> {
+        let parameters = Arc::clone(&self.parameters);
+        self.with(move |connection| {
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let current = current_run(&transaction)?.map(|(current, _)| current);
+            if current.as_ref() != Some(parameters.get().expect("prepare comes first")) {
+                return Ok(None);
+            }
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(Some(value))
+        })
+        .await?
+        .ok_or_else(|| taken_over(&self.describe()))
     }
 }
 
@@ -94,9 +119,9 @@ impl Database for Sqlite {
         1
     }
 
-    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+    async fn prepare(&self, run: &Run) -> Result<u32, DestinationError> {
+        self.parameters.get_or_init(|| run.parameters.clone());
         let run = run.clone();
-        let path = self.path.clone();
         self.with(move |connection| {
             // Immediate: of several processes that start at once, one makes the tables, the others find them.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -109,7 +134,7 @@ impl Database for Sqlite {
         .await?
         .map_err(|table| {
             DestinationError::permanent(
-                path.display().to_string(),
+                self.describe(),
                 format!("the table {table} is there with rows that gen-orders did not write"),
             )
             .advise("drop it, or give another database")
@@ -120,27 +145,60 @@ impl Database for Sqlite {
         Ok(Box::new(Loader { sqlite: self.clone() }))
     }
 
-    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError> {
-        self.with(|connection| loaded(connection)).await
+    async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
+        self.transact(TransactionBehavior::Deferred, move |transaction| {
+            let mut loaded = ChunkSet::default();
+            let sql = "SELECT chunk FROM _datagen_chunks WHERE chunk >= ? AND chunk < ? ORDER BY chunk";
+            let mut statement = transaction.prepare(sql)?;
+            let mut rows = statement.query([chunks.start as i64, chunks.end as i64])?;
+            while let Some(row) = rows.next()? {
+                loaded.push(row.get::<_, i64>(0)? as u64);
+            }
+            Ok(loaded)
+        })
+        .await
     }
 
-    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
+    async fn tally(&self) -> Result<Option<Tally>, DestinationError> {
+        self.transact(TransactionBehavior::Deferred, |transaction| {
+            let sql = "SELECT COUNT(*), COALESCE(SUM(row_count), 0) FROM _datagen_chunks";
+            transaction.query_row(sql, [], |row| {
+                Ok(Some(Tally {
+                    chunks: row.get::<_, i64>(0)? as u64,
+                    rows: row.get::<_, i64>(1)? as u64,
+                }))
+            })
+        })
+        .await
+    }
+
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<Vec<u64>, DestinationError> {
         let tables = tables.to_vec();
-        self.with(move |connection| {
-            let mut rows = 0;
-            for table in tables {
+        self.transact(TransactionBehavior::Deferred, move |transaction| {
+            let count = |table: &Table| {
                 let sql = format!("SELECT COUNT(*) FROM {}", table.name);
-                rows += connection.query_row(&sql, [], |row| row.get::<_, i64>(0))? as u64;
-            }
-            Ok(rows)
+                transaction.query_row(&sql, [], |row| Ok(row.get::<_, i64>(0)? as u64))
+            };
+            tables.into_iter().map(count).collect()
+        })
+        .await
+    }
+
+    async fn has_manifest(&self, kind: &str, shard: Shard) -> Result<bool, DestinationError> {
+        let kind = kind.to_owned();
+        self.transact(TransactionBehavior::Deferred, move |transaction| {
+            let sql =
+                "SELECT 1 FROM _datagen_manifest WHERE kind = ? AND shard_index = ? AND shard_count = ?";
+            let found = transaction.query_row(sql, params![kind, shard.index, shard.count], |_| Ok(()));
+            Ok(found.optional()?.is_some())
         })
         .await
     }
 
     async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError> {
         let (kind, manifest) = (kind.to_owned(), manifest.to_owned());
-        self.with(move |connection| {
-            connection.execute(
+        self.transact(TransactionBehavior::Immediate, move |transaction| {
+            transaction.execute(
                 "INSERT OR REPLACE INTO _datagen_manifest VALUES (?, ?, ?, ?)",
                 params![kind, shard.index, shard.count, manifest],
             )
@@ -151,7 +209,7 @@ impl Database for Sqlite {
 }
 
 /// Makes the tables ready, or names the table that somebody else filled.
-fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<Prepared, &'static str>> {
+fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<u32, &'static str>> {
     let exists = |table: &str| {
         let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
         transaction
@@ -160,15 +218,10 @@ fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<
             .map(|row| row.is_some())
     };
     if exists("_datagen_run")? {
-        let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
-        let found = transaction.query_row(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
-        if let Some((parameters, chunk_orders)) = found.optional()?
+        if let Some((parameters, chunk_orders)) = current_run(transaction)?
             && parameters == run.parameters
         {
-            return Ok(Ok(Prepared {
-                chunk_orders,
-                loaded: loaded(transaction)?,
-            }));
+            return Ok(Ok(chunk_orders));
         }
     } else {
         for table in run.tables {
@@ -205,10 +258,15 @@ fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<
         "INSERT INTO _datagen_run VALUES (?, ?)",
         params![run.parameters, run.chunk_orders],
     )?;
-    Ok(Ok(Prepared {
-        chunk_orders: run.chunk_orders,
-        loaded: Vec::new(),
-    }))
+    Ok(Ok(run.chunk_orders))
+}
+
+/// The run that the tables belong to: its parameters and its orders a chunk.
+fn current_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<(String, u32)>> {
+    let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
+    connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
 }
 
 fn create_table(table: &Table) -> String {
@@ -234,17 +292,6 @@ fn create_table(table: &Table) -> String {
     )
 }
 
-fn loaded(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<LoadedChunk>> {
-    let mut statement = connection.prepare("SELECT chunk, row_count FROM _datagen_chunks ORDER BY chunk")?;
-    let rows = statement.query_map([], |row| {
-        Ok(LoadedChunk {
-            chunk: row.get::<_, i64>(0)? as u64,
-            rows: row.get::<_, i64>(1)? as u64,
-        })
-    })?;
-    rows.collect()
-}
-
 /// Loads chunks by prepared INSERTs.
 #[derive(Debug)]
 struct Loader {
@@ -256,14 +303,13 @@ impl Connection for Loader {
     async fn load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), DestinationError> {
         let batches = batches.to_vec();
         self.sqlite
-            .with(move |connection| {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            .transact(TransactionBehavior::Immediate, move |transaction| {
                 let rows: usize = batches.iter().map(Batch::rows).sum();
                 let sql = "INSERT OR IGNORE INTO _datagen_chunks VALUES (?, ?)";
                 if transaction.execute(sql, params![chunk as i64, rows as i64])? == 1 {
-                    batches.iter().try_for_each(|batch| insert(&transaction, batch))?;
+                    batches.iter().try_for_each(|batch| insert(transaction, batch))?;
                 }
-                transaction.commit()
+                Ok(())
             })
             .await
     }

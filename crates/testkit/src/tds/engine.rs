@@ -1,13 +1,13 @@
 //! Tables, transactions and locks: what SQL Server would answer to [`super::sql`]'s statements.
 //!
 //! Isolation is READ COMMITTED with row versions, as Azure SQL has it by default: readers see what is
-//! committed and never wait, unless a hint asks for locks. A writer that meets another transaction's
+//! committed and wait for no writer of rows. A writer that meets another transaction's
 //! uncommitted key or table waits for that transaction's end, as in SQL Server; [`Step::Wait`] tells
 //! the session to try the statement again then.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::sql::{Aggregate, Condition, Expr, Operator, Query, Statement};
+use super::sql::{Aggregate, CATALOG, Condition, Expr, Operator, Query, Statement};
 use super::wire::{Column, ColumnType, ServerError, Value};
 
 /// A transaction's descriptor; 0 on the wire means none.
@@ -45,8 +45,6 @@ struct Table {
     key: Vec<usize>,
     rows: BTreeMap<Key, Row>,
     next_heap_key: i64,
-    /// Transactions that read rows with a lock.
-    shared: HashSet<Tx>,
     /// Transactions with changes.
     writers: HashSet<Tx>,
     /// Rows that a sink swallowed, see [`Engine::discard_bulk`].
@@ -186,6 +184,7 @@ impl Engine {
             Statement::Set(option, value) => {
                 match (option.as_str(), value.as_str()) {
                     ("XACT_ABORT", on @ ("ON" | "OFF")) => session.xact_abort = on == "ON",
+                    ("NOCOUNT" | "IMPLICIT_TRANSACTIONS", "OFF") => {}
                     ("LOCK_TIMEOUT", ms) if ms.parse::<u64>().is_ok() => {
                         session.lock_timeout = ms.parse().ok();
                     }
@@ -278,11 +277,10 @@ impl Engine {
                 self.undo(tx, Undo::Created(table.clone()));
                 Ok(Outcome::Nothing)
             }
-            Statement::DropTable { table, if_exists } => {
+            Statement::DropTable { table } => {
                 self.lock_schema(table, tx)?;
                 match self.tables.remove(table) {
                     Some(dropped) => self.undo(tx, Undo::Dropped(table.clone(), dropped)),
-                    None if *if_exists => {}
                     None => {
                         return Err(ServerError::new(
                             3701,
@@ -309,18 +307,6 @@ impl Engine {
                     self.insert(table, tx, columns, values)?;
                 }
                 Ok(Outcome::Affected(rows.len() as u64))
-            }
-            Statement::InsertSelect {
-                table,
-                columns,
-                query,
-            } => {
-                let (_, rows) = self.select(tx, session, query)?;
-                let count = rows.len() as u64;
-                for row in rows {
-                    self.insert(table, tx, columns, row)?;
-                }
-                Ok(Outcome::Affected(count))
             }
             Statement::Delete { table, filter } => self.delete(table, filter, tx, session),
             Statement::Update { table, set, filter } => self.update(table, set, filter, tx, session),
@@ -393,7 +379,7 @@ impl Engine {
             return Err(Stop::Wait);
         }
         if let Some(found) = self.tables.get(table)
-            && found.writers.iter().chain(&found.shared).any(|user| *user != tx)
+            && found.writers.iter().any(|user| *user != tx)
         {
             return Err(Stop::Wait);
         }
@@ -483,9 +469,6 @@ impl Engine {
     /// Keys of the rows that a DELETE or UPDATE concerns.
     fn keys(&mut self, name: &str, filter: &[Condition], tx: Tx, session: &Session) -> Result<Vec<Key>> {
         let table = self.table(name, tx)?;
-        if table.shared.iter().any(|reader| *reader != tx) {
-            return Err(Stop::Wait);
-        }
         let mut keys = Vec::new();
         for (key, row) in &table.rows {
             if !matches(&table.columns, &row.values, filter, session)? {
@@ -545,21 +528,7 @@ impl Engine {
             let mut columns = Vec::new();
             let mut row = Vec::new();
             for (expr, name) in &query.outputs {
-                let value = match expr {
-                    Expr::ObjectId(argument) => {
-                        let Value::Text(object) = scalar(argument, session)? else {
-                            return Err(ServerError::new(8116, "OBJECT_ID takes a name.").into());
-                        };
-                        let object = object.to_lowercase().replace(['[', ']'], "");
-                        let object = object.strip_prefix("dbo.").unwrap_or(&object).to_string();
-                        match self.table(&object, tx) {
-                            Ok(_) => Value::Int(1),
-                            Err(Stop::Wait) => return Err(Stop::Wait),
-                            Err(Stop::Error(_)) => Value::Null,
-                        }
-                    }
-                    other => scalar(other, session)?,
-                };
+                let value = scalar(expr, session)?;
                 let kind = match &value {
                     Value::Text(text) => ColumnType::NVarChar(text.encode_utf16().count().max(1) as u16),
                     Value::Float(_) => ColumnType::Float,
@@ -575,13 +544,10 @@ impl Engine {
             }
             return Ok((columns, vec![row]));
         };
-        let table = self.table(name, tx)?;
-        if query.holds {
-            if table.writers.iter().any(|writer| *writer != tx) {
-                return Err(Stop::Wait);
-            }
-            table.shared.insert(tx);
+        if name == CATALOG {
+            return project(&self.catalog(tx)?, tx, session, query);
         }
+        let table = self.table(name, tx)?;
         if let [(Expr::CountBig, name)] = query.outputs.as_slice()
             && query.filter.is_empty()
             && table.swallowed > 0
@@ -593,105 +559,32 @@ impl Engine {
             };
             return Ok((vec![column], vec![vec![Value::Int(table.swallowed as i64)]]));
         }
-        let mut found: Vec<&Row> = Vec::new();
-        for row in table.rows.values() {
-            if !matches(&table.columns, &row.values, &query.filter, session)? {
-                continue;
-            }
-            // A row whose earlier version is gone from the table: its change has to end first.
-            if row.owner.is_some_and(|owner| owner != tx) && row.deleted.is_some() {
-                return Err(Stop::Wait);
-            }
-            if row.visible(tx) {
-                found.push(row);
-            }
+        project(table, tx, session, query)
+    }
+
+    /// All tables as INFORMATION_SCHEMA.TABLES lists them. Waits for whoever creates or drops one.
+    fn catalog(&self, tx: Tx) -> Result<Table> {
+        if self.schema_locks.values().any(|owner| *owner != tx) {
+            return Err(Stop::Wait);
         }
-        for name in query.order.iter().rev() {
-            let index = column_index(&table.columns, name)?;
-            found.sort_by(|a, b| compare(&a.values[index], &b.values[index]));
+        let column = |name: &str| Column {
+            name: name.into(),
+            kind: ColumnType::NVarChar(128),
+            nullable: true,
+        };
+        let mut catalog = Table {
+            columns: vec![column("TABLE_SCHEMA"), column("TABLE_NAME")],
+            ..Table::default()
+        };
+        for name in self.tables.keys() {
+            let row = Row {
+                values: [Value::Text("dbo".into()), Value::Text(name.clone())].into(),
+                owner: None,
+                deleted: None,
+            };
+            catalog.rows.insert(Key::Text(name.clone()), row);
         }
-        if let Some(top) = query.top {
-            found.truncate(usize::try_from(top).unwrap_or(usize::MAX));
-        }
-        let aggregate = query
-            .outputs
-            .iter()
-            .any(|(expr, _)| matches!(expr, Expr::CountBig | Expr::Aggregate(..)));
-        let mut columns = Vec::new();
-        let mut picks: Vec<Pick> = Vec::new();
-        let mut totals = Vec::new();
-        for (expr, name) in &query.outputs {
-            match expr {
-                Expr::CountBig => {
-                    columns.push(Column {
-                        name: name.clone(),
-                        kind: ColumnType::Int(8),
-                        nullable: true,
-                    });
-                    totals.push(Value::Int(found.len() as i64));
-                }
-                Expr::Aggregate(function, column) => {
-                    let index = column_index(&table.columns, column)?;
-                    let ints = found.iter().filter_map(|row| match row.values[index] {
-                        Value::Int(n) => Some(n),
-                        _ => None,
-                    });
-                    let (kind, total) = match function {
-                        Aggregate::Sum => (
-                            ColumnType::Int(8),
-                            ints.fold(None, |sum, n| Some(sum.unwrap_or(0) + n)),
-                        ),
-                        Aggregate::Min => (table.columns[index].kind, ints.min()),
-                        Aggregate::Max => (table.columns[index].kind, ints.max()),
-                    };
-                    columns.push(Column {
-                        name: name.clone(),
-                        kind,
-                        nullable: true,
-                    });
-                    totals.push(total.map_or(Value::Null, Value::Int));
-                }
-                Expr::Column(star) if star == "*" => {
-                    for (index, column) in table.columns.iter().enumerate() {
-                        columns.push(column.clone());
-                        picks.push(Box::new(move |row| row.values[index].clone()));
-                    }
-                }
-                Expr::Column(column) => {
-                    let index = column_index(&table.columns, column)?;
-                    columns.push(table.columns[index].clone());
-                    picks.push(Box::new(move |row| row.values[index].clone()));
-                }
-                other => {
-                    let value = scalar(other, session)?;
-                    let kind = match &value {
-                        Value::Text(text) => ColumnType::NVarChar(text.encode_utf16().count().max(1) as u16),
-                        _ => ColumnType::Int(8),
-                    };
-                    columns.push(Column {
-                        name: name.clone(),
-                        kind,
-                        nullable: true,
-                    });
-                    picks.push(Box::new(move |_| value.clone()));
-                }
-            }
-        }
-        if aggregate {
-            if !picks.is_empty() {
-                return Err(ServerError::new(
-                    8120,
-                    "A column is invalid in the select list because it is not contained in an aggregate function.",
-                )
-                .into());
-            }
-            return Ok((columns, vec![totals]));
-        }
-        let rows = found
-            .into_iter()
-            .map(|row| picks.iter().map(|pick| pick(row)).collect())
-            .collect();
-        Ok((columns, rows))
+        Ok(catalog)
     }
 
     /// Undoes a transaction's latest changes until `mark` are left.
@@ -771,7 +664,6 @@ impl Engine {
         self.app_locks.retain(|_, owner| *owner != tx);
         self.schema_locks.retain(|_, owner| *owner != tx);
         for table in self.tables.values_mut() {
-            table.shared.remove(&tx);
             table.writers.remove(&tx);
         }
     }
@@ -800,6 +692,114 @@ impl Engine {
     }
 }
 
+/// What a query without locks takes of a table's rows.
+fn project(
+    table: &Table,
+    tx: Tx,
+    session: &Session,
+    query: &Query,
+) -> Result<(Vec<Column>, Vec<Vec<Value>>)> {
+    let mut found: Vec<&Row> = Vec::new();
+    for row in table.rows.values() {
+        if !matches(&table.columns, &row.values, &query.filter, session)? {
+            continue;
+        }
+        // A row whose earlier version is gone from the table: its change has to end first.
+        if row.owner.is_some_and(|owner| owner != tx) && row.deleted.is_some() {
+            return Err(Stop::Wait);
+        }
+        if row.visible(tx) {
+            found.push(row);
+        }
+    }
+    for name in query.order.iter().rev() {
+        let index = column_index(&table.columns, name)?;
+        found.sort_by(|a, b| compare(&a.values[index], &b.values[index]));
+    }
+    if let Some(top) = query.top {
+        found.truncate(usize::try_from(top).unwrap_or(usize::MAX));
+    }
+    let aggregate = query
+        .outputs
+        .iter()
+        .any(|(expr, _)| matches!(expr, Expr::CountBig | Expr::Aggregate(..)));
+    let mut columns = Vec::new();
+    let mut picks: Vec<Pick> = Vec::new();
+    let mut totals = Vec::new();
+    for (expr, name) in &query.outputs {
+        match expr {
+            Expr::CountBig => {
+                columns.push(Column {
+                    name: name.clone(),
+                    kind: ColumnType::Int(8),
+                    nullable: true,
+                });
+                totals.push(Value::Int(found.len() as i64));
+            }
+            Expr::Aggregate(function, column) => {
+                let index = column_index(&table.columns, column)?;
+                let ints = found.iter().filter_map(|row| match row.values[index] {
+                    Value::Int(n) => Some(n),
+                    _ => None,
+                });
+                let (kind, total) = match function {
+                    Aggregate::Sum => (
+                        ColumnType::Int(8),
+                        ints.fold(None, |sum, n| Some(sum.unwrap_or(0) + n)),
+                    ),
+                    Aggregate::Min => (table.columns[index].kind, ints.min()),
+                    Aggregate::Max => (table.columns[index].kind, ints.max()),
+                };
+                columns.push(Column {
+                    name: name.clone(),
+                    kind,
+                    nullable: true,
+                });
+                totals.push(total.map_or(Value::Null, Value::Int));
+            }
+            Expr::Column(star) if star == "*" => {
+                for (index, column) in table.columns.iter().enumerate() {
+                    columns.push(column.clone());
+                    picks.push(Box::new(move |row| row.values[index].clone()));
+                }
+            }
+            Expr::Column(column) => {
+                let index = column_index(&table.columns, column)?;
+                columns.push(table.columns[index].clone());
+                picks.push(Box::new(move |row| row.values[index].clone()));
+            }
+            other => {
+                let value = scalar(other, session)?;
+                let kind = match &value {
+                    Value::Text(text) => ColumnType::NVarChar(text.encode_utf16().count().max(1) as u16),
+                    _ => ColumnType::Int(8),
+                };
+                columns.push(Column {
+                    name: name.clone(),
+                    kind,
+                    nullable: true,
+                });
+                picks.push(Box::new(move |_| value.clone()));
+            }
+        }
+    }
+    if aggregate {
+        if !picks.is_empty() {
+            return Err(ServerError::new(
+                8120,
+                "A column is invalid in the select list because it is not contained in an aggregate function.",
+            )
+            .into());
+        }
+        return Ok((columns, vec![totals]));
+    }
+    let rows = found
+        .into_iter()
+        .map(|row| picks.iter().map(|pick| pick(row)).collect())
+        .collect();
+    Ok((columns, rows))
+}
+
 fn null_error(table: &str, column: &Column) -> ServerError {
     ServerError::new(
         515,
@@ -824,7 +824,7 @@ fn scalar(expr: &Expr, session: &Session) -> Result<Value> {
             ServerError::new(137, format!("Must declare the scalar variable \"{name}\".")).into()
         }),
         Expr::Column(name) => Err(ServerError::new(207, format!("Invalid column name '{name}'.")).into()),
-        Expr::CountBig | Expr::Aggregate(..) | Expr::ObjectId(_) => {
+        Expr::CountBig | Expr::Aggregate(..) => {
             Err(ServerError::new(102, "this server does not compute that here").into())
         }
     }
@@ -928,19 +928,22 @@ fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
 fn matches(columns: &[Column], values: &[Value], filter: &[Condition], session: &Session) -> Result<bool> {
     for condition in filter {
         let index = column_index(columns, &condition.column)?;
-        let right = scalar(&condition.right, session)?;
-        if values[index] == Value::Null || right == Value::Null {
-            return Ok(false);
+        let mut holds = false;
+        for right in &condition.right {
+            let right = scalar(right, session)?;
+            if values[index] == Value::Null || right == Value::Null {
+                continue;
+            }
+            let order = compare(&values[index], &right);
+            holds |= match condition.operator {
+                Operator::Eq => order.is_eq(),
+                Operator::Ne => order.is_ne(),
+                Operator::Lt => order.is_lt(),
+                Operator::Le => order.is_le(),
+                Operator::Gt => order.is_gt(),
+                Operator::Ge => order.is_ge(),
+            };
         }
-        let order = compare(&values[index], &right);
-        let holds = match condition.operator {
-            Operator::Eq => order.is_eq(),
-            Operator::Ne => order.is_ne(),
-            Operator::Lt => order.is_lt(),
-            Operator::Le => order.is_le(),
-            Operator::Gt => order.is_gt(),
-            Operator::Ge => order.is_ge(),
-        };
         if !holds {
             return Ok(false);
         }
@@ -1040,30 +1043,20 @@ mod tests {
     }
 
     #[test]
-    fn a_locking_read_keeps_writers_away() {
+    fn tables_are_listed_once_nobody_creates_or_drops_one() {
         let mut engine = Engine::default();
         let (mut one, mut two) = (Session::default(), Session::default());
-        run(&mut engine, &mut one, "CREATE TABLE p (a int PRIMARY KEY, b int)").unwrap();
-        run(&mut engine, &mut one, "INSERT INTO p (a, b) VALUES (1, 1)").unwrap();
-        run(
-            &mut engine,
-            &mut one,
-            "BEGIN TRAN; SELECT a FROM p WITH (REPEATABLEREAD)",
-        )
-        .unwrap();
-        assert!(matches!(
-            run(&mut engine, &mut two, "DELETE FROM p").unwrap(),
-            Step::Wait
-        ));
+        run(&mut engine, &mut one, "CREATE TABLE t (a int PRIMARY KEY)").unwrap();
+        run(&mut engine, &mut one, "CREATE TABLE u (a int PRIMARY KEY)").unwrap();
+        let list = "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES \
+                    WHERE TABLE_SCHEMA = 'dbo' AND TABLE_NAME IN ('T', 'other')";
+        run(&mut engine, &mut one, "BEGIN TRAN; DROP TABLE u").unwrap();
+        assert!(matches!(run(&mut engine, &mut two, list).unwrap(), Step::Wait));
         run(&mut engine, &mut one, "COMMIT").unwrap();
-        run(
-            &mut engine,
-            &mut two,
-            "BEGIN TRAN; UPDATE p SET b = 2 WHERE a = 1",
-        )
-        .unwrap();
-        let blocked = run(&mut engine, &mut one, "SELECT a FROM p WITH (REPEATABLEREAD)").unwrap();
-        assert!(matches!(blocked, Step::Wait));
+        match run(&mut engine, &mut two, list).unwrap() {
+            Step::Done(Outcome::Rows(_, rows)) => assert_eq!(rows, [[Value::Text("t".into())]]),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Options {
     pub packet_size: usize,
     /// How long every answer takes.
     pub latency: Duration,
+    /// Whether answers say how many rows were affected; `false` is a server that insists on NOCOUNT ON.
+    pub counts: bool,
     /// What becomes of bulk rows.
     pub bulk: Bulk,
     /// Port on 127.0.0.1; 0 picks a free one.
@@ -73,6 +75,7 @@ impl Default for Options {
             names: vec!["localhost".into(), "127.0.0.1".into()],
             packet_size: 32767,
             latency: Duration::ZERO,
+            counts: true,
             bulk: Bulk::Store,
             port: 0,
             faults: fault::none(),
@@ -87,6 +90,7 @@ impl std::fmt::Debug for Options {
             .field("names", &self.names)
             .field("packet_size", &self.packet_size)
             .field("latency", &self.latency)
+            .field("counts", &self.counts)
             .field("bulk", &self.bulk)
             .field("port", &self.port)
             .finish_non_exhaustive()
@@ -131,6 +135,7 @@ struct Shared {
     /// Copies of what never changes, so that a request need not take the options' lock.
     latency: Duration,
     packet_size: usize,
+    counts: bool,
     identity: Option<tls::Identity>,
     engine: Mutex<Engine>,
     /// Rung whenever a transaction may have ended.
@@ -196,6 +201,7 @@ impl TdsServer {
         let shared = Arc::new(Shared {
             latency: options.latency,
             packet_size: options.packet_size,
+            counts: options.counts,
             options: Mutex::new(options),
             identity,
             engine: Mutex::new(engine),

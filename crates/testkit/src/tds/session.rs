@@ -26,6 +26,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 /// How a step of a session ends.
 enum Exit {
     Over,
+    /// The connection is cut as a network or a dying process cuts it: TLS is not closed first.
+    Cut,
     Violation(ProtocolError),
 }
 
@@ -54,7 +56,7 @@ impl From<std::io::Error> for Exit {
 pub(super) async fn serve(shared: &Shared, tcp: TcpStream, id: u64) -> Result<(), ProtocolError> {
     let _ = tcp.set_nodelay(true);
     match connection(shared, tcp, id).await {
-        Ok(()) | Err(Exit::Over) => Ok(()),
+        Ok(()) | Err(Exit::Over | Exit::Cut) => Ok(()),
         Err(Exit::Violation(error)) => Err(error),
     }
 }
@@ -107,7 +109,9 @@ async fn connection(shared: &Shared, mut tcp: TcpStream, id: u64) -> Result<(), 
     };
     let ended = conversation.run(prelogin.fed_auth).await;
     conversation.hang_up();
-    let _ = conversation.stream.shutdown().await;
+    if !matches!(ended, Err(Exit::Cut)) {
+        let _ = conversation.stream.shutdown().await;
+    }
     ended
 }
 
@@ -301,7 +305,7 @@ impl Conversation<'_> {
             None => {}
             Some(Action::Delay(time)) => tokio::time::sleep(time).await,
             Some(Action::Stall) => return Err(stall(&mut self.stream).await),
-            Some(Action::DropBefore | Action::DropAfter) => return Err(Exit::Over),
+            Some(Action::DropBefore | Action::DropAfter) => return Err(Exit::Cut),
             Some(Action::Error(error)) => {
                 self.answer_error(&error).await?;
                 return Err(Exit::Over);
@@ -436,7 +440,7 @@ impl Conversation<'_> {
         self.note_busy();
         self.shared.ended.notify_waiters();
         if verdict == Verdict::GoThenDrop {
-            return Err(Exit::Over);
+            return Err(Exit::Cut);
         }
         self.answer(&out).await?;
         match bulk {
@@ -454,7 +458,7 @@ impl Conversation<'_> {
                 Ok(Verdict::Go)
             }
             Some(Action::Stall) => Err(stall(&mut self.stream).await),
-            Some(Action::DropBefore) => Err(Exit::Over),
+            Some(Action::DropBefore) => Err(Exit::Cut),
             Some(Action::DropAfter) => Ok(Verdict::GoThenDrop),
             Some(Action::Error(error)) => Ok(Verdict::Refuse(error)),
         }
@@ -515,7 +519,10 @@ impl Conversation<'_> {
                         wire::put_env_end(&mut out, committed, tx);
                         wire::put_done(&mut out, done, more, false, None);
                     }
-                    Outcome::Affected(rows) => wire::put_done(&mut out, done, more, false, Some(rows)),
+                    Outcome::Affected(rows) => {
+                        let told = self.shared.counts.then_some(rows);
+                        wire::put_done(&mut out, done, more, false, told);
+                    }
                     Outcome::Rows(columns, rows) => {
                         wire::put_col_metadata(&mut out, &columns);
                         rows.iter().for_each(|row| wire::put_row(&mut out, &columns, row));
@@ -607,7 +614,7 @@ impl Conversation<'_> {
             };
             let verdict = self.before(point, "").await?;
             if !packet.last && verdict == Verdict::GoThenDrop {
-                return Err(Exit::Over);
+                return Err(Exit::Cut);
             }
             if let Verdict::Refuse(error) = &verdict {
                 refused.get_or_insert(error.clone());
@@ -628,7 +635,8 @@ impl Conversation<'_> {
             match self.store(table, &rows).await {
                 Ok(count) => {
                     self.shared.counters.bulks.fetch_add(1, Ordering::Relaxed);
-                    wire::put_done(&mut out, Done::Batch, false, false, Some(count));
+                    let told = self.shared.counts.then_some(count);
+                    wire::put_done(&mut out, Done::Batch, false, false, told);
                 }
                 Err((error, lost)) => {
                     wire::put_error(&mut out, &error);
@@ -640,7 +648,7 @@ impl Conversation<'_> {
             }
             self.note_busy();
             if verdict == Verdict::GoThenDrop {
-                return Err(Exit::Over);
+                return Err(Exit::Cut);
             }
             return self.answer(&out).await;
         }

@@ -4,6 +4,9 @@
 
 use super::wire::{Column, ColumnType, ServerError, Value};
 
+/// The name of the view that lists all tables, schema included so that no table of dbo can have it.
+pub(super) const CATALOG: &str = "information_schema.tables";
+
 /// One statement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Statement {
@@ -20,17 +23,11 @@ pub(super) enum Statement {
     },
     DropTable {
         table: String,
-        if_exists: bool,
     },
     InsertValues {
         table: String,
         columns: Vec<String>,
         rows: Vec<Vec<Expr>>,
-    },
-    InsertSelect {
-        table: String,
-        columns: Vec<String>,
-        query: Query,
     },
     Delete {
         table: String,
@@ -68,8 +65,6 @@ pub(super) struct Query {
     /// Each with the name that the result gives it.
     pub(super) outputs: Vec<(Expr, String)>,
     pub(super) table: Option<String>,
-    /// HOLDLOCK, REPEATABLEREAD, UPDLOCK or the like: what was read stays locked.
-    pub(super) holds: bool,
     pub(super) filter: Vec<Condition>,
     pub(super) order: Vec<String>,
 }
@@ -81,7 +76,6 @@ pub(super) enum Expr {
     Variable(String),
     CountBig,
     Aggregate(Aggregate, String),
-    ObjectId(Box<Expr>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,12 +85,13 @@ pub(super) enum Aggregate {
     Max,
 }
 
-/// `column operator expression`; conditions are joined by AND.
+/// `column operator expression`, or `column IN (expressions)`: one of which is equal. Conditions are joined by
+/// AND.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
     pub(super) column: String,
     pub(super) operator: Operator,
-    pub(super) right: Expr,
+    pub(super) right: Vec<Expr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,10 +284,13 @@ impl Parser {
         }
     }
 
-    /// `schema.table` or `table`; the only schema is dbo, which is dropped.
+    /// `schema.table` or `table`. The only schema is dbo, which is dropped, but for [`CATALOG`].
     fn table(&mut self) -> Result<String, ServerError> {
         let mut name = self.word()?;
         if self.symbol(".") {
+            if name.eq_ignore_ascii_case("INFORMATION_SCHEMA") && self.keyword("TABLES") {
+                return Ok(CATALOG.to_owned());
+            }
             if !name.eq_ignore_ascii_case("dbo") {
                 return Err(ServerError::new(
                     2760,
@@ -335,14 +333,7 @@ impl Parser {
         }
         if self.keyword("DROP") {
             self.expect_keyword("TABLE")?;
-            let if_exists = self.keyword("IF");
-            if if_exists {
-                self.expect_keyword("EXISTS")?;
-            }
-            return Ok(Statement::DropTable {
-                table: self.table()?,
-                if_exists,
-            });
+            return Ok(Statement::DropTable { table: self.table()? });
         }
         if self.keyword("ALTER") {
             self.expect_keyword("TABLE")?;
@@ -516,13 +507,6 @@ impl Parser {
     fn insert(&mut self) -> Result<Statement, ServerError> {
         let table = self.table()?;
         let columns = self.name_list()?;
-        if self.keyword("SELECT") {
-            return Ok(Statement::InsertSelect {
-                table,
-                columns,
-                query: self.query()?,
-            });
-        }
         self.expect_keyword("VALUES")?;
         let mut rows = Vec::new();
         loop {
@@ -676,16 +660,6 @@ impl Parser {
                     "SUM" => Expr::Aggregate(Aggregate::Sum, self.word()?),
                     "MIN" => Expr::Aggregate(Aggregate::Min, self.word()?),
                     "MAX" => Expr::Aggregate(Aggregate::Max, self.word()?),
-                    "OBJECT_ID" => {
-                        let name = self.expr()?;
-                        if self.symbol(",") {
-                            let kind = self.text()?;
-                            if kind != "U" {
-                                return Err(syntax(kind));
-                            }
-                        }
-                        Expr::ObjectId(Box::new(name))
-                    }
                     _ => {
                         return Err(ServerError::new(
                             195,
@@ -735,26 +709,11 @@ impl Parser {
             top,
             outputs,
             table: None,
-            holds: false,
             filter: Vec::new(),
             order: Vec::new(),
         };
         if self.keyword("FROM") {
             query.table = Some(self.table()?);
-            if self.keyword("WITH") {
-                for hint in self.name_list()? {
-                    query.holds |= match hint.to_uppercase().as_str() {
-                        "HOLDLOCK" | "REPEATABLEREAD" | "SERIALIZABLE" | "UPDLOCK" | "XLOCK" => true,
-                        "ROWLOCK" | "NOLOCK" | "READCOMMITTEDLOCK" => false,
-                        other => {
-                            return Err(ServerError::new(
-                                321,
-                                format!("\"{other}\" is not a recognized table hints option."),
-                            ));
-                        }
-                    };
-                }
-            }
             query.filter = self.filter()?;
             if self.keyword("ORDER") {
                 self.expect_keyword("BY")?;
@@ -781,12 +740,24 @@ impl Parser {
                 conditions.push(Condition {
                     column: column.clone(),
                     operator: Operator::Ge,
-                    right: low,
+                    right: vec![low],
                 });
                 conditions.push(Condition {
                     column,
                     operator: Operator::Le,
-                    right: high,
+                    right: vec![high],
+                });
+            } else if self.keyword("IN") {
+                self.expect("(")?;
+                let mut right = vec![self.expr()?];
+                while self.symbol(",") {
+                    right.push(self.expr()?);
+                }
+                self.expect(")")?;
+                conditions.push(Condition {
+                    column,
+                    operator: Operator::Eq,
+                    right,
                 });
             } else {
                 const OPERATORS: [(&str, Operator); 6] = [
@@ -804,7 +775,7 @@ impl Parser {
                 conditions.push(Condition {
                     column,
                     operator,
-                    right: self.expr()?,
+                    right: vec![self.expr()?],
                 });
             }
             if !self.keyword("AND") {

@@ -8,21 +8,36 @@ use tiberius::error::{Error, IoErrorKind};
 /// A key is there already: "Violation of PRIMARY KEY constraint".
 pub(super) const DUPLICATE_KEY: u32 = 2627;
 
+/// "Lock request time out period exceeded", which our sessions ask for.
+pub(super) const LOCK_TIMEOUT: u32 = 1222;
+
 /// "Cannot open database requested by the login": not there, or not ready yet.
 const CANNOT_OPEN_DATABASE: u32 = 4060;
 
-/// Errors of SQL Server and Azure SQL that pass by themselves.
-/// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>, and 1222,
-/// the lock timeout that our sessions ask for.
-const TRANSIENT: [u32; 18] = [
-    64, 233, 1205, 1222, 4060, 4221, 10053, 10054, 10060, 10928, 10929, 40197, 40501, 40613, 42108, 49918,
-    49919, 49920,
+/// Errors of SQL Server and Azure SQL that pass by themselves. Microsoft names them in
+/// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues> and
+/// <https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory>; beside these
+/// it is what a restart, a failover, an upgrade or an administrator's KILL looks like: 596, 983, 6005, 6006 and
+/// 18401; and 8645, no memory for a query now
+/// (<https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors>).
+const TRANSIENT: [u32; 29] = [
+    64, 233, 596, 983, 1204, 1205, 1222, 4060, 4221, 6005, 6006, 8645, 10053, 10054, 10060, 10928, 10929,
+    18401, 40143, 40166, 40197, 40501, 40540, 40613, 42108, 42109, 49918, 49919, 49920,
 ];
+
+/// From this severity on an error is of the server and not of the request, and ends the connection.
+/// <https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-error-severities>
+const FATAL_SEVERITY: u8 = 20;
+
+/// Whether what a server reported may pass.
+fn passes(number: u32, severity: u8) -> bool {
+    severity >= FATAL_SEVERITY || TRANSIENT.contains(&number)
+}
 
 /// Whether an attempt that failed like this may succeed later, over a new connection.
 pub(super) fn is_transient(error: &Error) -> bool {
     match error {
-        Error::Server(token) => TRANSIENT.contains(&token.code()),
+        Error::Server(token) => passes(token.code(), token.class()),
         Error::Io { .. } | Error::Routing { .. } => true,
         // The stream of tokens broke off or a connection was used after it broke; refused encryption is
         // the one protocol error that stays.
@@ -51,6 +66,14 @@ pub(super) fn describe(destination: &str, error: &Error, entra: bool) -> Destina
             kind: IoErrorKind::TimedOut,
             ..
         } => "the server does not answer".to_owned(),
+        Error::Io {
+            kind:
+                IoErrorKind::UnexpectedEof
+                | IoErrorKind::ConnectionReset
+                | IoErrorKind::ConnectionAborted
+                | IoErrorKind::BrokenPipe,
+            ..
+        } => "the server closed the connection".to_owned(),
         Error::Io { message, .. } => format!("the connection failed ({message})"),
         Error::Tls(text) => format!("TLS failed: {}", tls_cause(text)),
         Error::Routing { .. } => "the server sends to another server again and again".to_owned(),
@@ -85,9 +108,10 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
             2714 => {
                 "a table of that name is there, but this user may not see it: grant it, or drop the table"
             }
+            3705 => "a view has the name of one of our tables: drop it, or give another database",
             208 => "somebody dropped a table during the run: start again",
             DUPLICATE_KEY => "somebody else writes to these tables: drop them and run again",
-            code if TRANSIENT.contains(&code) => "run again later: what is loaded is kept",
+            code if passes(code, token.class()) => "run again later: what is loaded is kept",
             _ => return None,
         },
         Error::Tls(_) => {
@@ -134,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_connection_is_told_without_words_for_programmers() {
+        let cut = Error::Io {
+            kind: IoErrorKind::UnexpectedEof,
+            message: "failed to fill whole buffer".into(),
+        };
+        let line = describe("host/db", &cut, false).to_string();
+        assert!(
+            line.starts_with("host/db: the server closed the connection; check"),
+            "{line}"
+        );
+    }
+
+    #[test]
     fn what_passes_and_what_stays() {
         let io = |kind| Error::Io {
             kind,
@@ -144,6 +181,8 @@ mod tests {
         assert!(!is_transient(&Error::Protocol(
             "Server does not allow the requested encryption level.".into()
         )));
+        assert!(passes(40613, 17) && passes(0, 20) && passes(596, 21));
+        assert!(!passes(18456, 14) && !passes(208, 16) && !passes(9002, 17));
         assert!(!is_transient(&Error::Tls("no".into())));
         assert!(!is_transient(&Error::BulkInput("wrong".into())));
         assert!(is_doubtful(&io(IoErrorKind::ConnectionRefused)));

@@ -4,6 +4,8 @@
 //!   The progress row is the claim: whoever comes second with the same chunk waits for the first and then
 //!   gets error 2627. So a chunk whose COMMIT was cut off, with an unknown outcome, is simply sent again
 //!   over a new connection: either nothing is there yet, or its progress row says that all of it is.
+//! - What is claimed is claimed for a run: the transaction reads which run the tables belong to after its
+//!   first row is in, and nobody can drop the tables between that and its end.
 //! - After any error the session is dropped: a bulk load that broke off leaves a connection in a state that
 //!   no request survives, and the server rolls back what was open.
 //! - The tables are set up in one transaction under an application lock, so shards may start at once.
@@ -15,6 +17,7 @@ mod session;
 mod statements;
 
 use std::future::Future;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,9 +27,9 @@ use datagen_core::error::DestinationError;
 use datagen_core::shard::Shard;
 use tiberius::error::Error;
 
-use self::errors::{DUPLICATE_KEY, is_doubtful};
+use self::errors::{DUPLICATE_KEY, LOCK_TIMEOUT, is_doubtful};
 use self::session::{Connector, Fault, Session, integer};
-use super::{Batch, Connection, Database, LoadedChunk, Prepared, Run, Table};
+use super::{Batch, ChunkSet, Connection, Database, Run, Table, Tally, taken_over};
 use crate::config::SqlServer;
 use crate::retry::Retries;
 
@@ -61,13 +64,33 @@ impl Mssql {
         })
     }
 
+    /// The parameters of the run that the tables were prepared for.
+    fn parameters(&self) -> &Arc<str> {
+        self.parameters.get().expect("prepare comes first")
+    }
+
     /// Runs `work` with a session, and again with a new one as long as its failure may pass.
     async fn retried<T, W, F>(&self, what: &str, timeout: Duration, work: W) -> Result<T, DestinationError>
     where
         W: Fn(Session) -> F,
         F: Future<Output = Result<T, Fault>>,
     {
-        let mut retries = Retries::new(self.retry_for());
+        let retries = Retries::new(self.retry_for());
+        self.retried_as(retries, what, timeout, work).await
+    }
+
+    /// As [`Self::retried`], as often as `retries` allow.
+    async fn retried_as<T, W, F>(
+        &self,
+        mut retries: Retries,
+        what: &str,
+        timeout: Duration,
+        work: W,
+    ) -> Result<T, DestinationError>
+    where
+        W: Fn(Session) -> F,
+        F: Future<Output = Result<T, Fault>>,
+    {
         let mut doubts = Retries::new(self.connector.timeout() / 2);
         loop {
             let result = async {
@@ -97,7 +120,7 @@ impl Mssql {
     }
 
     /// Creates the tables, or finds those of the same run.
-    async fn set_up(&self, mut session: Session, run: &Run) -> Result<Prepared, Fault> {
+    async fn set_up(&self, mut session: Session, run: &Run) -> Result<u32, Fault> {
         let permanent = |problem: String, advice: &str| {
             Fault::Other(DestinationError::permanent(self.describe(), problem).advise(advice))
         };
@@ -114,18 +137,21 @@ impl Mssql {
                 problem,
             )));
         }
-        let mut missing = Vec::new();
-        for name in run
+        let names: Vec<&str> = run
             .tables
             .iter()
             .map(|table| table.name)
             .chain(statements::own_tables())
-        {
-            if session.number(&statements::exists(name)).await?.is_none() {
-                missing.push(name);
-            }
-        }
-        if missing.is_empty()
+            .collect();
+        let rows = session.rows(&statements::existing(&names), &[]).await?;
+        let found = rows.iter().map(|row| row.try_get::<&str, _>(0));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        // The server found them by its own rules; as a rule these do not tell capitals from small letters.
+        let exists = |name: &str| {
+            let mut found = found.iter().flatten();
+            found.any(|found| found.eq_ignore_ascii_case(name))
+        };
+        if names.iter().all(|name| exists(name))
             && let Some(row) = session.rows(statements::CURRENT_RUN, &[]).await?.first()
             && row.try_get::<&str, _>(0)? == Some(run.parameters.as_str())
         {
@@ -133,20 +159,16 @@ impl Mssql {
                 .and_then(|n| u32::try_from(n).ok())
                 .filter(|n| *n > 0);
             session.batch(statements::COMMIT).await?;
-            let chunk_orders = chunk_orders.ok_or_else(|| {
+            return chunk_orders.ok_or_else(|| {
                 permanent(
                     "dbo._datagen_run has no valid chunk_orders".into(),
                     "drop dbo._datagen_run",
                 )
-            })?;
-            return Ok(Prepared {
-                chunk_orders,
-                loaded: loaded(&mut session).await?,
             });
         }
         // Without a run of ours the tables are somebody else's, and full ones are not for us to drop.
-        if missing.contains(&"_datagen_run") {
-            for table in run.tables.iter().filter(|table| !missing.contains(&table.name)) {
+        if !exists("_datagen_run") {
+            for table in run.tables.iter().filter(|table| exists(table.name)) {
                 if !session
                     .rows(&statements::any_row(table.name), &[])
                     .await?
@@ -162,7 +184,7 @@ impl Mssql {
                 }
             }
         }
-        for text in statements::create_anew(run.tables) {
+        for text in statements::create_anew(run.tables, exists) {
             session.batch(&text).await?;
         }
         let chunk_orders = i32::try_from(run.chunk_orders).expect("SQL_CHUNK is at most 100000");
@@ -170,34 +192,35 @@ impl Mssql {
             .execute(statements::INSERT_RUN, &[&run.parameters.as_str(), &chunk_orders])
             .await?;
         session.batch(statements::COMMIT).await?;
-        for table in run.tables {
-            maintain(&mut session, &statements::escalate_locks(table.name, false)).await;
+        Ok(run.chunk_orders)
+    }
+
+    /// Runs statements that only make things faster. Their failure is told and changes nothing, so they get a
+    /// second attempt and no more.
+    async fn maintain(&self, timeout: Duration, texts: impl Iterator<Item = String>) {
+        for text in texts {
+            let text = text.as_str();
+            let work = |mut session: Session| async move { Ok(session.batch(text).await?) };
+            let retries = Retries::new(Duration::ZERO);
+            if let Err(error) = self.retried_as(retries, text, timeout, work).await {
+                tracing::warn!("{text} failed, which costs speed and nothing else: {error}");
+                if error.transient {
+                    return;
+                }
+            }
         }
-        Ok(Prepared {
-            chunk_orders: run.chunk_orders,
-            loaded: Vec::new(),
-        })
     }
 }
 
-/// Runs a statement that only makes things faster: its failure is told and changes nothing.
-async fn maintain(session: &mut Session, text: &str) {
-    if let Err(error) = session.batch(text).await {
-        tracing::warn!("{text} failed, which costs speed and nothing else: {error}");
+/// Fails if the tables do not belong to the run of these parameters any more.
+async fn check_run(session: &mut Session, destination: &str, parameters: &str) -> Result<(), Fault> {
+    let rows = session.rows(statements::CURRENT_RUN, &[]).await?;
+    let found = rows.first().map(|row| row.try_get::<&str, _>(0)).transpose()?;
+    if found.flatten() == Some(parameters) {
+        Ok(())
+    } else {
+        Err(Fault::Other(taken_over(destination)))
     }
-}
-
-async fn loaded(session: &mut Session) -> Result<Vec<LoadedChunk>, Fault> {
-    let rows = session.rows(statements::CHUNKS, &[]).await?;
-    let mut chunks = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (chunk, rows) = (integer(row, 0)?.unwrap_or(0), integer(row, 1)?.unwrap_or(0));
-        chunks.push(LoadedChunk {
-            chunk: chunk as u64,
-            rows: rows as u64,
-        });
-    }
-    Ok(chunks)
 }
 
 #[async_trait]
@@ -214,19 +237,41 @@ impl Database for Mssql {
         self.connector.timeout() * PATIENCE
     }
 
-    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+    async fn prepare(&self, run: &Run) -> Result<u32, DestinationError> {
         let timeout = self.connector.timeout();
-        let prepared = self
+        let chunk_orders = self
             .retried("setting the tables up", timeout, |session| {
                 self.set_up(session, run)
             })
             .await?;
         self.parameters.get_or_init(|| run.parameters.as_str().into());
-        Ok(prepared)
+        Ok(chunk_orders)
+    }
+
+    async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
+        let [first, end] = [chunks.start, chunks.end].map(number);
+        let read = |mut session: Session| async move {
+            let mut loaded = ChunkSet::default();
+            session
+                .each(statements::CHUNKS, &[&first, &end], |chunk| {
+                    loaded.push(chunk as u64);
+                })
+                .await?;
+            Ok(loaded)
+        };
+        self.retried("reading the progress", self.connector.timeout(), read)
+            .await
+    }
+
+    async fn begin(&self, tables: &[&'static Table]) {
+        let texts = tables
+            .iter()
+            .map(|table| statements::escalate_locks(table.name, false));
+        self.maintain(self.connector.timeout(), texts).await;
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError> {
-        let parameters = self.parameters.get().expect("prepare comes first").clone();
+        let parameters = self.parameters().clone();
         let connected = self.connector.connect(self.connector.timeout()).await;
         let session = connected.map_err(|fault| self.connector.describe(fault))?;
         Ok(Box::new(Loader {
@@ -236,38 +281,59 @@ impl Database for Mssql {
         }))
     }
 
-    async fn loaded(&self) -> Result<Vec<LoadedChunk>, DestinationError> {
-        let read = |mut session| async move { loaded(&mut session).await };
+    async fn tally(&self) -> Result<Option<Tally>, DestinationError> {
+        let read = |mut session: Session| async move {
+            let rows = match session.rows(statements::TALLY, &[]).await {
+                // Where readers wait for writers, this is a chunk that another process does not finish.
+                Err(Error::Server(error)) if error.code() == LOCK_TIMEOUT => return Ok(None),
+                result => result?,
+            };
+            let sum = |index| rows.first().map_or(Ok(None), |row| integer(row, index));
+            Ok(Some(Tally {
+                chunks: sum(0)?.unwrap_or(0) as u64,
+                rows: sum(1)?.unwrap_or(0) as u64,
+            }))
+        };
         self.retried("reading the progress", self.connector.timeout(), read)
             .await
     }
 
-    async fn count_rows(&self, tables: &[&'static Table]) -> Result<u64, DestinationError> {
+    async fn count_rows(&self, tables: &[&'static Table]) -> Result<Vec<u64>, DestinationError> {
         let count = |mut session: Session| async move {
-            let mut rows = 0;
+            let mut rows = Vec::with_capacity(tables.len());
             for table in tables {
-                rows += session.number(&statements::count(table.name)).await?.unwrap_or(0);
+                let found = session.number(&statements::count(table.name)).await?;
+                rows.push(found.unwrap_or(0) as u64);
             }
-            Ok(rows as u64)
+            // Afterwards: what is ours still was ours when it was counted.
+            check_run(&mut session, self.connector.destination(), self.parameters()).await?;
+            Ok(rows)
         };
         self.retried("counting rows", self.connector.timeout() * LONG_REQUEST, count)
             .await
     }
 
     async fn finish(&self, tables: &[&'static Table]) {
+        let texts = tables.iter().flat_map(|table| {
+            [
+                statements::escalate_locks(table.name, true),
+                statements::update_statistics(table.name),
+            ]
+        });
         let timeout = self.connector.timeout() * LONG_REQUEST;
-        match self.connector.connect(timeout).await {
-            Ok(mut session) => {
-                for table in tables {
-                    maintain(&mut session, &statements::update_statistics(table.name)).await;
-                    maintain(&mut session, &statements::escalate_locks(table.name, true)).await;
-                }
-            }
-            Err(fault) => {
-                let error = self.connector.describe(fault);
-                tracing::warn!("statistics are not up to date, SQL Server will do that itself: {error}");
-            }
-        }
+        self.maintain(timeout, texts).await;
+    }
+
+    async fn has_manifest(&self, kind: &str, shard: Shard) -> Result<bool, DestinationError> {
+        let (index, count) = (i64::from(shard.index), i64::from(shard.count));
+        let read = |mut session: Session| async move {
+            let found = session
+                .rows(statements::MANIFEST, &[&kind, &index, &count])
+                .await?;
+            Ok(!found.is_empty())
+        };
+        self.retried("looking for the manifest", self.connector.timeout(), read)
+            .await
     }
 
     async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError> {
@@ -280,12 +346,18 @@ impl Database for Mssql {
             session
                 .execute(statements::INSERT_MANIFEST, &[&kind, &index, &count, &manifest])
                 .await?;
+            check_run(&mut session, self.connector.destination(), self.parameters()).await?;
             session.batch(statements::COMMIT).await?;
             Ok(())
         };
         self.retried("writing the manifest", self.connector.timeout(), write)
             .await
     }
+}
+
+/// A chunk's number as a `bigint`.
+fn number(chunk: u64) -> i64 {
+    i64::try_from(chunk).expect("chunks are fewer than orders")
 }
 
 /// Loads chunks over one session.
@@ -297,21 +369,15 @@ struct Loader {
 
 impl Loader {
     async fn try_load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), Fault> {
-        let number = i64::try_from(chunk).expect("chunks are fewer than orders");
+        let number = number(chunk);
         let rows = batches.iter().map(|batch| batch.rows() as i64).sum::<i64>();
         self.session.batch(statements::BEGIN).await?;
         let claimed = self
             .session
-            .execute(statements::INSERT_CHUNK, &[&number, &rows, &&*self.parameters])
+            .execute(statements::INSERT_CHUNK, &[&number, &rows])
             .await;
         match claimed {
-            Ok(0) => {
-                return Err(self.permanent(
-                    "the tables were prepared for another run while this one was loading",
-                    "let one run finish before another with other parameters begins",
-                ));
-            }
-            Ok(_) => {}
+            Ok(_) => self.check_run().await?,
             Err(Error::Server(error)) if error.code() == DUPLICATE_KEY => {
                 return self.check_loaded(number, rows).await;
             }
@@ -320,7 +386,8 @@ impl Loader {
         for batch in batches {
             let table = format!("dbo.{}", batch.table.name);
             let taken = self.session.bulk(&table, batch).await?;
-            if taken != batch.rows() as u64 {
+            // A server that does not say is judged by the count of all rows at the end.
+            if taken != 0 && taken != batch.rows() as u64 {
                 let problem = format!("{table} took {taken} of {} rows without an error", batch.rows());
                 return Err(self.permanent(&problem, "nothing of this chunk is in; run again"));
             }
@@ -332,6 +399,7 @@ impl Loader {
     async fn check_loaded(&mut self, chunk: i64, rows: i64) -> Result<(), Fault> {
         self.session = self.connector.connect(self.connector.timeout()).await?;
         let found = self.session.rows(statements::CHUNK, &[&chunk]).await?;
+        self.check_run().await?;
         match found.first().map(|row| integer(row, 0)).transpose()?.flatten() {
             Some(found) if found == rows => {
                 tracing::debug!(chunk, "was in already");
@@ -346,6 +414,10 @@ impl Loader {
                 format!("the progress row of chunk {chunk} came and went"),
             ))),
         }
+    }
+
+    async fn check_run(&mut self) -> Result<(), Fault> {
+        check_run(&mut self.session, self.connector.destination(), &self.parameters).await
     }
 
     fn permanent(&self, problem: &str, advice: &str) -> Fault {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use datagen_core::entra::{EntraCredential, SQL_SCOPE};
 use datagen_core::error::DestinationError;
+use futures_util::TryStreamExt;
 use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row, ToSql, TokenRow};
 use tokio::net::TcpStream;
@@ -21,6 +22,10 @@ const PACKET_SIZE: u32 = 32767;
 
 /// How long setting up a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a token may take at the least, however short SQL_TIMEOUT is: when a machine has just started, its
+/// identity endpoint takes its time.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a login may be sent on to another server; Azure SQL does it once.
 const MAX_ROUTES: usize = 4;
@@ -90,17 +95,21 @@ impl Connector {
     async fn authentication(&self) -> Result<AuthMethod, Fault> {
         match (&self.server.login, &self.credential) {
             (Some((user, password)), _) => Ok(AuthMethod::sql_server(user, password.expose())),
-            (None, Some(credential)) => match credential.token(SQL_SCOPE).await {
-                Ok(token) => Ok(AuthMethod::aad_token(token.secret())),
-                Err(error) => {
-                    let problem = format!("no sign-in by Entra ID: {error}");
-                    Err(Fault::Other(if error.is_permanent() {
-                        DestinationError::permanent(&self.destination, problem)
-                    } else {
-                        DestinationError::transient(&self.destination, problem)
-                    }))
-                }
-            },
+            (None, Some(credential)) => {
+                let limit = self.server.timeout.max(TOKEN_TIMEOUT);
+                let token = tokio::time::timeout(limit, credential.token(SQL_SCOPE)).await;
+                let (problem, permanent) = match token {
+                    Ok(Ok(token)) => return Ok(AuthMethod::aad_token(token.secret())),
+                    Ok(Err(error)) => (error.to_string(), error.is_permanent()),
+                    Err(_) => (format!("no token came within {limit:?}"), false),
+                };
+                let problem = format!("no sign-in by Entra ID: {problem}");
+                Err(Fault::Other(if permanent {
+                    DestinationError::permanent(&self.destination, problem)
+                } else {
+                    DestinationError::transient(&self.destination, problem)
+                }))
+            }
             (None, None) => unreachable!("without a login there is a credential"),
         }
     }
@@ -214,6 +223,23 @@ impl Session {
         .await
     }
 
+    /// Runs a statement with parameters whose rows begin with an integer, and takes these one by one.
+    pub(super) async fn each(
+        &mut self,
+        text: &str,
+        parameters: &[&dyn ToSql],
+        mut take: impl FnMut(i64),
+    ) -> Result<(), Error> {
+        within(self.timeout * 2, async {
+            let mut rows = self.client.query(text, parameters).await?.into_row_stream();
+            while let Some(row) = rows.try_next().await? {
+                integer(&row, 0)?.into_iter().for_each(&mut take);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Runs a statement with parameters. Returns how many rows it affected.
     pub(super) async fn execute(&mut self, text: &str, parameters: &[&dyn ToSql]) -> Result<u64, Error> {
         within(self.timeout * 2, async {
@@ -222,7 +248,9 @@ impl Session {
         .await
     }
 
-    /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took.
+    /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took; 0 if it does not
+    /// say. The rows are in the order of the primary key, but it is not told by an ORDER hint: that would spare
+    /// the server a sort of one chunk in memory, and not every server that speaks TDS knows the hint.
     pub(super) async fn bulk(&mut self, table: &str, batch: &Batch) -> Result<u64, Error> {
         let columns: Vec<&str> = batch.table.columns.iter().map(|column| column.name).collect();
         // tiberius bounds the wait for answers only: this also bounds a server that stops reading.

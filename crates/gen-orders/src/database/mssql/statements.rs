@@ -6,11 +6,15 @@
 
 use super::super::{ColumnKind, Table};
 
-/// Settings of every session. XACT_ABORT: any error rolls the transaction back, so that none is committed
-/// half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told so (1222) before the client
-/// loses its patience and its connection.
+/// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction
+/// back, so that none is committed half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told
+/// so (1222) before the client loses its patience and its connection. NOCOUNT: a bulk load says how many rows
+/// it took. IMPLICIT_TRANSACTIONS: transactions begin and end where we say so.
 pub(super) fn session(lock_timeout_ms: u128) -> String {
-    format!("SET XACT_ABORT ON; SET LOCK_TIMEOUT {lock_timeout_ms};")
+    format!(
+        "SET XACT_ABORT ON; SET NOCOUNT OFF; SET IMPLICIT_TRANSACTIONS OFF; \
+         SET LOCK_TIMEOUT {lock_timeout_ms};"
+    )
 }
 
 /// Begins a transaction.
@@ -30,9 +34,13 @@ pub(super) fn lock_schema(timeout_ms: u128) -> String {
     )
 }
 
-/// Whether a table exists: NULL if it does not.
-pub(super) fn exists(table: &str) -> String {
-    format!("SELECT OBJECT_ID(N'dbo.{table}', N'U') AS id;")
+/// Which of these names tables have, or views.
+pub(super) fn existing(names: &[&str]) -> String {
+    format!(
+        "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES \
+         WHERE TABLE_SCHEMA = 'dbo' AND TABLE_NAME IN ('{}');",
+        names.join("', '")
+    )
 }
 
 /// One row if the table has any.
@@ -48,14 +56,12 @@ pub(super) fn count(table: &str) -> String {
 /// The run that the tables belong to.
 pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
-/// Our own tables and what they are made of. `_datagen_run` is the first to be dropped: every loading
-/// transaction reads it with a lock before anything else, so the drop waits for the transactions under way
-/// and keeps new ones out.
+/// Our own tables and what they are made of, in the order in which they are dropped. A transaction that
+/// loads or leaves a manifest inserts into `_datagen_chunks` or `_datagen_manifest` first and reads
+/// `_datagen_run` then. The lock of its insert keeps a drop of that table waiting until it ends, and a drop
+/// keeps new inserts waiting: so the drop of `_datagen_run`, after both, never happens under a transaction
+/// that has read it, and the two never wait for each other.
 const OWN_TABLES: [(&str, &str); 3] = [
-    (
-        "_datagen_run",
-        "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
-    ),
     (
         "_datagen_chunks",
         "chunk bigint NOT NULL PRIMARY KEY, row_count bigint NOT NULL",
@@ -65,6 +71,10 @@ const OWN_TABLES: [(&str, &str); 3] = [
         "kind nvarchar(40) NOT NULL, shard_index int NOT NULL, shard_count int NOT NULL, \
          manifest nvarchar(4000) NOT NULL, PRIMARY KEY (kind, shard_index, shard_count)",
     ),
+    (
+        "_datagen_run",
+        "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
+    ),
 ];
 
 /// Names of our own tables.
@@ -72,11 +82,13 @@ pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
     OWN_TABLES.iter().map(|(name, _)| *name)
 }
 
-/// Drops our tables and the run's and creates them anew, empty.
-pub(super) fn create_anew(tables: &[&Table]) -> Vec<String> {
-    let drop = |name: &str| format!("DROP TABLE IF EXISTS dbo.{name};");
-    let mut batches: Vec<String> = OWN_TABLES.iter().map(|(name, _)| drop(name)).collect();
-    batches.extend(tables.iter().rev().map(|table| drop(table.name)));
+/// Drops those of our tables and the run's that exist, and creates all of them, empty.
+pub(super) fn create_anew(tables: &[&Table], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut batches: Vec<String> = own_tables()
+        .chain(tables.iter().rev().map(|table| table.name))
+        .filter(|name| exists(name))
+        .map(|name| format!("DROP TABLE dbo.{name};"))
+        .collect();
     batches.extend(tables.iter().map(|table| create(table)));
     let own = OWN_TABLES
         .iter()
@@ -102,8 +114,8 @@ fn create(table: &Table) -> String {
     )
 }
 
-/// Without this a chunk's many row locks become a lock of the whole table, and the connections wait for
-/// each other.
+/// Without escalation switched off a chunk's many row locks become a lock of the whole table, and the
+/// connections wait for each other.
 pub(super) fn escalate_locks(table: &str, escalate: bool) -> String {
     let value = if escalate { "TABLE" } else { "DISABLE" };
     format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});")
@@ -118,17 +130,25 @@ pub(super) fn update_statistics(table: &str) -> String {
 pub(super) const INSERT_RUN: &str =
     "INSERT INTO dbo._datagen_run (parameters, chunk_orders) VALUES (@P1, @P2);";
 
-/// Begins a chunk: its number, its rows, the run's parameters. No row is inserted if the tables belong to
-/// another run by now; REPEATABLEREAD keeps them this run's until the transaction ends. A chunk that is in
-/// is error 2627, and one that another transaction is loading makes this one wait for that.
-pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, row_count) \
-     SELECT @P1, @P2 FROM dbo._datagen_run WITH (REPEATABLEREAD) WHERE parameters = @P3;";
+/// Claims a chunk: its number, its rows. A chunk that is in is error 2627, and one that another transaction
+/// is loading makes this one wait for that.
+pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, row_count) VALUES (@P1, @P2);";
 
 /// The row count of a chunk that is in.
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
 
-/// All chunks that are in.
-pub(super) const CHUNKS: &str = "SELECT chunk, row_count FROM dbo._datagen_chunks ORDER BY chunk;";
+/// The chunks that are in from the first to before the second. Only they: where readers wait for writers
+/// (READ_COMMITTED_SNAPSHOT is off), a chunk that another shard is loading would hold up this one.
+pub(super) const CHUNKS: &str =
+    "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk;";
+
+/// How many chunks are in, and how many rows they have.
+pub(super) const TALLY: &str =
+    "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks;";
+
+/// One row if there is a manifest: kind, index, count.
+pub(super) const MANIFEST: &str = "SELECT shard_count FROM dbo._datagen_manifest \
+     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
 
 /// Removes a shard's manifest: kind, index, count.
 pub(super) const DELETE_MANIFEST: &str =
@@ -140,7 +160,8 @@ pub(super) const INSERT_MANIFEST: &str = "INSERT INTO dbo._datagen_manifest (kin
 /// Every text that this module can make for the tables: for tests that parse them.
 #[cfg(test)]
 pub(super) fn all(tables: &[&Table]) -> Vec<String> {
-    let mut texts = vec![session(30_000), lock_schema(30_000)];
+    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
+    let mut texts = vec![session(30_000), lock_schema(30_000), existing(&names)];
     texts.extend(
         [
             BEGIN,
@@ -150,13 +171,15 @@ pub(super) fn all(tables: &[&Table]) -> Vec<String> {
             INSERT_CHUNK,
             CHUNK,
             CHUNKS,
+            TALLY,
+            MANIFEST,
         ]
         .map(String::from),
     );
     texts.extend([DELETE_MANIFEST, INSERT_MANIFEST].map(String::from));
-    texts.extend(create_anew(tables));
+    texts.extend(create_anew(tables, |_| true));
     for name in tables.iter().map(|table| table.name).chain(own_tables()) {
-        texts.extend([exists(name), any_row(name), count(name), update_statistics(name)]);
+        texts.extend([any_row(name), count(name), update_statistics(name)]);
         texts.extend([escalate_locks(name, true), escalate_locks(name, false)]);
     }
     texts
