@@ -162,12 +162,22 @@ fn a_signal_stops_promptly_and_leaves_nothing_half_written() {
         testkit::process::send_signal(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert_eq!(
-            fs::read_dir(&temporary).unwrap().count(),
+            fs::read_dir(&temporary).map_or(0, Iterator::count),
             0,
             "the temporary file is gone"
         );
         assert!(!lake.path().join("users/users.json").exists());
     }
+}
+
+#[test]
+fn the_first_failure_ends_the_run() {
+    let lake = tempfile::tempdir().unwrap();
+    fs::write(lake.path().join("vipusers"), "a file where a directory is needed").unwrap();
+    let finished = gen_users(lake.path()).env("COUNT", "400000").run();
+    assert_eq!(finished.code, Some(1), "{}", finished.output);
+    assert!(finished.output.contains("vipusers: "), "{}", finished.output);
+    assert!(!lake.path().join("users/users.json").exists());
 }
 
 /// Peak memory in KiB.

@@ -64,12 +64,6 @@ enum Write {
     Commit { ids: Vec<Vec<u8>> },
 }
 
-impl Target {
-    fn name(&self) -> String {
-        self.names.join("/")
-    }
-}
-
 impl BlobLake {
     pub(crate) fn new(account: Account, credential: Option<EntraCredential>) -> Self {
         let door = Door {
@@ -402,10 +396,5 @@ impl Upload for BlobUpload {
             ids: (0..blocks).map(|index| self.block_id(index)).collect(),
         };
         self.door.write(&self.target, &self.path, &write).await
-    }
-
-    async fn abandon(&self) {
-        // Staged blocks are invisible, and there is no request that drops them: see the module.
-        tracing::debug!("{}: left uncommitted", self.target.name());
     }
 }

@@ -13,12 +13,9 @@ use std::thread::{self, JoinHandle};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Blocks, Lake, LakeFile, LakePath};
+use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY};
 use crate::blocking::blocking;
 use crate::error::DestinationError;
-
-/// Where files are before they are published.
-const TEMPORARY: &str = "_temporary";
 
 /// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -118,7 +115,7 @@ impl Lake for Directory {
         .await
     }
 
-    async fn tidy(&self) {
+    async fn clean_up(&self) {
         let temporary = self.root.join(TEMPORARY);
         // While others write there it is not empty, and stays.
         let _ = blocking(move || fs::remove_dir(temporary)).await;
@@ -297,10 +294,6 @@ impl LakeFile for LocalFile {
         })
         .await
     }
-
-    async fn discard(self: Box<Self>) {
-        drop(self);
-    }
 }
 
 /// Makes a rename in `folder` durable.
@@ -343,17 +336,17 @@ mod tests {
             file.publish().await.unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), format!("{contents}end\n"));
         }
-        lake.tidy().await;
+        lake.clean_up().await;
         assert!(!root.path().join(TEMPORARY).exists());
     }
 
     #[tokio::test]
-    async fn a_discarded_file_leaves_nothing() {
+    async fn a_dropped_file_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         let lake = Directory::open(root.path()).await.unwrap();
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(Bytes::from("part")).await.unwrap();
-        file.discard().await;
+        drop(file);
         assert_eq!(names(&root.path().join("users")), Vec::<String>::new());
         assert_eq!(names(&root.path().join(TEMPORARY)), Vec::<String>::new());
     }

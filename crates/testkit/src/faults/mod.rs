@@ -91,6 +91,8 @@ impl Fault {
 /// What a proxy breaks.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// How many requests pass before the first fault.
+    pub spared: u64,
     /// The share of requests that meet a fault, 0 to 1.
     pub probability: f64,
     /// The kinds, equally likely.
@@ -107,6 +109,7 @@ impl Plan {
     /// Nothing is broken.
     pub fn harmless() -> Self {
         Self {
+            spared: 0,
             probability: 0.0,
             faults: Vec::new(),
             seed: 0,
@@ -254,10 +257,14 @@ impl From<Infallible> for Reset {
 
 impl Shared {
     fn draw(&self) -> Option<Fault> {
-        *lock(&self.requests) += 1;
+        let spared = {
+            let mut requests = lock(&self.requests);
+            *requests += 1;
+            *requests <= self.plan.spared
+        };
         let fault = {
             let mut random = lock(&self.random);
-            if self.plan.faults.is_empty() || !random.random_bool(self.plan.probability) {
+            if spared || self.plan.faults.is_empty() || !random.random_bool(self.plan.probability) {
                 return None;
             }
             self.plan.faults[random.random_range(0..self.plan.faults.len())]
