@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 
 use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
-use super::request::{Fault, GaveUp, Requests, Resume};
+use super::request::{Fault, GaveUp, Requests, Resume, Subject};
 use super::upload::{self, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY, Writer};
 use crate::entra::EntraCredential;
@@ -46,7 +46,7 @@ struct Door {
     account: Account,
     requests: Requests,
     client: DataLakeClient,
-    /// Filesystems and directories (`filesystem/dir`) that this process has made or seen.
+    /// Directories (`filesystem/dir`) that this process has made or seen.
     made: Mutex<HashSet<String>>,
     /// Filesystems that this process has made temporary files in.
     used: std::sync::Mutex<HashSet<String>>,
@@ -58,10 +58,10 @@ struct Door {
     resume: Resume,
 }
 
-/// A file's place: its filesystem, and its percent-encoded paths there.
+/// A file's place; its paths are percent-encoded.
 #[derive(Clone, Debug)]
 struct Target {
-    filesystem: String,
+    subject: Subject,
     /// The directory that it ends up in; empty for the root.
     parent: String,
     path: String,
@@ -122,21 +122,20 @@ impl Lake for DfsLake {
         let upload = DfsUpload {
             door: Arc::clone(&self.door),
             target: self.door.target(path),
-            path: path.to_string(),
             temporary: OnceLock::new(),
         };
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
-        let (door, target, what) = (&self.door, self.door.target(path), path.to_string());
+        let (door, target) = (&self.door, self.door.target(path));
         if door.resume.is_worth_asking() {
-            if door.has(&target, &what, &contents).await? {
+            if door.has(&target, &contents).await? {
                 return Ok(());
             }
             door.resume.missed();
         }
-        door.write(&target, &what, contents).await
+        door.write(&target, contents).await
     }
 
     fn puts_in_flight(&self) -> usize {
@@ -171,11 +170,15 @@ impl Door {
             Some(filesystem) => (filesystem.as_str(), path.in_directory().to_vec()),
             None => path.in_own_filesystem(),
         };
+        let subject = Subject {
+            filesystem: filesystem.to_owned(),
+            file: path.to_string(),
+        };
         let mut names = [self.root(), encode(&names)].concat();
         let path = names.join("/");
         let name = names.pop().unwrap_or_default();
         Target {
-            filesystem: filesystem.to_owned(),
+            subject,
             parent: names.join("/"),
             path,
             name,
@@ -197,7 +200,7 @@ impl Door {
 
     fn file(&self, target: &Target, path: &str) -> FileClient {
         self.client
-            .file_system_client(&target.filesystem)
+            .file_system_client(&target.subject.filesystem)
             .get_file_client(path)
     }
 
@@ -208,7 +211,7 @@ impl Door {
     }
 
     /// Sends the SDK's request that `make` makes, until it succeeds or cannot.
-    async fn run<T, F>(&self, what: &str, make: impl Fn() -> F) -> Result<T, GaveUp>
+    async fn run<T, F>(&self, subject: &Subject, make: impl Fn() -> F) -> Result<T, GaveUp>
     where
         F: IntoFuture<Output = azure_core_legacy::Result<T>>,
     {
@@ -216,33 +219,36 @@ impl Door {
             let request = make();
             async move { request.into_future().await.map_err(|error| Fault::of(&error)) }
         };
-        self.requests.run(what, attempt).await
+        self.requests.run(subject, attempt).await
     }
 
     /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
     /// it; the service keeps no digest of a file that was appended to.
-    async fn has(&self, target: &Target, what: &str, contents: &Bytes) -> Result<bool, DestinationError> {
-        match self.run(what, || self.file(target, &target.path).read()).await {
+    async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
+        match self
+            .run(&target.subject, || self.file(target, &target.path).read())
+            .await
+        {
             Ok(found) => Ok(found.data == *contents),
             // Not there; empty (which has no range); or not to be read by these credentials.
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404 | 416, _))) => Ok(false),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
     /// Writes and publishes a file whole.
-    async fn write(&self, target: &Target, what: &str, contents: Bytes) -> Result<(), DestinationError> {
-        let temporary = self.begin(target, what).await?;
+    async fn write(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
+        let temporary = self.begin(target).await?;
         let length = contents.len() as u64;
         if length > 0 {
-            self.append(target, &temporary, what, 0, contents).await?;
+            self.append(target, &temporary, 0, contents).await?;
         }
-        self.publish(target, &temporary, what, length).await
+        self.publish(target, &temporary, length).await
     }
 
     /// Makes an empty temporary file and returns its path; here a missing filesystem is noticed.
-    async fn begin(&self, target: &Target, what: &str) -> Result<String, DestinationError> {
-        lock(&self.used).insert(target.filesystem.clone());
+    async fn begin(&self, target: &Target) -> Result<String, DestinationError> {
+        lock(&self.used).insert(target.subject.filesystem.clone());
         let create = |_| {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let unique = format!("{}.{:016x}-{number}", target.name, self.run);
@@ -253,61 +259,51 @@ impl Door {
                 created.map(|_| path).map_err(|error| Fault::of(&error))
             }
         };
-        let mut created = self.requests.run(what, create).await;
-        if let Err(gave_up) = &created
-            && gave_up.fault.is_missing_filesystem()
-        {
-            self.make_filesystem(target, what, gave_up).await?;
-            created = self.requests.run(what, create).await;
-        }
-        created.map_err(|gave_up| self.requests.error(what, &gave_up))
+        let make = |_| {
+            let request = self
+                .client
+                .file_system_client(&target.subject.filesystem)
+                .create();
+            async move {
+                let made = request.into_future().await;
+                made.map(drop).map_err(|error| Fault::of(&error))
+            }
+        };
+        self.requests
+            .run_or_create(&target.subject, create, make)
+            .await
+            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
     async fn append(
         &self,
         target: &Target,
         temporary: &str,
-        what: &str,
         offset: u64,
         block: Bytes,
     ) -> Result<(), DestinationError> {
         let position = i64::try_from(offset).unwrap_or(i64::MAX);
         let append = || self.file(target, temporary).append(position, block.clone());
-        self.run(what, append)
+        self.run(&target.subject, append)
             .await
             .map(drop)
-            .map_err(|gave_up| self.requests.error(what, &gave_up))
+            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
-    async fn flush(
-        &self,
-        target: &Target,
-        temporary: &str,
-        what: &str,
-        length: u64,
-    ) -> Result<(), DestinationError> {
+    async fn flush(&self, target: &Target, temporary: &str, length: u64) -> Result<(), DestinationError> {
         let position = i64::try_from(length).unwrap_or(i64::MAX);
         let flush = || self.file(target, temporary).flush(position);
-        self.run(what, flush)
+        self.run(&target.subject, flush)
             .await
             .map(drop)
-            .map_err(|gave_up| self.requests.error(what, &gave_up))
+            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
     /// Flushes the temporary file and renames it over its target, whose directory must be there by then.
-    async fn publish(
-        &self,
-        target: &Target,
-        temporary: &str,
-        what: &str,
-        length: u64,
-    ) -> Result<(), DestinationError> {
-        tokio::try_join!(
-            self.flush(target, temporary, what, length),
-            self.make_directory(target, what)
-        )?;
+    async fn publish(&self, target: &Target, temporary: &str, length: u64) -> Result<(), DestinationError> {
+        tokio::try_join!(self.flush(target, temporary, length), self.make_directory(target))?;
         let mut tried_before = false;
-        let renamed = self.requests.run(what, |attempt| {
+        let renamed = self.requests.run(&target.subject, |attempt| {
             tried_before = attempt > 0;
             let rename = self.file(target, temporary).rename(&target.path);
             async move { rename.into_future().await.map_err(|error| Fault::of(&error)) }
@@ -319,92 +315,70 @@ impl Door {
             Err(GaveUp { fault, .. })
                 if tried_before
                     && matches!(fault.status(), Some((404, _)))
-                    && self.length(target, what).await? == Some(length) =>
+                    && self.length(target).await? == Some(length) =>
             {
                 Ok(())
             }
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
     /// The length of the published file, if there is one.
-    async fn length(&self, target: &Target, what: &str) -> Result<Option<u64>, DestinationError> {
+    async fn length(&self, target: &Target) -> Result<Option<u64>, DestinationError> {
         let properties = || self.file(target, &target.path).get_properties();
-        match self.run(what, properties).await {
+        match self.run(&target.subject, properties).await {
             Ok(found) => Ok(found.content_length.and_then(|length| u64::try_from(length).ok())),
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(None),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
     /// Makes the directory that the file ends up in, once.
-    async fn make_directory(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+    async fn make_directory(&self, target: &Target) -> Result<(), DestinationError> {
         if target.parent.is_empty() {
             return Ok(());
         }
-        let key = format!("{}/{}", target.filesystem, target.parent);
+        let key = format!("{}/{}", target.subject.filesystem, target.parent);
         let mut made = self.made.lock().await;
         if made.contains(&key) {
             return Ok(());
         }
         let create = || {
-            self.directory(&target.filesystem, &target.parent)
+            self.directory(&target.subject.filesystem, &target.parent)
                 .create_if_not_exists()
         };
-        match self.run(what, create).await {
+        match self.run(&target.subject, create).await {
             Ok(_) => {}
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "PathAlreadyExists"))) => {}
-            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => return Err(self.requests.error(&target.subject, &gave_up)),
         }
         made.insert(key);
-        Ok(())
-    }
-
-    async fn make_filesystem(
-        &self,
-        target: &Target,
-        what: &str,
-        missing: &GaveUp,
-    ) -> Result<(), DestinationError> {
-        let mut made = self.made.lock().await;
-        if made.contains(&target.filesystem) {
-            return Ok(());
-        }
-        let create = || self.client.file_system_client(&target.filesystem).create();
-        match self.run(what, create).await {
-            Ok(_) => tracing::info!("created the filesystem {}", target.filesystem),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
-                return Err(self.requests.error(what, missing).advise(format!(
-                    "the filesystem {} does not exist and these credentials may not create it: create it first",
-                    target.filesystem
-                )));
-            }
-            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
-        }
-        made.insert(target.filesystem.clone());
         Ok(())
     }
 
     /// Removes this writer's temporary files, and the directory of all writers' if that is empty then.
     /// Otherwise there are others at work, or remains of some that will never come back.
     async fn clean_up(&self, filesystem: &str) {
+        let subject = Subject {
+            filesystem: filesystem.to_owned(),
+            file: TEMPORARY.to_owned(),
+        };
         let own = self.temporary(&[&self.writer.to_string()]);
         let cleaned = async {
-            self.remove_directory(filesystem, &own, true).await?;
+            self.remove_directory(&subject, &own, true).await?;
             let all = self.temporary(&[]);
-            match self.remove_directory(filesystem, &all, false).await {
+            match self.remove_directory(&subject, &all, false).await {
                 Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
                 removed => return removed,
             }
-            let directories = self.writers(filesystem).await?;
+            let directories = self.writers(&subject).await?;
             let remains = directories.iter().filter(|name| self.writer.succeeds(name));
             for name in remains {
                 tracing::info!("removing {TEMPORARY}/{name}, which a killed run left");
-                self.remove_directory(filesystem, &self.temporary(&[name]), true)
+                self.remove_directory(&subject, &self.temporary(&[name]), true)
                     .await?;
             }
-            match self.remove_directory(filesystem, &all, false).await {
+            match self.remove_directory(&subject, &all, false).await {
                 Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => Ok(()),
                 removed => removed,
             }
@@ -415,11 +389,11 @@ impl Door {
     }
 
     /// The directories among the temporary files, by their names.
-    async fn writers(&self, filesystem: &str) -> Result<Vec<String>, GaveUp> {
+    async fn writers(&self, subject: &Subject) -> Result<Vec<String>, GaveUp> {
         let names = self.account.directory.iter().map(String::as_str);
         let directory = names.chain([TEMPORARY]).collect::<Vec<_>>().join("/");
         let list = |_| async {
-            let client = self.client.file_system_client(filesystem);
+            let client = self.client.file_system_client(&subject.filesystem);
             let pages = client.list_paths().directory(directory.clone()).recursive(false);
             let mut pages = pages.into_stream();
             let mut names = Vec::new();
@@ -430,19 +404,22 @@ impl Door {
             }
             Ok(names)
         };
-        self.requests.run(TEMPORARY, list).await
+        self.requests.run(subject, list).await
     }
 
     /// Removes a directory, with all that is in it or only if it is empty. One that is not there is no failure.
-    async fn remove_directory(&self, filesystem: &str, path: &str, recursive: bool) -> Result<(), GaveUp> {
+    async fn remove_directory(&self, subject: &Subject, path: &str, recursive: bool) -> Result<(), GaveUp> {
         let delete = |_| async {
-            let mut steps = self.directory(filesystem, path).delete(recursive).into_stream();
+            let mut steps = self
+                .directory(&subject.filesystem, path)
+                .delete(recursive)
+                .into_stream();
             while let Some(step) = steps.next().await {
                 step.map_err(|error| Fault::of(&error))?;
             }
             Ok(())
         };
-        match self.requests.run(TEMPORARY, delete).await {
+        match self.requests.run(subject, delete).await {
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
             removed => removed,
         }
@@ -453,7 +430,6 @@ impl Door {
 struct DfsUpload {
     door: Arc<Door>,
     target: Target,
-    path: String,
     /// The path of the temporary file, once it is begun.
     temporary: OnceLock<String>,
 }
@@ -469,25 +445,23 @@ impl DfsUpload {
 #[async_trait]
 impl Upload for DfsUpload {
     async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
-        self.door.write(&self.target, &self.path, contents).await
+        self.door.write(&self.target, contents).await
     }
 
     async fn begin(&self) -> Result<(), DestinationError> {
-        let temporary = self.door.begin(&self.target, &self.path).await?;
+        let temporary = self.door.begin(&self.target).await?;
         self.temporary.get_or_init(|| temporary);
         Ok(())
     }
 
     async fn send(&self, _index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError> {
         self.door
-            .append(&self.target, self.temporary(), &self.path, offset, block)
+            .append(&self.target, self.temporary(), offset, block)
             .await
     }
 
     async fn commit(&self, _blocks: u64, length: u64) -> Result<(), DestinationError> {
-        self.door
-            .publish(&self.target, self.temporary(), &self.path, length)
-            .await
+        self.door.publish(&self.target, self.temporary(), length).await
     }
 }
 

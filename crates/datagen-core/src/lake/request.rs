@@ -1,6 +1,7 @@
 //! One request to a storage account, seen through: what is tried again and for how long, and what is said
 //! when it fails for good. Both doors share it; their SDKs' own retries are off.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,6 +116,17 @@ pub(crate) struct GaveUp {
     pub(crate) fault: Fault,
     /// How long it was tried; `None` if the fault was permanent.
     tried: Option<Duration>,
+    /// What to do, where that does not follow from the fault.
+    advice: Option<String>,
+}
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    /// The filesystem (container) that it goes to.
+    pub(crate) filesystem: String,
+    /// The file's path in the lake, for messages.
+    pub(crate) file: String,
 }
 
 /// Sends requests to one account until they succeed or cannot.
@@ -127,6 +139,10 @@ pub(crate) struct Requests {
     expiry: Option<DateTime<Utc>>,
     /// Whether the account has answered at all.
     answered: AtomicBool,
+    /// The filesystems that were made, or found when they were to be made.
+    made: std::sync::Mutex<HashSet<String>>,
+    /// Held while one is being made.
+    making: tokio::sync::Mutex<()>,
 }
 
 impl Requests {
@@ -141,14 +157,87 @@ impl Requests {
             signs_in: account.sas.is_none(),
             expiry,
             answered: AtomicBool::new(false),
+            made: std::sync::Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Makes attempts, numbered from 0, until one succeeds. `what` is the file's name for the log.
-    pub(crate) async fn run<T, F>(&self, what: &str, mut attempt: impl FnMut(u32) -> F) -> Result<T, GaveUp>
+    fn made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.made
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// As [`run`](Self::run), for the first requests to a filesystem: if it is missing, it is made by `create`.
+    pub(crate) async fn run_or_create<T, F, C>(
+        &self,
+        subject: &Subject,
+        mut attempt: impl FnMut(u32) -> F,
+        create: impl FnMut(u32) -> C,
+    ) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, Fault>>,
+        C: Future<Output = Result<(), Fault>>,
+    {
+        match self.run(subject, &mut attempt).await {
+            Err(missing) if missing.fault.is_missing_filesystem() && missing.tried.is_none() => {
+                self.create(subject, missing, create).await?;
+                self.run(subject, attempt).await
+            }
+            result => result,
+        }
+    }
+
+    async fn create<C>(
+        &self,
+        subject: &Subject,
+        missing: GaveUp,
+        create: impl FnMut(u32) -> C,
+    ) -> Result<(), GaveUp>
+    where
+        C: Future<Output = Result<(), Fault>>,
+    {
+        let filesystem = &subject.filesystem;
+        let _making = self.making.lock().await;
+        if self.made().contains(filesystem) {
+            return Ok(());
+        }
+        match self.run(subject, create).await {
+            Ok(()) => tracing::info!("created the filesystem {filesystem}"),
+            // Somebody else has made it.
+            Err(GaveUp {
+                fault, tried: None, ..
+            }) if matches!(fault.status(), Some((409, _))) => {}
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
+                return Err(GaveUp {
+                    advice: Some(format!(
+                        "the filesystem {filesystem} does not exist and these credentials may not create it: create it first"
+                    )),
+                    ..missing
+                });
+            }
+            Err(gave_up) => return Err(gave_up),
+        }
+        self.made().insert(filesystem.clone());
+        Ok(())
+    }
+
+    fn is_worth_another_attempt(&self, subject: &Subject, fault: &Fault) -> bool {
+        // A new filesystem takes a while to be known everywhere.
+        let is_new = || fault.is_missing_filesystem() && self.made().contains(&subject.filesystem);
+        fault.is_transient(self.answered.load(Ordering::Relaxed)) || is_new()
+    }
+
+    /// Makes attempts, numbered from 0, until one succeeds or there is no use in more.
+    pub(crate) async fn run<T, F>(
+        &self,
+        subject: &Subject,
+        mut attempt: impl FnMut(u32) -> F,
+    ) -> Result<T, GaveUp>
     where
         F: Future<Output = Result<T, Fault>>,
     {
+        let what = &subject.file;
         let start = Instant::now();
         let mut attempts = 0;
         loop {
@@ -164,8 +253,12 @@ impl Requests {
             }
             let waits_for_role =
                 self.signs_in && matches!(fault.status(), Some((403, "AuthorizationPermissionMismatch")));
-            if !waits_for_role && !fault.is_transient(self.answered.load(Ordering::Relaxed)) {
-                return Err(GaveUp { fault, tried: None });
+            if !waits_for_role && !self.is_worth_another_attempt(subject, &fault) {
+                return Err(GaveUp {
+                    fault,
+                    tried: None,
+                    advice: None,
+                });
             }
             let (patience, pause) = if waits_for_role {
                 (ROLE_PATIENCE, Duration::from_secs(10))
@@ -179,6 +272,7 @@ impl Requests {
                 return Err(GaveUp {
                     fault,
                     tried: Some(start.elapsed()),
+                    advice: None,
                 });
             }
             if waits_for_role {
@@ -205,14 +299,14 @@ impl Requests {
     }
 
     /// The one line for a person.
-    pub(crate) fn error(&self, what: &str, gave_up: &GaveUp) -> DestinationError {
-        let destination = format!("{}{what}", self.destination);
+    pub(crate) fn error(&self, subject: &Subject, gave_up: &GaveUp) -> DestinationError {
+        let destination = format!("{}{}", self.destination, subject.file);
         let problem = match gave_up.tried {
             Some(tried) => format!("{} (tried for {} s)", gave_up.fault.text(), tried.as_secs()),
             None => gave_up.fault.text(),
         };
         let error = DestinationError::permanent(destination, problem);
-        match self.advice(&gave_up.fault) {
+        match gave_up.advice.clone().or_else(|| self.advice(&gave_up.fault)) {
             Some(advice) => error.advise(advice),
             None => error,
         }
@@ -354,10 +448,17 @@ mod tests {
         })
     }
 
+    fn users() -> Subject {
+        Subject {
+            filesystem: "bronze".into(),
+            file: "users.json".into(),
+        }
+    }
+
     async fn fails(requests: &Requests, fault: Fault) -> (u32, Duration, String) {
         let (start, mut attempts) = (Instant::now(), 0);
         let gave_up = requests
-            .run("users.json", |_| {
+            .run(&users(), |_| {
                 attempts += 1;
                 let fault = fault.clone();
                 async { Err::<(), _>(fault) }
@@ -367,7 +468,7 @@ mod tests {
         (
             attempts,
             start.elapsed(),
-            requests.error("users.json", &gave_up).to_string(),
+            requests.error(&users(), &gave_up).to_string(),
         )
     }
 
@@ -458,12 +559,35 @@ mod tests {
         });
         let start = Instant::now();
         let done = requests
-            .run("x", |attempt| {
+            .run(&users(), |attempt| {
                 let busy = busy.clone();
                 async move { if attempt == 0 { Err(busy) } else { Ok(attempt) } }
             })
             .await;
         assert_eq!(done.unwrap(), 1);
         assert_eq!(start.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_filesystem_that_was_made_and_stays_missing_is_given_up() {
+        for created in [Ok(()), Err(status(409, "ContainerAlreadyExists"))] {
+            let requests = Requests::new(&account(Some("sig=x")));
+            let (start, mut attempts, mut creations) = (Instant::now(), 0, 0);
+            let missing = |_| {
+                attempts += 1;
+                async { Err::<(), _>(status(404, "ContainerNotFound")) }
+            };
+            let create = |_| {
+                creations += 1;
+                let created = created.clone();
+                async { created }
+            };
+            let gave_up = requests.run_or_create(&users(), missing, create).await;
+            let line = requests.error(&users(), &gave_up.unwrap_err()).to_string();
+            assert!(line.contains("tried for"), "{line}");
+            assert!(start.elapsed() <= PATIENCE, "{:?}", start.elapsed());
+            assert!((10..100).contains(&attempts), "{attempts}");
+            assert_eq!(creations, 1);
+        }
     }
 }
