@@ -15,7 +15,7 @@ use datagen_core::lake::{self, Lake, LakePath, Writer};
 use datagen_core::shard::Shard;
 use datagen_core::shutdown::{Shutdown, Signal};
 use testkit::dfs::auth::{Account, SasScope};
-use testkit::dfs::store::{Node, Store};
+use testkit::dfs::store::{File, Node, Store};
 use testkit::dfs::{Bodies, DfsServer};
 use testkit::faults::{Fault, FaultProxy, Plan};
 
@@ -508,6 +508,64 @@ async fn each_door_replaces_what_the_other_wrote() {
             read(&server, "bronze", "products/product_0.json"),
             small(turn as u64)
         );
+    }
+}
+
+/// Tries to write both a file of blocks and one of one block, at `users/users.json`, in place of one that
+/// `change` was made to.
+async fn replace(block: usize, change: impl FnOnce(&mut File)) -> (DfsServer, Result<(), DestinationError>) {
+    let server = server().await;
+    let path = LakePath::data("users", "users.json");
+    let old = open("dfs", server.address(), "bronze").await;
+    write_big(&*old, &path, &contents(100, 0), 100).await;
+    change(server.store().file_mut("bronze", "users/users.json").unwrap());
+    let lake = open("blob", server.address(), "bronze").await;
+    let write = async {
+        let mut file = lake.create(&path).await?;
+        for start in (0..1000).step_by(block) {
+            file.append(contents(1000, 1).slice(start..start + block)).await?;
+        }
+        file.publish().await
+    };
+    let written = write.await;
+    (server, written)
+}
+
+#[tokio::test]
+async fn an_append_blob_is_replaced() {
+    for block in [1000, 250] {
+        let (server, written) = replace(block, |file| file.append_blob = true).await;
+        written.unwrap();
+        assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
+    }
+}
+
+/// The conflict shows only at the commit, and the blocks go with the file.
+#[tokio::test]
+async fn a_data_lake_file_with_an_md5_is_replaced_by_a_new_beginning() {
+    let (server, written) = replace(250, |file| file.md5 = Some("rL0Y20zC+Fzt72VPzMSk2A==".into())).await;
+    assert!(written.unwrap_err().transient);
+    let lake = open("blob", server.address(), "bronze").await;
+    write_big(
+        &*lake,
+        &LakePath::data("users", "users.json"),
+        &contents(1000, 1),
+        250,
+    )
+    .await;
+    assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_changed_stays() {
+    for block in [1000, 250] {
+        let (server, written) = replace(block, |file| file.immutable = true).await;
+        let error = written.unwrap_err();
+        assert!(
+            !error.transient && error.to_string().contains("BlobImmutableDueToPolicy"),
+            "{error}"
+        );
+        assert_eq!(read(&server, "bronze", "users/users.json"), contents(100, 0));
     }
 }
 

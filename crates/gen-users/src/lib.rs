@@ -146,33 +146,62 @@ impl GenUsers {
         context: &Context,
         bar: &Bar,
         lines: Lines,
-        encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
+        encode: impl Fn(u64, &mut TextBuf) + Clone + Send + Sync + 'static,
     ) -> Result<(), Failure> {
-        let Lines {
-            folder,
-            count,
-            expected_bytes,
-        } = lines;
+        let Lines { folder, count, .. } = lines;
         let shard = context.common.shard;
         let ids = shard.range(count);
         let file_name = shard.file_name(folder);
-        let records = ids.end - ids.start;
-        let blocks = lake.blocks(lines.bytes(shard));
+        let path = LakePath::data(folder, file_name.as_str());
+        let (progress, ticker) = Progress::start(bar, folder, Some(ids.end - ids.start));
+        let mut digest = self
+            .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
+            .await;
+        if let Err(error) = &digest
+            && error.transient
+        {
+            tracing::warn!("beginning again after: {error}");
+            digest = self
+                .write_file(lake, &path, ids.clone(), lines, encode, &progress)
+                .await;
+        }
+        let files = digest?.finish(format!("{folder}/{file_name}"));
+        drop(ticker);
+
+        let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
+        let path = LakePath::manifest(folder, file_name);
+        lake::write_manifest(lake, &path, manifest.to_json()).await?;
+        progress.summarize();
+        Ok(())
+    }
+
+    /// Writes the lines `ids` to the file at `path`.
+    async fn write_file(
+        &self,
+        lake: &dyn Lake,
+        path: &LakePath,
+        ids: Range<u64>,
+        lines: Lines,
+        encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
+        progress: &Progress,
+    ) -> Result<FilesDigest, DestinationError> {
+        let expected_bytes = lines.expected_bytes;
+        let blocks = lake.blocks((ids.end - ids.start) * expected_bytes as u64);
         let plan = chunks::Plan {
-            ids: ids.clone(),
+            ids,
             ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
             threads: self.threads,
             held_by_taker: blocks.in_flight + 1,
             expected_bytes: blocks.bytes + blocks.bytes / 16,
         };
-        let (progress, ticker) = Progress::start(bar, folder, Some(records));
-        let mut file = lake.create(&LakePath::data(folder, file_name.as_str())).await?;
+        let mut file = lake.create(path).await?;
         let mut digest = FilesDigest::default();
         let encode = move |ids: Range<u64>, out: &mut TextBuf| ids.for_each(|id| encode(id, out));
         let mut made = chunks::start(plan, encode).map_err(|error| {
             DestinationError::permanent("this machine", format!("gives no thread ({error})"))
                 .advise("raise its limit of processes (ulimit -u, the container's pids)")
         })?;
+        progress.reset();
         while let Some(block) = made.next().await {
             digest.update(&block.bytes);
             let bytes = block.bytes.len() as u64;
@@ -180,13 +209,6 @@ impl GenUsers {
             progress.add(block.ids.end - block.ids.start, bytes);
         }
         file.publish().await?;
-        drop(ticker);
-
-        let files = digest.finish(format!("{folder}/{file_name}"));
-        let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
-        let path = LakePath::manifest(folder, file_name);
-        lake::write_manifest(lake, &path, manifest.to_json()).await?;
-        progress.summarize();
-        Ok(())
+        Ok(digest)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use testkit::process::{Generator, wait_until};
 
@@ -184,22 +184,10 @@ fn the_first_failure_ends_the_run() {
 #[cfg(target_os = "linux")]
 fn peak_memory(count: &str) -> u64 {
     let lake = tempfile::tempdir().unwrap();
-    let mut child = gen_users(lake.path())
+    gen_users(lake.path())
         .env("COUNT", count)
         .env("THREADS", "2")
-        .start();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let high_water = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        if let Some(kib) = high_water.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()) {
-            peak = kib;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(peak > 0, "the process was seen");
-    peak
+        .peak_memory()
 }
 
 #[cfg(target_os = "linux")]

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RequestContent, RetryOptions};
 use azure_storage_blob::models::{
-    BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
+    BlobClientGetPropertiesResultHeaders, BlobType, BlockBlobClientUploadOptions, BlockListType,
+    BlockLookupList,
 };
 use azure_storage_blob::{
     BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
@@ -190,17 +191,21 @@ impl Door {
         }
     }
 
-    /// Removes a file that was appended through the Data Lake API: it has no blocks, and the service refuses
-    /// to replace it by some. Its removal would drop blocks that are already staged, so it comes first. The
+    /// Removes a file that cannot be replaced by blocks: one that was appended through the Data Lake API, or
+    /// an append or page blob. Its removal would drop blocks that are already staged, so it comes first. The
     /// question also tells whether the container is there, before a block is sent in vain.
     /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
     async fn make_way(&self, target: &Target) -> Result<(), DestinationError> {
-        let was_appended = self.in_container(target, |_| async {
+        let is_in_the_way = self.in_container(target, |_| async {
             let found = self
                 .blob(target)?
                 .get_properties(None)
                 .await
                 .map_err(|error| Fault::of(&error))?;
+            let blob_type = found.blob_type().ok().flatten();
+            if blob_type.is_some_and(|blob_type| blob_type != BlobType::BlockBlob) {
+                return Ok(true);
+            }
             // One Put Blob leaves an MD5, a commit leaves blocks.
             if found.content_length().ok().flatten() == Some(0)
                 || found.content_md5().ok().flatten().is_some()
@@ -214,37 +219,35 @@ impl Door {
                 .map_err(|error| Fault::of(&error))?;
             Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty()))
         });
-        match was_appended.await {
-            Ok(true) => {
-                tracing::info!(
-                    "{}: replacing a file that was written through the Data Lake API",
-                    target.subject.file
-                );
-                self.remove(target).await
-            }
+        match is_in_the_way.await {
+            Ok(true) => self.remove(target).await,
             Ok(false) => Ok(()),
-            // Nothing there, or not to be read by these credentials.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404, _))) => Ok(()),
+            // There is nothing, or it is not to be read by these credentials or from this server: the commit
+            // will tell.
+            Err(gave_up) if gave_up.is_answer() => Ok(()),
             Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
-    /// Writes to `target`, after removing what stands in the way, such as a page blob.
+    /// Writes to `target`. What stands in the way is removed, and with it the blocks that were staged there:
+    /// then a whole file is written at once, and one of blocks fails in a way that a new beginning mends.
     async fn write(&self, target: &Target, write: &Write) -> Result<(), DestinationError> {
-        let mut removed = false;
-        loop {
-            let written = self.in_container(target, |_| self.attempt(target, write)).await;
-            let Err(gave_up) = written else { return Ok(()) };
-            if removed || !stands_in_the_way(&gave_up.fault) {
-                return Err(self.requests.error(&target.subject, &gave_up));
-            }
-            tracing::info!(
-                "{}: replacing a file that was written by another API",
-                target.subject.file
-            );
+        let attempt = |_| self.attempt(target, write);
+        let mut written = self.in_container(target, attempt).await;
+        if let Err(gave_up) = &written
+            && stands_in_the_way(&gave_up.fault)
+        {
             self.remove(target).await?;
-            removed = true;
+            if !matches!(write, Write::Whole(_)) {
+                let error = self.requests.error(&target.subject, gave_up);
+                return Err(DestinationError {
+                    transient: true,
+                    ..error.advise("what stood in the way was removed: run again")
+                });
+            }
+            written = self.in_container(target, attempt).await;
         }
+        written.map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
     /// Sends a request to the container of `target`, which is made if it is missing.
@@ -304,6 +307,8 @@ impl Door {
     }
 
     async fn remove(&self, target: &Target) -> Result<(), DestinationError> {
+        let file = &target.subject.file;
+        tracing::info!("{file}: replacing a file of another API");
         let deleted = self.requests.run(&target.subject, |_| async {
             self.blob(target)?
                 .delete(None)
@@ -319,13 +324,13 @@ impl Door {
     }
 }
 
-/// A file of another type or API, which must be removed before it can be written.
+/// Whether a file of another type or API is in the place, which must be removed before it can be written.
+/// Other conflicts, such as a policy of immutability, are no reason to remove anything.
 fn stands_in_the_way(fault: &Fault) -> bool {
-    match fault.status() {
-        Some((409, code)) => !code.starts_with("Lease") && !code.ends_with("BeingDeleted"),
-        Some((400, code)) => matches!(code, "InvalidBlobOrBlock" | "InvalidBlobType"),
-        _ => false,
-    }
+    matches!(
+        fault.status(),
+        Some((409, "InvalidBlobType" | "BlobOperationNotSupported"))
+    )
 }
 
 /// A blob that is being staged.

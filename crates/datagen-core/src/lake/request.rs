@@ -120,6 +120,13 @@ pub(crate) struct GaveUp {
     advice: Option<String>,
 }
 
+impl GaveUp {
+    /// Whether the service refused the request, rather than was out of order or out of reach.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.tried.is_none() && self.fault.status().is_some()
+    }
+}
+
 /// What a request is about.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
@@ -365,7 +372,11 @@ impl Requests {
             (404, "ContainerNotFound" | "FilesystemNotFound") => {
                 "the filesystem does not exist: create it, or give credentials that may"
             }
-            (409, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
+            (400, "InvalidBlobOrBlock") => {
+                "another program has staged blocks for this file in another way: remove the file, and run again"
+            }
+            // The service says 409, Azurite 412.
+            (409 | 412, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
             (400, "InvalidBlockList") => "another run wrote the same file at the same time: run again, alone",
             (400, "InvalidFlushPosition") => {
                 "another run wrote the same file at the same time: run again, alone"

@@ -123,6 +123,13 @@ impl DfsServer {
         self.address
     }
 
+    /// The URL of `path` with a SAS that allows everything for an hour.
+    pub fn url_with_sas(&self, path: &str) -> String {
+        let account = &self.shared.account;
+        let sas = account.sas(auth::SasScope::Account, "rcwdlm", chrono::Duration::hours(1));
+        format!("http://{}/{}/{path}?{sas}", self.address, account.name)
+    }
+
     /// Its files, to look at or to change behind the clients' back.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.shared.store)
@@ -424,6 +431,9 @@ impl Call {
                 let Node::File(file) = store.get(filesystem, path)? else {
                     return Err(ServiceError(409, "InvalidResourceType"));
                 };
+                if file.append_blob {
+                    return Err(ServiceError(409, "InvalidBlobType"));
+                }
                 let ids = file.committed.iter().flat_map(|ids| ids.split(','));
                 let blocks: String = ids
                     .map(|id| format!("<Block><Name>{id}</Name><Size>1</Size></Block>"))
@@ -520,7 +530,14 @@ impl Call {
             reply
                 .header("ETag", format!("\"0x{:X}\"", file.etag))
                 .header("x-ms-resource-type", "file")
-                .header("x-ms-blob-type", "BlockBlob")
+                .header(
+                    "x-ms-blob-type",
+                    if file.append_blob {
+                        "AppendBlob"
+                    } else {
+                        "BlockBlob"
+                    },
+                )
                 .header("Accept-Ranges", "bytes")
         };
         if self.operation == Operation::Properties {
