@@ -29,9 +29,13 @@ settings! {
         vip_count: u64 = "VIP_COUNT", default "10000, or COUNT if that is less",
             "How many of them are VIP users. 0 to COUNT.";
         threads: u32 = "THREADS", default "all processors",
-            "How many threads make users; the data do not depend on it. 1 to 256.";
+            "How many threads make users at the most; the data do not depend on it. 1 to 256.";
     }
 }
+
+/// What all blocks of users may have together, in bytes: it keeps the process below 128 MiB however many
+/// processors the machine has. A dozen threads make more than any network takes.
+const MEMORY: usize = 96 << 20;
 
 /// The generator of users and VIP users.
 #[derive(Debug)]
@@ -193,6 +197,7 @@ impl GenUsers {
             threads: self.threads,
             held_by_taker: blocks.in_flight + 1,
             expected_bytes: blocks.bytes + blocks.bytes / 16,
+            memory: MEMORY,
         };
         let mut file = lake.create(path).await?;
         let mut digest = FilesDigest::default();

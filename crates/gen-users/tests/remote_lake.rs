@@ -43,3 +43,16 @@ async fn a_file_in_the_way_of_the_commit_makes_the_run_begin_again() {
     let users = users.contents.to_bytes();
     assert_eq!(users.iter().filter(|byte| **byte == b'\n').count(), count);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_threads_stay_below_the_limit_of_memory() {
+    for door in ["blob", "dfs"] {
+        let server = server(Bodies::Dropped { rate: 0 }).await;
+        let run = gen_users(&server, door)
+            .env("COUNT", "1000000")
+            .env("THREADS", "64");
+        let peak = tokio::task::spawn_blocking(|| run.peak_memory()).await.unwrap();
+        assert!(peak < 128 << 10, "{door}: {peak} KiB");
+    }
+}
