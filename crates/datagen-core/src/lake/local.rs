@@ -50,8 +50,7 @@ impl Directory {
         fs::create_dir_all(&temporary).map_err(failed)?;
         for entry in fs::read_dir(&temporary).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let abandoned = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
-            if abandoned && fs::remove_file(&path).is_ok() {
+            if remove_if_abandoned(&path) {
                 tracing::debug!(path = %path.display(), "removed a leftover of an earlier run");
             }
         }
@@ -142,6 +141,30 @@ fn sync_file_system(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a temporary file that nobody holds. Its lock is held meanwhile, so that whoever is about to hold the
+/// file waits, and then sees that it is gone.
+fn remove_if_abandoned(path: &Path) -> bool {
+    File::open(path)
+        .is_ok_and(|file| file.try_lock().is_ok() && is_at(&file, path) && fs::remove_file(path).is_ok())
+}
+
+/// Whether `file` is what is at `path`, and not removed, or replaced by another of the same name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => identity(ours) == identity(there),
+        _ => false,
+    }
+}
+
+/// Where files have no identity to be asked for, their names must do: no two processes use the same.
+#[cfg(not(unix))]
+fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
 /// Creates the folder of `target`, and refuses one that is a directory.
 fn prepare_target(target: &Path) -> Result<(), DestinationError> {
     let folder = target.parent().expect("a target is in a folder");
@@ -178,7 +201,7 @@ impl Temporary {
             });
             match result {
                 // Another process may have taken the file for a leftover before it was locked.
-                Ok(file) if path.exists() => {
+                Ok(file) if is_at(&file, &path) => {
                     return Ok(Self {
                         file,
                         unsynced: 0,
@@ -365,6 +388,33 @@ mod tests {
             fs::read_to_string(root.path().join("users/users.json")).unwrap(),
             "whole"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_being_created_is_never_taken_for_a_leftover() {
+        let root = tempfile::tempdir().unwrap();
+        let temporary = root.path().join(TEMPORARY);
+        fs::create_dir(&temporary).unwrap();
+        let target = root.path().join("file");
+        let sweep = || {
+            let entries = fs::read_dir(&temporary).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()) {
+                remove_if_abandoned(&path);
+            }
+        };
+        let create = || {
+            for _ in 0..1_000 {
+                let file = Temporary::create(root.path(), &target).unwrap();
+                sweep();
+                file.publish().map_err(|(_, error)| error).unwrap();
+            }
+        };
+        thread::scope(|scope| {
+            let creators: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+            while creators.iter().any(|creator| !creator.is_finished()) {
+                sweep();
+            }
+        });
     }
 
     #[tokio::test]
