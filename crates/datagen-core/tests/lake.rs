@@ -511,6 +511,36 @@ async fn each_door_replaces_what_the_other_wrote() {
     }
 }
 
+/// Two runs, so that filesystems, directories and files are missing first and there then.
+#[tokio::test]
+async fn answers_may_differ_where_they_mean_the_same() {
+    for door in DOORS {
+        let server = server().await;
+        server.be_peculiar();
+        for _ in 0..2 {
+            let lake = open(door, server.address(), "bronze").await;
+            write_big(
+                &*lake,
+                &LakePath::data("users", "users.json"),
+                &contents(1000, 1),
+                250,
+            )
+            .await;
+            write_small(&lake, 2).await;
+            assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
+            assert_eq!(server.files("bronze").len(), 3, "{door}");
+        }
+        let writes = |line: &&String| line.contains("Rename") || line.contains("PutBlob ");
+        let products = server
+            .log()
+            .iter()
+            .filter(|line| line.contains("product_"))
+            .filter(writes)
+            .count();
+        assert_eq!(products, 2, "{door}: the second run found them");
+    }
+}
+
 /// Tries to write both a file of blocks and one of one block, at `users/users.json`, in place of one that
 /// `change` was made to.
 async fn replace(block: usize, change: impl FnOnce(&mut File)) -> (DfsServer, Result<(), DestinationError>) {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use azure_core_legacy::auth::{AccessToken as LegacyToken, TokenCredential};
 use azure_core_legacy::error::{Error as LegacyError, ErrorKind};
+use azure_core_legacy::prelude::Range;
 use azure_core_legacy::{ClientOptions, RetryOptions, TransportOptions};
 use azure_storage_datalake::clients::{DataLakeClient, DataLakeClientBuilder, DirectoryClient, FileClient};
 use azure_storage_legacy::{CloudLocation, StorageCredentials};
@@ -225,13 +226,18 @@ impl Door {
     /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
     /// it; the service keeps no digest of a file that was appended to.
     async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
-        match self
-            .run(&target.subject, || self.file(target, &target.path).read())
-            .await
-        {
+        // Without an end: the SDK's own is beyond what some servers parse.
+        let read = || {
+            self.file(target, &target.path)
+                .read()
+                .range(Range::RangeFrom(0..))
+        };
+        match self.run(&target.subject, read).await {
             Ok(found) => Ok(found.data == *contents),
-            // Not there; empty (which has no range); or not to be read by these credentials.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404 | 416, _))) => Ok(false),
+            // Not there; empty (which has no range); or not to be read by these credentials or from this server.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((400 | 403 | 404 | 416, _))) => {
+                Ok(false)
+            }
             Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
@@ -349,7 +355,8 @@ impl Door {
         };
         match self.run(&target.subject, create).await {
             Ok(_) => {}
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "PathAlreadyExists"))) => {}
+            // It is there; if it is no directory, the rename will tell.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409 | 412, _))) => {}
             Err(gave_up) => return Err(self.requests.error(&target.subject, &gave_up)),
         }
         made.insert(key);

@@ -48,6 +48,12 @@ impl Fault {
                 return Self::Http(failure.clone());
             }
         }
+        let unexpected = error
+            .downcast_ref::<azure_core::Error>()
+            .and_then(|error| error.http_status());
+        if let Some(status) = unexpected {
+            return Self::Sdk(format!("HTTP {status} is no answer to this request"));
+        }
         let text = error.to_string();
         // Never a URL: it could carry the SAS.
         let harmless = !text.contains("://") && !text.contains("sig=");
