@@ -24,7 +24,7 @@ use url::Url;
 
 use super::config::Account;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
-use super::upload::{self, RemoteFile, Upload};
+use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath};
 use crate::azure_http::{OnErrorStatus, SdkHttpClient};
 use crate::entra::EntraCredential;
@@ -85,7 +85,7 @@ impl Lake for BlobLake {
         let upload = BlobUpload {
             door: Arc::clone(&self.door),
             target: self.door.target(path),
-            run: fastrand::u64(..),
+            run: rand::random(),
         };
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
@@ -102,7 +102,7 @@ impl Lake for BlobLake {
     }
 
     fn puts_in_flight(&self) -> usize {
-        64
+        PUTS_IN_FLIGHT
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
-use super::upload::{self, RemoteFile, Upload};
+use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY, Writer};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
@@ -105,7 +105,7 @@ impl DfsLake {
             made: Mutex::default(),
             used: std::sync::Mutex::default(),
             writer,
-            run: fastrand::u64(..),
+            run: rand::random(),
             next: AtomicU64::default(),
             resume: Resume::default(),
         };
@@ -140,7 +140,7 @@ impl Lake for DfsLake {
     }
 
     fn puts_in_flight(&self) -> usize {
-        64
+        PUTS_IN_FLIGHT
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {

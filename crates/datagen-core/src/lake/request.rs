@@ -4,16 +4,18 @@
 use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use tokio::time::{Instant, sleep};
 
 use super::config::Account;
+use super::upload::PUTS_IN_FLIGHT;
 use crate::azure_http::Failure;
 use crate::entra::EntraError;
 use crate::error::{DestinationError, causes};
+use crate::retry::Backoff;
 
 /// How long a request is tried again before the run is given up: longer than a storage partition takes to
 /// move or a gateway to restart.
@@ -22,6 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a missing permission is waited for under Entra ID: «it can take up to 10 minutes for changes to
 /// take effect», <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>.
 const ROLE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The pauses between attempts.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(10),
+};
 
 /// The longest pause that a server's Retry-After is granted.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -278,7 +286,9 @@ impl Requests {
             } else {
                 (
                     PATIENCE,
-                    backoff(attempts).max(fault.retry_after().unwrap_or_default().min(LONGEST_PAUSE)),
+                    BACKOFF
+                        .pause(attempts)
+                        .max(fault.retry_after().unwrap_or_default().min(LONGEST_PAUSE)),
                 )
             };
             if start.elapsed() + pause > patience {
@@ -411,29 +421,21 @@ fn sas_time(text: &str) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Exponential with jitter: 50–100 ms, doubling up to 5–10 s.
-fn backoff(attempts: u32) -> Duration {
-    let ceiling = Duration::from_millis(100 << attempts.min(7)).min(Duration::from_secs(10));
-    ceiling.mul_f64(0.5 + 0.5 * fastrand::f64())
-}
-
 /// Whether it is worth asking what is already in the lake before writing a small file.
 ///
 /// A restart finds the files that the killed run wrote, at the beginning of its work; a first run finds
-/// none. So it asks, one cheap read each, until [`Resume::MISSES`] answers were no, and then only writes:
+/// none. So it asks, one cheap read each, until as many answers were no as there are puts under way at once,
+/// and then only writes:
 /// a first run pays for that many questions, and a restart does not pay again for what is right. Nothing is
 /// remembered about single files, so memory does not grow with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Resume {
-    misses: std::sync::atomic::AtomicU32,
+    misses: AtomicUsize,
 }
 
 impl Resume {
-    /// As many as the first puts that are under way at once.
-    const MISSES: u32 = 64;
-
     pub(crate) fn is_worth_asking(&self) -> bool {
-        self.misses.load(Ordering::Relaxed) < Self::MISSES
+        self.misses.load(Ordering::Relaxed) < PUTS_IN_FLIGHT
     }
 
     pub(crate) fn missed(&self) {

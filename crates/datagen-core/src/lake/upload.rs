@@ -26,6 +26,9 @@ pub(crate) trait Upload: Send + Sync + 'static {
     async fn commit(&self, blocks: u64, length: u64) -> Result<(), DestinationError>;
 }
 
+/// How many small files are put at once.
+pub(crate) const PUTS_IN_FLIGHT: usize = 64;
+
 /// The service's limit for a file. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
 const MAX_BLOCKS: u64 = 50_000;
 const MIB: u64 = 1024 * 1024;
