@@ -155,6 +155,7 @@ pub(crate) struct Subject {
 pub(crate) struct Requests {
     /// The URL without its query.
     destination: String,
+    is_emulator: bool,
     signs_in: bool,
     /// When the SAS expires, as it says itself.
     expiry: Option<DateTime<Utc>>,
@@ -175,6 +176,8 @@ impl Requests {
         });
         Self {
             destination: account.to_string(),
+            // Only emulators have the account in the path.
+            is_emulator: account.service.path() != "/",
             signs_in: account.sas.is_none(),
             expiry,
             answered: AtomicBool::new(false),
@@ -385,6 +388,10 @@ impl Requests {
                 "the SAS was refused: check that it was copied whole, is valid now (st=, se=), was made for this \
                  account and filesystem, and that the account's firewall lets this address in"
             }
+            (400, "InvalidHeaderValue") if self.is_emulator => {
+                "an emulator that is older than this program refuses its x-ms-version: start Azurite with \
+                 --skipApiVersionCheck"
+            }
             (404, "ContainerNotFound" | "FilesystemNotFound") => {
                 "the filesystem does not exist: create it, or give credentials that may"
             }
@@ -545,6 +552,8 @@ mod tests {
             (Some(valid), status(404, "FilesystemNotFound"), "does not exist"),
             (Some(valid), dns(), "check the account's name"),
             (None, status(401, "InvalidAuthenticationInfo"), "tenant"),
+            (Some(valid), status(409, "LeaseIdMissing"), "lease"),
+            (Some(valid), status(412, "LeaseIdMissing"), "lease"),
         ] {
             let (attempts, elapsed, line) = fails(&Requests::new(&account(sas)), fault).await;
             assert_eq!((attempts, elapsed), (1, Duration::ZERO), "{line}");
@@ -554,6 +563,20 @@ mod tests {
                 "{line}"
             );
             assert!(!line.contains("PLANTED"), "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_emulator_is_told_how_to_start() {
+        let cloud = account(Some("sig=x"));
+        let emulator = Account {
+            service: "http://127.0.0.1:10000/devstoreaccount1/".parse().unwrap(),
+            ..cloud.clone()
+        };
+        for (account, expected) in [(cloud, false), (emulator, true)] {
+            let refused = status(400, "InvalidHeaderValue");
+            let (_, _, line) = fails(&Requests::new(&account), refused).await;
+            assert_eq!(line.contains("--skipApiVersionCheck"), expected, "{line}");
         }
     }
 
