@@ -298,7 +298,7 @@ def refusals(door):
         ("wrong SAS", "clean/", re.sub(r"sig=[^&]+", "sig=UExBTlRFRE1BUktFUg%3D%3D", good), "SAS was refused|SAS expired"),
         ("expired SAS", "clean/", account_sas(hours=-1), "SAS expired at"),
         ("SAS for another container", "clean/", container_sas("other"), "SAS"),
-        ("SAS without the right to write", "clean/", account_sas("rl"), "sp=rcwdlm|lacks a permission|SAS was refused"),
+        ("SAS without the right to write", "clean/", account_sas("rl"), "sp=rcwdl|lacks a permission|SAS was refused"),
         ("missing container that may not be created", "absent/", container_sas("absent"), "absent does not exist|SAS"),
     ]
     secrets = [signature, "UExBTlRFRE1BUktFUg", "PLANTED"]

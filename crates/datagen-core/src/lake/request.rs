@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use tokio::time::{Instant, sleep};
 
-use super::config::Account;
+use super::config::{Account, Api};
 use super::upload::PUTS_IN_FLIGHT;
 use crate::azure_http::Failure;
 use crate::entra::EntraError;
@@ -156,6 +156,7 @@ pub(crate) struct Requests {
     /// The URL without its query.
     destination: String,
     is_emulator: bool,
+    api: Api,
     signs_in: bool,
     /// When the SAS expires, as it says itself.
     expiry: Option<DateTime<Utc>>,
@@ -178,6 +179,7 @@ impl Requests {
             destination: account.to_string(),
             // Only emulators have the account in the path.
             is_emulator: account.service.path() != "/",
+            api: account.api,
             signs_in: account.sas.is_none(),
             expiry,
             answered: AtomicBool::new(false),
@@ -366,9 +368,14 @@ impl Requests {
             (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") if self.signs_in => {
                 "give this identity the role Storage Blob Data Contributor on the account or the filesystem"
             }
-            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") => {
-                "the SAS lacks a permission: it needs sp=rcwdlm (read, create, write, delete, list, move)"
-            }
+            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") => match self.api {
+                Api::Blob => {
+                    "the SAS lacks a permission: it needs sp=rcwdl (read, create, write, delete, list)"
+                }
+                Api::Dfs => {
+                    "the SAS lacks a permission: it needs sp=rcwdlm (read, create, write, delete, list, move)"
+                }
+            },
             (403, "AuthorizationResourceTypeMismatch") => {
                 "the SAS must allow containers and objects: srt=sco"
             }
@@ -453,7 +460,6 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::config::Api;
     use crate::secret::Secret;
 
     fn account(sas: Option<&str>) -> Account {
