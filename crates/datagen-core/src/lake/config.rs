@@ -251,11 +251,12 @@ fn check_filesystem(name: &str) -> Result<(), String> {
         && !name.starts_with('-')
         && !name.ends_with('-')
         && !name.contains("--");
-    if well_formed || name == "$root" {
+    // The container of static websites. `$root` is none for us: the names in it have no directories.
+    if well_formed || name == "$web" {
         return Ok(());
     }
     Err(
-        "names a filesystem that cannot exist: 3 to 63 of a-z, 0-9 and single hyphens between them"
+        "names a filesystem that cannot exist or hold directories: 3 to 63 of a-z, 0-9 and single hyphens between them"
             .to_owned(),
     )
 }
@@ -316,6 +317,9 @@ mod tests {
         assert_eq!(a.api, Api::Blob);
         assert_eq!(a.to_string(), "https://lake.dfs.core.windows.net/bronze/");
 
+        let a = account(&[("LAKE_URL", "https://lake.blob.core.windows.net/$web/data/")]);
+        assert_eq!(a.filesystem.as_deref(), Some("$web"));
+
         assert_eq!(
             read(&[("LAKE_URL", "file:///a/b%20c")]),
             Ok(Location::Directory("/a/b c".into()))
@@ -343,6 +347,11 @@ mod tests {
                 "LAKE_URL",
                 "https://lake.dfs.core.windows.net/Bronze_",
                 "filesystem that cannot exist",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net/$root",
+                "filesystem that cannot",
             ),
             ("LAKE_URL", "http://127.0.0.1:10000/", "without an account"),
             (
