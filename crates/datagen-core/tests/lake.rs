@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use datagen_core::config::Problems;
 use datagen_core::error::{DestinationError, Failure};
-use datagen_core::lake::config::LakeConfig;
+use datagen_core::lake::config::{LakeConfig, Location};
 use datagen_core::lake::{self, Lake, LakePath, Writer};
 use datagen_core::shard::Shard;
 use datagen_core::shutdown::{Shutdown, Signal};
@@ -436,6 +436,34 @@ async fn each_fault_alone_is_survived() {
     }
     while let Some(run) = runs.join_next().await {
         run.unwrap();
+    }
+}
+
+/// The proxy's stalls outlast the test: only a client that gives them up gets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_request_is_given_up_and_tried_again() {
+    for (door, fault) in DOORS
+        .iter()
+        .flat_map(|door| [Fault::StallBefore, Fault::StallAfter].map(|fault| (*door, fault)))
+    {
+        let server = server().await;
+        let plan = Plan {
+            faults: vec![fault],
+            stall: Duration::from_secs(600),
+            ..Plan::mixture(0.3, 1)
+        };
+        let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
+        let mut config = config(door, proxy.address(), "bronze", &sas("rcwdlm"));
+        let Location::Account(account) = &mut config.location else {
+            panic!("{door} is an account");
+        };
+        account.stall_timeout = Some(Duration::from_millis(200));
+        let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), write_small(&lake, 10))
+            .await
+            .unwrap_or_else(|_| panic!("{door} waits for a request that stalled"));
+        assert!(proxy.counts()[&fault] > 2, "{door} {fault:?}");
+        assert_eq!(server.files("bronze").len(), 10, "{door} {fault:?}");
     }
 }
 

@@ -64,6 +64,12 @@ impl SdkHttpClient {
         }
     }
 
+    /// This client, which gives a request up after `limit` without progress, instead of [`STALL_TIMEOUT`].
+    #[must_use]
+    pub fn stalling_after(self, limit: Duration) -> Self {
+        Self { stall: limit, ..self }
+    }
+
     /// This client as the `transport` of an SDK client's options.
     pub fn transport(&self) -> Transport {
         Transport::new(Arc::new(self.clone()))

@@ -47,7 +47,7 @@ pub enum Failure {
         /// True when the peer's certificate was not accepted, which no retry will mend.
         certificate: bool,
     },
-    /// The request was given up after [`STALL_TIMEOUT`] without progress. It may have taken effect.
+    /// The request was given up because nothing moved. It may have taken effect.
     Stalled {
         /// How long nothing moved.
         after: Duration,

@@ -26,7 +26,7 @@ use super::config::Account;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
 use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath};
-use crate::azure_http::{OnErrorStatus, SdkHttpClient};
+use crate::azure_http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -66,7 +66,8 @@ impl BlobLake {
     pub(crate) fn new(account: Account, credential: Option<EntraCredential>) -> Self {
         let door = Door {
             requests: Requests::new(&account),
-            http: SdkHttpClient::new(OnErrorStatus::Fail),
+            http: SdkHttpClient::new(OnErrorStatus::Fail)
+                .stalling_after(account.stall_timeout.unwrap_or(STALL_TIMEOUT)),
             credential: credential.map(|credential| Arc::new(credential) as _),
             account,
             resume: Resume::default(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
@@ -52,6 +53,9 @@ pub struct Account {
     pub sas: Option<Secret>,
     /// Which door.
     pub api: Api,
+    /// How long a request may make no progress before it is given up; `None` is the usual 30 seconds. No
+    /// variable sets it.
+    pub stall_timeout: Option<Duration>,
 }
 
 /// The URL without its SAS, for messages.
@@ -239,6 +243,7 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         directory: names.collect(),
         sas,
         api,
+        stall_timeout: None,
     })
 }
 

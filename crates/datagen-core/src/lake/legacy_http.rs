@@ -61,7 +61,7 @@ impl LegacyHttpClient {
             .expect("the client has nothing left to find at run time: its TLS configuration is given");
         Self {
             http,
-            stall: STALL_TIMEOUT,
+            stall: account.stall_timeout.unwrap_or(STALL_TIMEOUT),
             base_path: account.service.path().to_owned(),
             sas: account.sas.clone(),
         }
@@ -155,6 +155,7 @@ mod tests {
             directory: vec![],
             sas: sas.map(Secret::new),
             api: Api::Dfs,
+            stall_timeout: None,
         })
     }
 

@@ -469,6 +469,7 @@ mod tests {
             directory: vec![],
             sas: sas.map(Secret::new),
             api: Api::Dfs,
+            stall_timeout: None,
         }
     }
 
