@@ -439,6 +439,16 @@ async fn each_fault_alone_is_survived() {
     }
 }
 
+/// A lake whose requests are given up after 200 ms without progress.
+fn impatient(door: &str, address: SocketAddr) -> LakeConfig {
+    let mut config = config(door, address, "bronze", &sas("rcwdlm"));
+    let Location::Account(account) = &mut config.location else {
+        panic!("{door} is an account");
+    };
+    account.stall_timeout = Some(Duration::from_millis(200));
+    config
+}
+
 /// The proxy's stalls outlast the test: only a client that gives them up gets through.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_request_is_given_up_and_tried_again() {
@@ -453,17 +463,39 @@ async fn a_stalled_request_is_given_up_and_tried_again() {
             ..Plan::mixture(0.3, 1)
         };
         let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
-        let mut config = config(door, proxy.address(), "bronze", &sas("rcwdlm"));
-        let Location::Account(account) = &mut config.location else {
-            panic!("{door} is an account");
-        };
-        account.stall_timeout = Some(Duration::from_millis(200));
+        let config = impatient(door, proxy.address());
         let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
         tokio::time::timeout(Duration::from_secs(60), write_small(&lake, 10))
             .await
             .unwrap_or_else(|_| panic!("{door} waits for a request that stalled"));
         assert!(proxy.counts()[&fault] > 2, "{door} {fault:?}");
         assert_eq!(server.files("bronze").len(), 10, "{door} {fault:?}");
+    }
+}
+
+/// Requests that the client gave up take effect among those that came after them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_effect_late_does_no_harm() {
+    for door in DOORS {
+        let server = server().await;
+        let plan = Plan {
+            faults: vec![Fault::Late],
+            stall: Duration::from_millis(400),
+            ..Plan::mixture(0.3, 1)
+        };
+        let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
+        let config = impatient(door, proxy.address());
+        let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
+        let wanted = contents(20_000, 5);
+        write_big(&*lake, &LakePath::data("users", "users.json"), &wanted, 1_000).await;
+        write_small(&lake, 40).await;
+        assert!(proxy.counts()[&Fault::Late] > 20, "{door}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(read(&server, "bronze", "users/users.json") == wanted, "{door}");
+        for id in 0..40 {
+            let found = read(&server, "bronze", &format!("products/product_{id}.json"));
+            assert_eq!(found, small(id), "{door}");
+        }
     }
 }
 

@@ -59,6 +59,9 @@ pub enum Fault {
     StallBefore,
     /// As `StallBefore`, but the server did what was asked.
     StallAfter,
+    /// The server sees the request only after the plan's [`stall`](Plan::stall), even if the client has given it
+    /// up by then.
+    Late,
 }
 
 impl Fault {
@@ -71,6 +74,7 @@ impl Fault {
             Self::Truncated,
             Self::StallBefore,
             Self::StallAfter,
+            Self::Late,
             Self::StatusAfter(500),
             Self::StatusAfter(503),
         ];
@@ -300,10 +304,17 @@ impl Shared {
             .parse()
             .map_err(|_| Reset)?;
         parts.headers.remove(header::CONNECTION);
-        let upstream = self
-            .client
-            .request(Request::from_parts(parts, Full::new(body)))
-            .await;
+        let late = match fault {
+            Some(Fault::Late) => self.plan.stall,
+            _ => Duration::ZERO,
+        };
+        let forwarded = self.client.request(Request::from_parts(parts, Full::new(body)));
+        // A task of its own goes on when the client closes the connection.
+        let upstream = tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            forwarded.await
+        });
+        let upstream = upstream.await.map_err(|_| Reset)?;
         let (parts, body) = upstream.map_err(|_| Reset)?.into_parts();
         let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
         tokio::time::sleep(self.plan.latency).await;
