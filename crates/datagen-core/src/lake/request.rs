@@ -408,8 +408,9 @@ impl Requests {
             // The service says 409, Azurite 412.
             (409 | 412, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
             (400, "InvalidBlockList") => "another run wrote the same file at the same time: run again, alone",
-            (400, "InvalidFlushPosition") => {
-                "another run wrote the same file at the same time: run again, alone"
+            // The run that ends first removes the temporary files of both.
+            (400, "InvalidFlushPosition") | (404, "PathNotFound" | "SourcePathNotFound") => {
+                "another run wrote the same shard at the same time: run again, alone"
             }
             (429 | 500..=599, _) => "the service is busy or out of order: try again later, or lower RATE",
             _ => "check the URL and the account's settings",
