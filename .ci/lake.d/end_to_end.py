@@ -277,9 +277,10 @@ def termination(door):
     # The VIP users may have been done.
     manifests = {name for name in names if "_datagen" in name} - {"_datagen/vipusers.json"}
     check(not manifests, f"manifests of an interrupted run: {manifests}")
-    published = [name for name in names if "_temporary/" not in name]
-    check(published, "nothing was published before the end")
-    for name in published[:50]:
+    left = [name for name in names if "_temporary/" in name]
+    check(not left, f"{door.api}: an interrupted run left {left[:5]}")
+    check(names, "nothing was published before the end")
+    for name in names[:50]:
         json.loads(door.read_by_sdk("stopped", name))
     say(f"{door.api}: SIGTERM stops both with 143, nothing half there")
 
@@ -297,7 +298,7 @@ def refusals(door):
         ("wrong SAS", "clean/", re.sub(r"sig=[^&]+", "sig=UExBTlRFRE1BUktFUg%3D%3D", good), "SAS was refused|SAS expired"),
         ("expired SAS", "clean/", account_sas(hours=-1), "SAS expired at"),
         ("SAS for another container", "clean/", container_sas("other"), "SAS"),
-        ("SAS without the right to write", "clean/", account_sas("rl"), "sp=rcwdlm|lacks a permission|SAS was refused"),
+        ("SAS without the right to write", "clean/", account_sas("rl"), "sp=rcwdl|lacks a permission|SAS was refused"),
         ("missing container that may not be created", "absent/", container_sas("absent"), "absent does not exist|SAS"),
     ]
     secrets = [signature, "UExBTlRFRE1BUktFUg", "PLANTED"]

@@ -25,12 +25,22 @@ pub struct Plan {
     pub ids: Range<u64>,
     /// How many ids a block has; the last has fewer.
     pub ids_per_block: u64,
-    /// How many threads make them.
+    /// How many threads make them, if [`memory`](Self::memory) allows so many.
     pub threads: NonZeroUsize,
     /// How many blocks the taker holds at a time at the most: those, and one more a thread, are the memory.
     pub held_by_taker: usize,
     /// About how many bytes a block has.
     pub expected_bytes: usize,
+    /// About how many bytes all blocks may have together. There is one thread even if that needs more.
+    pub memory: usize,
+}
+
+impl Plan {
+    /// How many threads there are to be for `blocks` blocks.
+    fn threads(&self, blocks: usize) -> usize {
+        let fit = (self.memory / self.expected_bytes.max(1)).saturating_sub(self.held_by_taker);
+        self.threads.get().min(fit.max(1)).min(blocks)
+    }
 }
 
 /// A block of encoded records.
@@ -61,16 +71,16 @@ pub fn start<F>(plan: Plan, encode: F) -> io::Result<Blocks>
 where
     F: Fn(Range<u64>, &mut TextBuf) + Send + Sync + 'static,
 {
+    let blocks = (plan.ids.end - plan.ids.start).div_ceil(plan.ids_per_block);
+    let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+    let threads = plan.threads(blocks);
     let Plan {
         ids,
         ids_per_block,
-        threads,
         held_by_taker,
         expected_bytes,
+        ..
     } = plan;
-    let blocks = (ids.end - ids.start).div_ceil(ids_per_block);
-    let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
-    let threads = threads.get().min(blocks);
     let (give_back, free) = mpsc::channel();
     for _ in 0..(threads + held_by_taker).min(blocks) {
         give_back
@@ -189,6 +199,7 @@ mod tests {
             threads,
             held_by_taker: 1,
             expected_bytes: 16,
+            memory: 1 << 20,
         };
         let mut blocks = start(plan, |range, out| {
             for id in range {
@@ -220,6 +231,24 @@ mod tests {
         assert_eq!(collect(3..3, 10, 2).await, (Vec::new(), 0));
     }
 
+    #[test]
+    fn memory_bounds_the_threads() {
+        let plan = |threads, held_by_taker, expected_bytes| Plan {
+            ids: 0..1_000,
+            ids_per_block: 1,
+            threads: NonZeroUsize::new(threads).unwrap(),
+            held_by_taker,
+            expected_bytes,
+            memory: 96 << 20,
+        };
+        assert_eq!(plan(64, 13, 4 << 20).threads(1_000), 11);
+        assert_eq!(plan(8, 13, 4 << 20).threads(1_000), 8);
+        assert_eq!(plan(64, 2, 1 << 20).threads(1_000), 64);
+        assert_eq!(plan(64, 13, 4 << 20).threads(3), 3);
+        assert_eq!(plan(64, 3, 100 << 20).threads(1_000), 1);
+        assert_eq!(plan(64, 13, 4 << 20).threads(0), 0);
+    }
+
     #[tokio::test]
     async fn a_taker_that_leaves_ends_the_threads() {
         let alive = Arc::new(());
@@ -231,6 +260,7 @@ mod tests {
             threads,
             held_by_taker: 2,
             expected_bytes: 16,
+            memory: 1 << 20,
         };
         let mut blocks = start(plan, move |_, out| {
             let _ = &held;
@@ -252,6 +282,7 @@ mod tests {
             threads: NonZeroUsize::new(2).unwrap(),
             held_by_taker: 2,
             expected_bytes: 16,
+            memory: 1 << 20,
         };
         let mut blocks = start(plan, |ids, _| assert!(!ids.contains(&55), "planted")).unwrap();
         let taker = tokio::spawn(async move { while blocks.next().await.is_some() {} });

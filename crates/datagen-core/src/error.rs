@@ -15,7 +15,7 @@ pub enum Failure {
     #[error("{0}")]
     Configuration(Problems),
     /// Exit code 130 or 143: a signal asked for it.
-    #[error("interrupted by {0}; nothing half-written was left behind")]
+    #[error("interrupted by {0}; nothing half-written is visible")]
     Interrupted(Signal),
 }
 

@@ -7,7 +7,7 @@
 //!   Azure's SDKs), by cargo features; [`manifest`] (what was written, for consumers);
 //! - the process around them: [`process`] (the skeleton), [`config`] (environment variables), [`telemetry`]
 //!   (the log), [`progress`], [`pace`] (RATE), [`shutdown`] (signals), [`error`] (failures and exit codes),
-//!   [`secret`], [`blocking`] (calls that wait).
+//!   [`secret`], [`retry`] (pauses between attempts), [`blocking`] (calls that wait).
 //!
 //! Dependencies point from the binaries to here. Records know nothing of destinations, and destinations
 //! take bytes, not records.
@@ -32,6 +32,7 @@ pub mod model;
 pub mod pace;
 pub mod process;
 pub mod progress;
+pub mod retry;
 pub mod rng;
 pub mod secret;
 pub mod shard;

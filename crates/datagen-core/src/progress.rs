@@ -113,6 +113,12 @@ impl Progress {
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts from 0 again, for work that is begun again.
+    pub fn reset(&self) {
+        self.shared.records.store(0, Ordering::Relaxed);
+        self.shared.bytes.store(0, Ordering::Relaxed);
+    }
+
     /// Records counted so far.
     pub fn records(&self) -> u64 {
         self.shared.records.load(Ordering::Relaxed)

@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datagen_core::config::Problems;
-use datagen_core::lake::config::LakeConfig;
-use datagen_core::lake::{self, Lake, LakePath};
+use datagen_core::error::{DestinationError, Failure};
+use datagen_core::lake::config::{LakeConfig, Location};
+use datagen_core::lake::{self, Lake, LakePath, Writer};
+use datagen_core::shard::Shard;
+use datagen_core::shutdown::{Shutdown, Signal};
 use testkit::dfs::auth::{Account, SasScope};
-use testkit::dfs::{Bodies, DfsServer, store::Node};
+use testkit::dfs::store::{File, Node, Store};
+use testkit::dfs::{Bodies, DfsServer};
 use testkit::faults::{Fault, FaultProxy, Plan};
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -38,8 +42,12 @@ fn config(door: &str, address: SocketAddr, path: &str, sas: &str) -> LakeConfig 
     LakeConfig::read(&environment, &mut problems).unwrap_or_else(|| panic!("{problems}"))
 }
 
+fn writer(shard: Shard) -> Writer {
+    Writer::new("gen-test", shard)
+}
+
 async fn open(door: &str, address: SocketAddr, path: &str) -> Arc<dyn Lake> {
-    lake::open(&config(door, address, path, &sas("rcwdlm")))
+    lake::open(&config(door, address, path, &sas("rcwdlm")), writer(Shard::WHOLE))
         .await
         .unwrap()
 }
@@ -77,7 +85,7 @@ async fn write_small(lake: &Arc<dyn Lake>, count: u64) {
         done.unwrap();
     }
     lake.sync().await.unwrap();
-    lake.tidy().await;
+    lake.clean_up().await;
 }
 
 fn small(id: u64) -> Bytes {
@@ -121,7 +129,7 @@ async fn a_big_file_appears_whole_replaces_the_old_one_and_leaves_nothing_else()
             file.publish().await.unwrap();
             assert!(read(&server, "bronze", target) == wanted);
         }
-        lake.tidy().await;
+        lake.clean_up().await;
         assert_eq!(paths(&server, "bronze"), ["dir ž", "dir ž/users", target]);
     }
 }
@@ -138,7 +146,7 @@ async fn without_a_filesystem_in_the_url_each_kind_is_its_own() {
             .await
             .unwrap();
         lake.sync().await.unwrap();
-        lake.tidy().await;
+        lake.clean_up().await;
         assert_eq!(
             paths(&server, "products"),
             ["_datagen", "_datagen/products.json", "product_0.json"]
@@ -147,14 +155,15 @@ async fn without_a_filesystem_in_the_url_each_kind_is_its_own() {
 }
 
 #[tokio::test]
-async fn a_discarded_file_leaves_nothing() {
+async fn a_file_that_is_dropped_leaves_nothing() {
     for door in DOORS {
         let server = server().await;
         let lake = open(door, server.address(), "bronze").await;
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(contents(1000, 0)).await.unwrap();
         file.append(contents(1000, 1)).await.unwrap();
-        file.discard().await;
+        drop(file);
+        lake.clean_up().await;
         assert_eq!(server.files("bronze"), [], "{door}");
         if door == "dfs" {
             assert!(paths(&server, "bronze").is_empty());
@@ -185,28 +194,18 @@ async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
 }
 
 #[tokio::test]
-async fn a_restart_takes_over_leftovers_and_does_not_write_again_what_is_right() {
+async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
     for door in DOORS {
         let server = server().await;
         let lake = open(door, server.address(), "bronze").await;
-        // A killed run: some files right, one wrong, one begun, a big one begun.
+        // A killed run: some files right, one wrong, one begun.
         write_small(&lake, 100).await;
         {
             let mut store = server.store();
             store
                 .create("bronze", "products/product_7.json", false, false)
                 .unwrap();
-            store
-                .create("bronze", "_temporary/products/product_120.json", false, false)
-                .unwrap();
-            store
-                .append(
-                    "bronze",
-                    "_temporary/products/product_120.json",
-                    0,
-                    Bytes::from_static(b"old"),
-                )
-                .unwrap();
+            leave(&mut store, "gen-test-00000-of-00001");
         }
         let before = server.log().len();
         let lake = open(door, server.address(), "bronze").await;
@@ -227,11 +226,148 @@ async fn a_restart_takes_over_leftovers_and_does_not_write_again_what_is_right()
                 small(id)
             );
         }
-        let left = paths(&server, "bronze")
-            .iter()
-            .any(|path| path.contains("_temporary"));
-        assert!(door == "blob" || !left);
+        assert!(door == "blob" || !has_temporary(&server, "bronze"));
     }
+}
+
+/// An unfinished file of `writer`.
+fn leave(store: &mut Store, writer: &str) {
+    let path = format!("_temporary/{writer}/product_120.json.0123456789abcdef-7");
+    store.create("bronze", &path, false, false).unwrap();
+    store
+        .append("bronze", &path, 0, Bytes::from_static(b"old"))
+        .unwrap();
+}
+
+fn has_temporary(server: &DfsServer, filesystem: &str) -> bool {
+    paths(server, filesystem)
+        .iter()
+        .any(|path| path.contains("_temporary"))
+}
+
+#[tokio::test]
+async fn leftovers_go_unless_their_writer_may_be_at_work() {
+    let server = server().await;
+    server.store().create_filesystem("bronze").unwrap();
+    for writer in ["gen-test-00000-of-00001", "gen-test-00001-of-00003"] {
+        leave(&mut server.store(), writer);
+    }
+    for at_work in ["gen-test-00000-of-00002", "gen-other-00000-of-00001"] {
+        leave(&mut server.store(), at_work);
+    }
+    let config = config("dfs", server.address(), "bronze", &sas("rcwdlm"));
+    let second = Shard { index: 1, count: 2 };
+    let lake = lake::open(&config, writer(second)).await.unwrap();
+    write_small(&lake, 1).await;
+    let left: Vec<_> = server.files("bronze").into_iter().map(|file| file.0).collect();
+    assert_eq!(
+        left,
+        [
+            "_temporary/gen-other-00000-of-00001/product_120.json.0123456789abcdef-7",
+            "_temporary/gen-test-00000-of-00002/product_120.json.0123456789abcdef-7",
+            "products/product_0.json"
+        ]
+    );
+}
+
+/// Writes for ever, some files of each size, and stops by SIGTERM once `moment` has come.
+async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), Failure> {
+    let shutdown = Shutdown::default();
+    let session = lake::session(config, writer(Shard::WHOLE), &shutdown, |lake| async move {
+        loop {
+            let path = LakePath::data("users", "users.json");
+            let mut big = lake.create(&path).await?;
+            for block in 0..3 {
+                big.append(contents(1000, block)).await?;
+            }
+            big.publish().await?;
+            lake::write_manifest(&*lake, &LakePath::manifest("users", "users.json"), small(0)).await?;
+            let mut puts = tokio::task::JoinSet::new();
+            for id in 0..64 {
+                let lake = Arc::clone(&lake);
+                puts.spawn(async move {
+                    let path = LakePath::data("products", format!("product_{id}.json"));
+                    lake.put(&path, small(id)).await
+                });
+            }
+            while let Some(put) = puts.join_next().await {
+                put.unwrap()?;
+            }
+        }
+    });
+    let stop = async {
+        while !moment() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        shutdown.request(Signal::Terminate);
+    };
+    // Far less than requests are tried for, and more than the end may take.
+    let run = async { tokio::join!(session, stop).0 };
+    tokio::time::timeout(Duration::from_secs(30), run)
+        .await
+        .expect("a stopped session ends soon")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_lake_that_fails() {
+    let mut runs = tokio::task::JoinSet::new();
+    for (door, spared) in DOORS
+        .iter()
+        .flat_map(|door| [0, 2, 4, 5, 6, 7, 9, 12].map(|spared| (*door, spared)))
+    {
+        runs.spawn(async move {
+            let server = server().await;
+            let plan = Plan {
+                spared,
+                faults: vec![Fault::ResetBefore],
+                ..Plan::mixture(1.0, 1)
+            };
+            let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
+            let config = config(door, proxy.address(), "bronze", &sas("rcwdlm"));
+            let failing = || proxy.requests() > spared + 1;
+            let result = stopped(&config, failing).await;
+            assert!(
+                matches!(result, Err(Failure::Interrupted(Signal::Terminate))),
+                "{door} after {spared} requests: {result:?}"
+            );
+        });
+    }
+    while let Some(run) = runs.join_next().await {
+        run.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_leaves_nothing_unfinished() {
+    for requests in [1, 2, 3, 5, 8, 20, 60, 100, 150, 200, 260, 300] {
+        let latency = Duration::from_millis(10);
+        let server = DfsServer::start(FREE, Account::emulator(), latency, Bodies::Kept)
+            .await
+            .unwrap();
+        let config = config("dfs", server.address(), "bronze", &sas("rcwdlm"));
+        let result = stopped(&config, || server.log().len() >= requests).await;
+        assert!(matches!(result, Err(Failure::Interrupted(_))), "{result:?}");
+        assert!(
+            !has_temporary(&server, "bronze"),
+            "stopped after {requests} requests: {:?}",
+            paths(&server, "bronze")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_failed_run_leaves_nothing_unfinished() {
+    let server = server().await;
+    let config = config("dfs", server.address(), "bronze", &sas("rcwdlm"));
+    let shutdown = Shutdown::default();
+    let failed = lake::session(&config, writer(Shard::WHOLE), &shutdown, |lake| async move {
+        let mut file = lake.create(&LakePath::data("users", "users.json")).await?;
+        file.append(contents(1000, 0)).await?;
+        file.append(contents(1000, 1)).await?;
+        Err::<(), _>(Failure::from(DestinationError::permanent("elsewhere", "planted")))
+    });
+    assert!(failed.await.unwrap_err().to_string().contains("planted"));
+    assert!(paths(&server, "bronze").is_empty());
 }
 
 /// Faults in random mixture at a tenth of the requests. More seeds: `LAKE_FAULT_SEEDS=20`.
@@ -303,9 +439,69 @@ async fn each_fault_alone_is_survived() {
     }
 }
 
+/// A lake whose requests are given up after 200 ms without progress.
+fn impatient(door: &str, address: SocketAddr) -> LakeConfig {
+    let mut config = config(door, address, "bronze", &sas("rcwdlm"));
+    let Location::Account(account) = &mut config.location else {
+        panic!("{door} is an account");
+    };
+    account.stall_timeout = Some(Duration::from_millis(200));
+    config
+}
+
+/// The proxy's stalls outlast the test: only a client that gives them up gets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_request_is_given_up_and_tried_again() {
+    for (door, fault) in DOORS
+        .iter()
+        .flat_map(|door| [Fault::StallBefore, Fault::StallAfter].map(|fault| (*door, fault)))
+    {
+        let server = server().await;
+        let plan = Plan {
+            faults: vec![fault],
+            stall: Duration::from_secs(600),
+            ..Plan::mixture(0.3, 1)
+        };
+        let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
+        let config = impatient(door, proxy.address());
+        let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), write_small(&lake, 10))
+            .await
+            .unwrap_or_else(|_| panic!("{door} waits for a request that stalled"));
+        assert!(proxy.counts()[&fault] > 2, "{door} {fault:?}");
+        assert_eq!(server.files("bronze").len(), 10, "{door} {fault:?}");
+    }
+}
+
+/// Requests that the client gave up take effect among those that came after them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_effect_late_does_no_harm() {
+    for door in DOORS {
+        let server = server().await;
+        let plan = Plan {
+            faults: vec![Fault::Late],
+            stall: Duration::from_millis(400),
+            ..Plan::mixture(0.3, 1)
+        };
+        let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
+        let config = impatient(door, proxy.address());
+        let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
+        let wanted = contents(20_000, 5);
+        write_big(&*lake, &LakePath::data("users", "users.json"), &wanted, 1_000).await;
+        write_small(&lake, 40).await;
+        assert!(proxy.counts()[&Fault::Late] > 20, "{door}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(read(&server, "bronze", "users/users.json") == wanted, "{door}");
+        for id in 0..40 {
+            let found = read(&server, "bronze", &format!("products/product_{id}.json"));
+            assert_eq!(found, small(id), "{door}");
+        }
+    }
+}
+
 async fn failure(config: &LakeConfig) -> String {
     let put = async {
-        let lake = lake::open(config).await?;
+        let lake = lake::open(config, writer(Shard::WHOLE)).await?;
         lake.put(&LakePath::data("products", "product_0.json"), small(0))
             .await
     };
@@ -322,6 +518,7 @@ async fn what_cannot_work_fails_at_once_and_says_what_to_check() {
         server.store().create_filesystem("bronze").unwrap();
         let account = Account::emulator();
         let hour = chrono::Duration::hours(1);
+        let needed = if door == "blob" { "sp=rcwdl " } else { "sp=rcwdlm " };
         let good = sas("rcwdlm");
         let expired = account.sas(SasScope::Account, "rcwdlm", -hour);
         let other = account.sas(SasScope::Filesystem("silver"), "rcwdlm", hour);
@@ -329,8 +526,8 @@ async fn what_cannot_work_fails_at_once_and_says_what_to_check() {
             ("bronze", good.replace("sig=", "sig=A"), "was copied whole"),
             ("bronze", expired, "the SAS expired at"),
             ("bronze", other, "was made for this account and filesystem"),
-            ("bronze", sas("rl"), "sp=rcwdlm"),
-            ("missing", sas("r"), "sp=rcwdlm"),
+            ("bronze", sas("rl"), needed),
+            ("missing", sas("r"), needed),
         ] {
             let line = failure(&config(door, server.address(), path, &sas)).await;
             assert!(line.contains(advice), "{line}");
@@ -372,6 +569,94 @@ async fn each_door_replaces_what_the_other_wrote() {
             read(&server, "bronze", "products/product_0.json"),
             small(turn as u64)
         );
+    }
+}
+
+/// Two runs, so that filesystems, directories and files are missing first and there then.
+#[tokio::test]
+async fn answers_may_differ_where_they_mean_the_same() {
+    for door in DOORS {
+        let server = server().await;
+        server.be_peculiar();
+        for _ in 0..2 {
+            let lake = open(door, server.address(), "bronze").await;
+            write_big(
+                &*lake,
+                &LakePath::data("users", "users.json"),
+                &contents(1000, 1),
+                250,
+            )
+            .await;
+            write_small(&lake, 2).await;
+            assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
+            assert_eq!(server.files("bronze").len(), 3, "{door}");
+        }
+        let writes = |line: &&String| line.contains("Rename") || line.contains("PutBlob ");
+        let products = server
+            .log()
+            .iter()
+            .filter(|line| line.contains("product_"))
+            .filter(writes)
+            .count();
+        assert_eq!(products, 2, "{door}: the second run found them");
+    }
+}
+
+/// Tries to write both a file of blocks and one of one block, at `users/users.json`, in place of one that
+/// `change` was made to.
+async fn replace(block: usize, change: impl FnOnce(&mut File)) -> (DfsServer, Result<(), DestinationError>) {
+    let server = server().await;
+    let path = LakePath::data("users", "users.json");
+    let old = open("dfs", server.address(), "bronze").await;
+    write_big(&*old, &path, &contents(100, 0), 100).await;
+    change(server.store().file_mut("bronze", "users/users.json").unwrap());
+    let lake = open("blob", server.address(), "bronze").await;
+    let write = async {
+        let mut file = lake.create(&path).await?;
+        for start in (0..1000).step_by(block) {
+            file.append(contents(1000, 1).slice(start..start + block)).await?;
+        }
+        file.publish().await
+    };
+    let written = write.await;
+    (server, written)
+}
+
+#[tokio::test]
+async fn an_append_blob_is_replaced() {
+    for block in [1000, 250] {
+        let (server, written) = replace(block, |file| file.append_blob = true).await;
+        written.unwrap();
+        assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
+    }
+}
+
+/// The conflict shows only at the commit, and the blocks go with the file.
+#[tokio::test]
+async fn a_data_lake_file_with_an_md5_is_replaced_by_a_new_beginning() {
+    let (server, written) = replace(250, |file| file.md5 = Some("rL0Y20zC+Fzt72VPzMSk2A==".into())).await;
+    assert!(written.unwrap_err().transient);
+    let lake = open("blob", server.address(), "bronze").await;
+    write_big(
+        &*lake,
+        &LakePath::data("users", "users.json"),
+        &contents(1000, 1),
+        250,
+    )
+    .await;
+    assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_changed_stays() {
+    for block in [1000, 250] {
+        let (server, written) = replace(block, |file| file.immutable = true).await;
+        let error = written.unwrap_err();
+        assert!(
+            !error.transient && error.to_string().contains("BlobImmutableDueToPolicy"),
+            "{error}"
+        );
+        assert_eq!(read(&server, "bronze", "users/users.json"), contents(100, 0));
     }
 }
 

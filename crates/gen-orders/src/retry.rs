@@ -1,17 +1,16 @@
-//! How often and how long something is tried again: pauses that double and differ from process to process,
-//! within a bound of time.
+//! How long something is tried again: within a bound of time.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use datagen_core::error::DestinationError;
+use datagen_core::retry::Backoff;
 use tokio::time::Instant;
 
-/// The first pause.
-const FIRST: Duration = Duration::from_millis(200);
-
-/// The longest pause.
-const LONGEST: Duration = Duration::from_secs(20);
+/// The pauses between attempts.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(20),
+};
 
 /// Counts the attempts at one thing.
 #[derive(Debug)]
@@ -38,11 +37,9 @@ impl Retries {
         if !error.transient || (self.failures > 0 && first.elapsed() >= self.bound) {
             return None;
         }
-        let longest = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        let pause = BACKOFF.pause(self.failures);
         self.failures += 1;
-        // Half of it is chance, so that the processes that failed together do not come back together.
-        let chance = (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64;
-        Some(longest.mul_f64(0.5 + chance / 2.0))
+        Some(pause)
     }
 }
 
@@ -61,8 +58,8 @@ mod tests {
             tokio::time::sleep(pause).await;
         }
         assert!((18..40).contains(&pauses.len()), "{}", pauses.len());
-        assert!(pauses[0] <= FIRST && pauses[0] >= FIRST / 2);
-        assert!(pauses.iter().all(|pause| *pause <= LONGEST));
+        assert!(pauses[0] <= BACKOFF.first && pauses[0] >= BACKOFF.first / 2);
+        assert!(pauses.iter().all(|pause| *pause <= BACKOFF.longest));
         assert!((300..325).contains(&start.elapsed().as_secs()));
     }
 

@@ -7,7 +7,7 @@ use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Settings, Variable};
 use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, LakeSettings};
-use datagen_core::lake::{self, Lake, LakePath};
+use datagen_core::lake::{self, Lake, LakePath, Writer};
 use datagen_core::manifest::{Files, FilesDigest, Manifest};
 use datagen_core::model::MAX_ID;
 use datagen_core::model::product::{ProductName, Products};
@@ -66,28 +66,29 @@ impl Generator for GenProducts {
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
-        let lake = lake::open(&self.lake).await?;
+        let writer = Writer::new(Self::NAME, context.common.shard);
+        let write = async |lake| Ok(self.write_all(&lake, &context).await?);
+        lake::session(&self.lake, writer, &context.shutdown, write).await
+    }
+}
+
+impl GenProducts {
+    /// Writes this shard's products and, after them, their manifest.
+    async fn write_all(&self, lake: &Arc<dyn Lake>, context: &Context) -> Result<(), DestinationError> {
         let shard = context.common.shard;
         let ids = shard.range(self.count);
         let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
-        let files = tokio::select! {
-            biased;
-            signal = context.shutdown.requested() => Err(Failure::Interrupted(signal)),
-            files = self.write(&lake, ids.clone(), &progress) => files.map_err(Failure::from),
-        }?;
+        let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);
         // The products are durable before the manifest says that they are there.
         lake.sync().await?;
         let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, (shard, ids), files);
         let path = LakePath::manifest(FOLDER, shard.file_name(FOLDER));
-        lake::write_manifest(&*lake, &path, manifest.to_json()).await?;
-        lake.tidy().await;
+        lake::write_manifest(&**lake, &path, manifest.to_json()).await?;
         progress.summarize();
         Ok(())
     }
-}
 
-impl GenProducts {
     /// Writes the products `ids`, several at a time. Dropping the future stops after the files under way.
     async fn write(
         &self,

@@ -3,13 +3,14 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::sync::Arc;
 
 use datagen_core::chunks;
 use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Settings, Variable};
 use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, LakeSettings};
-use datagen_core::lake::{self, Lake, LakePath};
+use datagen_core::lake::{self, Lake, LakePath, Writer};
 use datagen_core::manifest::{FilesDigest, Manifest};
 use datagen_core::model::MAX_ID;
 use datagen_core::model::user::{self, Users};
@@ -28,9 +29,13 @@ settings! {
         vip_count: u64 = "VIP_COUNT", default "10000, or COUNT if that is less",
             "How many of them are VIP users. 0 to COUNT.";
         threads: u32 = "THREADS", default "all processors",
-            "How many threads make users; the data do not depend on it. 1 to 256.";
+            "How many threads make users at the most; the data do not depend on it. 1 to 256.";
     }
 }
+
+/// What all blocks of users may have together, in bytes: it keeps the process below 128 MiB however many
+/// processors the machine has. A dozen threads make more than any network takes.
+const MEMORY: usize = 96 << 20;
 
 /// The generator of users and VIP users.
 #[derive(Debug)]
@@ -82,37 +87,9 @@ impl Generator for GenUsers {
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
-        let lake = lake::open(&self.lake).await?;
-        let users = Users::new(self.seed);
-        let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
-        let of_users = Lines {
-            folder: "users",
-            count: self.count,
-            expected_bytes: user::EXPECTED_BYTES,
-        };
-        let vips = Vips::new(self.seed, self.count);
-        let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
-        let of_vips = Lines {
-            folder: "vipusers",
-            count: self.vip_count,
-            expected_bytes: vip::EXPECTED_BYTES,
-        };
-        // VIP users of one block cost little memory and much waiting: they go beside the users, unseen.
-        let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
-        if vips_are_few {
-            let unseen = Bar::hidden();
-            let users = self.write(&*lake, &context, &context.bar, of_users, encode_user);
-            let vips = self.write(&*lake, &context, &unseen, of_vips, encode_vip);
-            let (users, vips) = tokio::join!(users, vips);
-            users.and(vips)?;
-        } else {
-            self.write(&*lake, &context, &context.bar, of_users, encode_user)
-                .await?;
-            self.write(&*lake, &context, &context.bar, of_vips, encode_vip)
-                .await?;
-        }
-        lake.tidy().await;
-        Ok(())
+        let writer = Writer::new(Self::NAME, context.common.shard);
+        let write = async |lake: Arc<dyn Lake>| self.write_both(&*lake, &context).await;
+        lake::session(&self.lake, writer, &context.shutdown, write).await
     }
 }
 
@@ -134,6 +111,38 @@ impl Lines {
 }
 
 impl GenUsers {
+    /// Writes this shard's users and VIP users.
+    async fn write_both(&self, lake: &dyn Lake, context: &Context) -> Result<(), Failure> {
+        let users = Users::new(self.seed);
+        let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
+        let of_users = Lines {
+            folder: "users",
+            count: self.count,
+            expected_bytes: user::EXPECTED_BYTES,
+        };
+        let vips = Vips::new(self.seed, self.count);
+        let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
+        let of_vips = Lines {
+            folder: "vipusers",
+            count: self.vip_count,
+            expected_bytes: vip::EXPECTED_BYTES,
+        };
+        // VIP users of one block cost little memory and much waiting: they go beside the users, unseen.
+        let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
+        if vips_are_few {
+            let unseen = Bar::hidden();
+            // The first to fail ends the other, which would be written in vain.
+            tokio::try_join!(
+                self.write(lake, context, &context.bar, of_users, encode_user),
+                self.write(lake, context, &unseen, of_vips, encode_vip),
+            )?;
+            return Ok(());
+        }
+        self.write(lake, context, &context.bar, of_users, encode_user)
+            .await?;
+        self.write(lake, context, &context.bar, of_vips, encode_vip).await
+    }
+
     /// Writes this shard's file of a kind and, after it, its manifest.
     async fn write(
         &self,
@@ -141,50 +150,70 @@ impl GenUsers {
         context: &Context,
         bar: &Bar,
         lines: Lines,
-        encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
+        encode: impl Fn(u64, &mut TextBuf) + Clone + Send + Sync + 'static,
     ) -> Result<(), Failure> {
-        let Lines {
-            folder,
-            count,
-            expected_bytes,
-        } = lines;
+        let Lines { folder, count, .. } = lines;
         let shard = context.common.shard;
         let ids = shard.range(count);
         let file_name = shard.file_name(folder);
-        let records = ids.end - ids.start;
-        let blocks = lake.blocks(lines.bytes(shard));
-        let plan = chunks::Plan {
-            ids: ids.clone(),
-            ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
-            threads: self.threads,
-            held_by_taker: blocks.in_flight + 1,
-            expected_bytes: blocks.bytes + blocks.bytes / 16,
-        };
-        let (progress, ticker) = Progress::start(bar, folder, Some(records));
-        let file = lake.create(&LakePath::data(folder, file_name.as_str())).await?;
-        let digest = lake::publish_when_done(file, &context.shutdown, async |file| {
-            let mut digest = FilesDigest::default();
-            let encode = move |ids: Range<u64>, out: &mut TextBuf| ids.for_each(|id| encode(id, out));
-            let mut made = chunks::start(plan, encode).map_err(|error| {
-                DestinationError::permanent("this machine", format!("gives no thread ({error})"))
-                    .advise("raise its limit of processes (ulimit -u, the container's pids)")
-            })?;
-            while let Some(block) = made.next().await {
-                digest.update(&block.bytes);
-                let bytes = block.bytes.len() as u64;
-                file.append(block.bytes).await?;
-                progress.add(block.ids.end - block.ids.start, bytes);
-            }
-            Ok(digest)
-        })
-        .await?;
+        let path = LakePath::data(folder, file_name.as_str());
+        let (progress, ticker) = Progress::start(bar, folder, Some(ids.end - ids.start));
+        let mut digest = self
+            .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
+            .await;
+        if let Err(error) = &digest
+            && error.transient
+        {
+            tracing::warn!("beginning again after: {error}");
+            digest = self
+                .write_file(lake, &path, ids.clone(), lines, encode, &progress)
+                .await;
+        }
+        let files = digest?.finish(format!("{folder}/{file_name}"));
         drop(ticker);
 
-        let files = digest.finish(format!("{folder}/{file_name}"));
         let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
         let path = LakePath::manifest(folder, file_name);
         lake::write_manifest(lake, &path, manifest.to_json()).await?;
         progress.summarize();
         Ok(())
+    }
+
+    /// Writes the lines `ids` to the file at `path`.
+    async fn write_file(
+        &self,
+        lake: &dyn Lake,
+        path: &LakePath,
+        ids: Range<u64>,
+        lines: Lines,
+        encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
+        progress: &Progress,
+    ) -> Result<FilesDigest, DestinationError> {
+        let expected_bytes = lines.expected_bytes;
+        let blocks = lake.blocks((ids.end - ids.start) * expected_bytes as u64);
+        let plan = chunks::Plan {
+            ids,
+            ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
+            threads: self.threads,
+            held_by_taker: blocks.in_flight + 1,
+            expected_bytes: blocks.bytes + blocks.bytes / 16,
+            memory: MEMORY,
+        };
+        let mut file = lake.create(path).await?;
+        let mut digest = FilesDigest::default();
+        let encode = move |ids: Range<u64>, out: &mut TextBuf| ids.for_each(|id| encode(id, out));
+        let mut made = chunks::start(plan, encode).map_err(|error| {
+            DestinationError::permanent("this machine", format!("gives no thread ({error})"))
+                .advise("raise its limit of processes (ulimit -u, the container's pids)")
+        })?;
+        progress.reset();
+        while let Some(block) = made.next().await {
+            digest.update(&block.bytes);
+            let bytes = block.bytes.len() as u64;
+            file.append(block.bytes).await?;
+            progress.add(block.ids.end - block.ids.start, bytes);
+        }
+        file.publish().await?;
+        Ok(digest)
     }
 }

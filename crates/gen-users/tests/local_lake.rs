@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use testkit::process::{Generator, wait_until};
 
@@ -162,7 +162,7 @@ fn a_signal_stops_promptly_and_leaves_nothing_half_written() {
         testkit::process::send_signal(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert_eq!(
-            fs::read_dir(&temporary).unwrap().count(),
+            fs::read_dir(&temporary).map_or(0, Iterator::count),
             0,
             "the temporary file is gone"
         );
@@ -170,26 +170,24 @@ fn a_signal_stops_promptly_and_leaves_nothing_half_written() {
     }
 }
 
+#[test]
+fn the_first_failure_ends_the_run() {
+    let lake = tempfile::tempdir().unwrap();
+    fs::write(lake.path().join("vipusers"), "a file where a directory is needed").unwrap();
+    let finished = gen_users(lake.path()).env("COUNT", "400000").run();
+    assert_eq!(finished.code, Some(1), "{}", finished.output);
+    assert!(finished.output.contains("vipusers: "), "{}", finished.output);
+    assert!(!lake.path().join("users/users.json").exists());
+}
+
 /// Peak memory in KiB.
 #[cfg(target_os = "linux")]
 fn peak_memory(count: &str) -> u64 {
     let lake = tempfile::tempdir().unwrap();
-    let mut child = gen_users(lake.path())
+    gen_users(lake.path())
         .env("COUNT", count)
         .env("THREADS", "2")
-        .start();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let high_water = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        if let Some(kib) = high_water.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()) {
-            peak = kib;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(peak > 0, "the process was seen");
-    peak
+        .peak_memory()
 }
 
 #[cfg(target_os = "linux")]

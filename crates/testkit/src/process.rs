@@ -103,6 +103,29 @@ impl Generator {
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
+    /// Runs it to its end, which must be a good one, and returns the most memory that it had, in KiB.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(self) -> u64 {
+        let name = self.name.clone();
+        let mut child = self.start();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        let code = loop {
+            if let Some(status) = child.try_wait().expect("the child is ours") {
+                break status.code();
+            }
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let high_water = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            if let Some(kib) = high_water.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()) {
+                peak = kib;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert_eq!(code, Some(0), "{name}");
+        assert!(peak > 0, "{name} was not seen");
+        peak
+    }
+
     /// Runs it for `time`, or to its end if that comes sooner, and kills it as SIGKILL does.
     pub fn run_and_kill_after(self, time: Duration) {
         let mut child = self.start();

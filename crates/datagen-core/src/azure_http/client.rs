@@ -12,7 +12,7 @@ use azure_core::{
     },
 };
 
-use super::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, retry_after, tls_config};
+use super::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
 
 /// What the client makes of a response whose status is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,12 @@ impl SdkHttpClient {
         }
     }
 
+    /// This client, which gives a request up after `limit` without progress, instead of [`STALL_TIMEOUT`].
+    #[must_use]
+    pub fn stalling_after(self, limit: Duration) -> Self {
+        Self { stall: limit, ..self }
+    }
+
     /// This client as the `transport` of an SDK client's options.
     pub fn transport(&self) -> Transport {
         Transport::new(Arc::new(self.clone()))
@@ -109,11 +115,7 @@ impl SdkHttpClient {
         })?;
         if self.on_error_status == OnErrorStatus::Fail && !(200..300).contains(&status) {
             let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
-            return Err(Failure::Status {
-                status,
-                code: header("x-ms-error-code").map(str::to_owned),
-                retry_after: retry_after(header),
-            });
+            return Err(Failure::from_answer(status, header, &body));
         }
         Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
     }

@@ -47,7 +47,7 @@ pub enum Failure {
         /// True when the peer's certificate was not accepted, which no retry will mend.
         certificate: bool,
     },
-    /// The request was given up after [`STALL_TIMEOUT`] without progress. It may have taken effect.
+    /// The request was given up because nothing moved. It may have taken effect.
     Stalled {
         /// How long nothing moved.
         after: Duration,
@@ -95,6 +95,21 @@ impl Failure {
         causes(error).find_map(|cause| cause.downcast_ref())
     }
 
+    /// Makes the failure out of an answer that is not a success. The service's code is in a header, or only in
+    /// the body: `{"error":{"code":"…"}}` of the Data Lake API, `<Error><Code>…</Code>` of the Blob API.
+    pub(crate) fn from_answer<'h>(
+        status: u16,
+        header: impl Fn(&'static str) -> Option<&'h str>,
+        body: &[u8],
+    ) -> Self {
+        let code = header("x-ms-error-code").map(str::to_owned);
+        Self::Status {
+            status,
+            code: code.or_else(|| code_in_body(body)),
+            retry_after: retry_after(header),
+        }
+    }
+
     /// Makes the failure out of a transport error; `error` must not print a URL any more.
     pub(crate) fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
         let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
@@ -109,6 +124,23 @@ impl Failure {
             Self::Io { message }
         }
     }
+}
+
+fn code_in_body(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let code = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(json) => json["error"]["code"].as_str()?.to_owned(),
+        Err(_) => text
+            .split_once("<Code>")?
+            .1
+            .split_once("</Code>")?
+            .0
+            .trim()
+            .to_owned(),
+    };
+    // It goes into the line for a person.
+    let is_a_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric());
+    is_a_code.then_some(code)
 }
 
 /// The TLS configuration of all our HTTP clients: the machine's certificate authorities (`SSL_CERT_FILE`,
@@ -214,6 +246,25 @@ mod tests {
         assert_eq!(only("retry-after-ms", " 9 "), Some(Duration::from_millis(9)));
         assert_eq!(only("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
         assert_eq!(only("x-unrelated", "7"), None);
+    }
+
+    #[test]
+    fn the_code_is_read_from_the_header_or_the_body() {
+        let code = |in_header: Option<&'static str>, body: &str| {
+            let header = |name| (name == "x-ms-error-code").then_some(in_header).flatten();
+            match Failure::from_answer(404, header, body.as_bytes()) {
+                Failure::Status { code, .. } => code,
+                other => panic!("{other:?}"),
+            }
+        };
+        let json = r#"{"error":{"code":"FilesystemNotFound","message":"…"}}"#;
+        let xml = "\u{feff}<?xml version=\"1.0\"?><Error><Code>ContainerNotFound</Code><Message/></Error>";
+        assert_eq!(code(None, json).as_deref(), Some("FilesystemNotFound"));
+        assert_eq!(code(None, xml).as_deref(), Some("ContainerNotFound"));
+        assert_eq!(code(Some("PathNotFound"), json).as_deref(), Some("PathNotFound"));
+        for other in ["", "<html>502</html>", "<Code>a b</Code>", "{}", "[1]"] {
+            assert_eq!(code(None, other), None, "{other}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

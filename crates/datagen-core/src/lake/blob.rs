@@ -4,7 +4,6 @@
 //! staged in blocks, which nobody sees, and appears by their commit. Blocks that are never committed are dropped by the next commit,
 //! or by the service within a week.
 
-use std::collections::HashSet;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -12,7 +11,8 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RequestContent, RetryOptions};
 use azure_storage_blob::models::{
-    BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
+    BlobClientGetPropertiesResultHeaders, BlobType, BlockBlobClientUploadOptions, BlockListType,
+    BlockLookupList,
 };
 use azure_storage_blob::{
     BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
@@ -20,14 +20,13 @@ use azure_storage_blob::{
 };
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::config::Account;
-use super::request::{Fault, GaveUp, Requests, Resume};
-use super::upload::{self, RemoteFile, Upload};
+use super::request::{Fault, GaveUp, Requests, Resume, Subject};
+use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath};
-use crate::azure_http::{OnErrorStatus, SdkHttpClient};
+use crate::azure_http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -42,15 +41,14 @@ struct Door {
     requests: Requests,
     http: SdkHttpClient,
     credential: Option<Arc<dyn TokenCredential>>,
-    /// The containers that this process has made.
-    made: Mutex<HashSet<String>>,
     resume: Resume,
 }
 
-/// A blob's place: its container and its name, one element a segment.
+/// A blob's place.
 #[derive(Clone, Debug)]
 struct Target {
-    container: String,
+    subject: Subject,
+    /// Its name in the container, one element a segment.
     names: Vec<String>,
 }
 
@@ -64,20 +62,14 @@ enum Write {
     Commit { ids: Vec<Vec<u8>> },
 }
 
-impl Target {
-    fn name(&self) -> String {
-        self.names.join("/")
-    }
-}
-
 impl BlobLake {
     pub(crate) fn new(account: Account, credential: Option<EntraCredential>) -> Self {
         let door = Door {
             requests: Requests::new(&account),
-            http: SdkHttpClient::new(OnErrorStatus::Fail),
+            http: SdkHttpClient::new(OnErrorStatus::Fail)
+                .stalling_after(account.stall_timeout.unwrap_or(STALL_TIMEOUT)),
             credential: credential.map(|credential| Arc::new(credential) as _),
             account,
-            made: Mutex::default(),
             resume: Resume::default(),
         };
         Self { door: Arc::new(door) }
@@ -94,25 +86,24 @@ impl Lake for BlobLake {
         let upload = BlobUpload {
             door: Arc::clone(&self.door),
             target: self.door.target(path),
-            path: path.to_string(),
-            run: fastrand::u64(..),
+            run: rand::random(),
         };
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
-        let (door, target, what) = (&*self.door, self.door.target(path), path.to_string());
+        let (door, target) = (&*self.door, self.door.target(path));
         if door.resume.is_worth_asking() {
-            if door.has(&target, &what, &contents).await? {
+            if door.has(&target, &contents).await? {
                 return Ok(());
             }
             door.resume.missed();
         }
-        door.write(&target, &what, &Write::Whole(contents)).await
+        door.write(&target, &Write::Whole(contents)).await
     }
 
     fn puts_in_flight(&self) -> usize {
-        64
+        PUTS_IN_FLIGHT
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
@@ -123,23 +114,23 @@ impl Lake for BlobLake {
 
 impl Door {
     fn target(&self, path: &LakePath) -> Target {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        match &self.account.filesystem {
+        let (container, mut names, in_container) = match &self.account.filesystem {
             Some(filesystem) => {
-                let mut names = self.account.directory.clone();
-                names.extend(owned(&path.in_directory()));
-                Target {
-                    container: filesystem.clone(),
-                    names,
-                }
+                let directory = self.account.directory.clone();
+                (filesystem.as_str(), directory, path.in_directory().to_vec())
             }
             None => {
                 let (container, names) = path.in_own_filesystem();
-                Target {
-                    container: container.to_owned(),
-                    names: owned(&names),
-                }
+                (container, Vec::new(), names)
             }
+        };
+        names.extend(in_container.into_iter().map(str::to_owned));
+        Target {
+            subject: Subject {
+                filesystem: container.to_owned(),
+                file: path.to_string(),
+            },
+            names,
         }
     }
 
@@ -165,7 +156,7 @@ impl Door {
             client_options: self.options(),
             ..Default::default()
         };
-        let url = self.url(&target.container, &target.names);
+        let url = self.url(&target.subject.filesystem, &target.names);
         BlockBlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
     }
 
@@ -174,14 +165,14 @@ impl Door {
             client_options: self.options(),
             ..Default::default()
         };
-        let url = self.url(&target.container, &target.names);
+        let url = self.url(&target.subject.filesystem, &target.names);
         BlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
     }
 
     /// Whether the blob is there with these contents, by its length and the MD5 that the service computes
     /// for each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
-    async fn has(&self, target: &Target, what: &str, contents: &Bytes) -> Result<bool, DestinationError> {
-        let properties = self.requests.run(what, |_| async {
+    async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
+        let properties = self.requests.run(&target.subject, |_| async {
             let found = self
                 .blob(target)?
                 .get_properties(None)
@@ -197,21 +188,25 @@ impl Door {
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(false),
             // A SAS without the right to read can still write.
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403, _))) => Ok(false),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
-    /// Removes a file that was appended through the Data Lake API: it has no blocks, and the service refuses
-    /// to replace it by some. Its removal would drop blocks that are already staged, so it comes first. The
+    /// Removes a file that cannot be replaced by blocks: one that was appended through the Data Lake API, or
+    /// an append or page blob. Its removal would drop blocks that are already staged, so it comes first. The
     /// question also tells whether the container is there, before a block is sent in vain.
     /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
-    async fn make_way(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
-        let was_appended = self.requests.run(what, |_| async {
+    async fn make_way(&self, target: &Target) -> Result<(), DestinationError> {
+        let is_in_the_way = self.in_container(target, |_| async {
             let found = self
                 .blob(target)?
                 .get_properties(None)
                 .await
                 .map_err(|error| Fault::of(&error))?;
+            let blob_type = found.blob_type().ok().flatten();
+            if blob_type.is_some_and(|blob_type| blob_type != BlobType::BlockBlob) {
+                return Ok(true);
+            }
             // One Put Blob leaves an MD5, a commit leaves blocks.
             if found.content_length().ok().flatten() == Some(0)
                 || found.content_md5().ok().flatten().is_some()
@@ -225,38 +220,55 @@ impl Door {
                 .map_err(|error| Fault::of(&error))?;
             Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty()))
         });
-        match was_appended.await {
-            Ok(true) => {
-                tracing::info!("{what}: replacing a file that was written through the Data Lake API");
-                self.remove(target, what).await
-            }
+        match is_in_the_way.await {
+            Ok(true) => self.remove(target).await,
             Ok(false) => Ok(()),
-            Err(gave_up) if gave_up.fault.is_missing_filesystem() => {
-                self.make_container(target, what, &gave_up).await
-            }
-            // Nothing there, or not to be read by these credentials.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404, _))) => Ok(()),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            // There is nothing, or it is not to be read by these credentials or from this server: the commit
+            // will tell.
+            Err(gave_up) if gave_up.is_answer() => Ok(()),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
-    /// Writes to `target`, after making its container if it is missing, or after removing what stands in
-    /// the way, such as a page blob.
-    async fn write(&self, target: &Target, what: &str, write: &Write) -> Result<(), DestinationError> {
-        let mut removed = false;
-        loop {
-            let written = self.requests.run(what, |_| self.attempt(target, write)).await;
-            let Err(gave_up) = written else { return Ok(()) };
-            if gave_up.fault.is_missing_filesystem() {
-                self.make_container(target, what, &gave_up).await?;
-            } else if !removed && stands_in_the_way(&gave_up.fault) {
-                tracing::info!("{what}: replacing a file that was written by another API");
-                self.remove(target, what).await?;
-                removed = true;
-            } else {
-                return Err(self.requests.error(what, &gave_up));
+    /// Writes to `target`. What stands in the way is removed, and with it the blocks that were staged there:
+    /// then a whole file is written at once, and one of blocks fails in a way that a new beginning mends.
+    async fn write(&self, target: &Target, write: &Write) -> Result<(), DestinationError> {
+        let attempt = |_| self.attempt(target, write);
+        let mut written = self.in_container(target, attempt).await;
+        if let Err(gave_up) = &written
+            && stands_in_the_way(&gave_up.fault)
+        {
+            self.remove(target).await?;
+            if !matches!(write, Write::Whole(_)) {
+                let error = self.requests.error(&target.subject, gave_up);
+                return Err(DestinationError {
+                    transient: true,
+                    ..error.advise("what stood in the way was removed: run again")
+                });
             }
+            written = self.in_container(target, attempt).await;
         }
+        written.map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
+    }
+
+    /// Sends a request to the container of `target`, which is made if it is missing.
+    async fn in_container<T, F>(&self, target: &Target, attempt: impl FnMut(u32) -> F) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        let create = |_| async {
+            let options = BlobContainerClientOptions {
+                client_options: self.options(),
+                ..Default::default()
+            };
+            let url = self.url(&target.subject.filesystem, &[]);
+            let client = BlobContainerClient::new(url, self.credential.clone(), Some(options))
+                .map_err(|error| Fault::of(&error))?;
+            success(client.create(None).await)
+        };
+        self.requests
+            .run_or_create(&target.subject, attempt, create)
+            .await
     }
 
     async fn attempt(&self, target: &Target, write: &Write) -> Result<(), Fault> {
@@ -291,82 +303,45 @@ impl Door {
                 }
             }
         };
-        written.map_err(|error| Fault::of(&error))
+        success(written)
     }
 
-    async fn make_container(
-        &self,
-        target: &Target,
-        what: &str,
-        missing: &GaveUp,
-    ) -> Result<(), DestinationError> {
-        let mut made = self.made.lock().await;
-        if made.contains(&target.container) {
-            return Ok(());
-        }
-        let options = BlobContainerClientOptions {
-            client_options: self.options(),
-            ..Default::default()
-        };
-        let url = self.url(&target.container, &[]);
-        let client =
-            BlobContainerClient::new(url, self.credential.clone(), Some(options)).map_err(|error| {
-                self.requests
-                    .error(what, missing)
-                    .advise(error.kind().to_string())
-            })?;
-        let created = self.requests.run(what, |_| async {
-            client
-                .create(None)
-                .await
-                .map(drop)
-                .map_err(|error| Fault::of(&error))
-        });
-        match created.await {
-            Ok(()) => tracing::info!("created the container {}", target.container),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
-                return Err(self.requests.error(what, missing).advise(format!(
-                    "the container {} does not exist and these credentials may not create it: create it first",
-                    target.container
-                )));
-            }
-            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
-        }
-        made.insert(target.container.clone());
-        Ok(())
-    }
-
-    async fn remove(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
-        let deleted = self.requests.run(what, |_| async {
-            self.blob(target)?
-                .delete(None)
-                .await
-                .map(drop)
-                .map_err(|error| Fault::of(&error))
+    async fn remove(&self, target: &Target) -> Result<(), DestinationError> {
+        let file = &target.subject.file;
+        tracing::info!("{file}: replacing a file of another API");
+        let deleted = self.requests.run(&target.subject, |_| async {
+            success(self.blob(target)?.delete(None).await)
         });
         match deleted.await {
             Ok(()) => Ok(()),
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 }
 
-/// A file of another type or API, which must be removed before it can be written.
-fn stands_in_the_way(fault: &Fault) -> bool {
-    match fault.status() {
-        Some((409, code)) => !code.starts_with("Lease") && !code.ends_with("BeingDeleted"),
-        Some((400, code)) => matches!(code, "InvalidBlobOrBlock" | "InvalidBlobType"),
-        _ => false,
+/// Takes any status of success for one; the SDK insists on the very one of the documentation.
+fn success<T>(answer: azure_core::Result<T>) -> Result<(), Fault> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) if error.http_status().is_some_and(|status| status.is_success()) => Ok(()),
+        Err(error) => Err(Fault::of(&error)),
     }
+}
+
+/// Whether a file of another type or API is in the place, which must be removed before it can be written.
+/// Other conflicts, such as a policy of immutability, are no reason to remove anything.
+fn stands_in_the_way(fault: &Fault) -> bool {
+    matches!(
+        fault.status(),
+        Some((409, "InvalidBlobType" | "BlobOperationNotSupported"))
+    )
 }
 
 /// A blob that is being staged.
 struct BlobUpload {
     door: Arc<Door>,
     target: Target,
-    path: String,
     /// Tells this run's blocks from those of a run that was killed.
     run: u64,
 }
@@ -382,11 +357,11 @@ impl BlobUpload {
 impl Upload for BlobUpload {
     async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
         let write = Write::Whole(contents);
-        self.door.write(&self.target, &self.path, &write).await
+        self.door.write(&self.target, &write).await
     }
 
     async fn begin(&self) -> Result<(), DestinationError> {
-        self.door.make_way(&self.target, &self.path).await
+        self.door.make_way(&self.target).await
     }
 
     async fn send(&self, index: u64, _offset: u64, block: Bytes) -> Result<(), DestinationError> {
@@ -394,18 +369,13 @@ impl Upload for BlobUpload {
             id: self.block_id(index),
             contents: block,
         };
-        self.door.write(&self.target, &self.path, &write).await
+        self.door.write(&self.target, &write).await
     }
 
     async fn commit(&self, blocks: u64, _length: u64) -> Result<(), DestinationError> {
         let write = Write::Commit {
             ids: (0..blocks).map(|index| self.block_id(index)).collect(),
         };
-        self.door.write(&self.target, &self.path, &write).await
-    }
-
-    async fn abandon(&self) {
-        // Staged blocks are invisible, and there is no request that drops them: see the module.
-        tracing::debug!("{}: left uncommitted", self.target.name());
+        self.door.write(&self.target, &write).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
@@ -52,6 +53,9 @@ pub struct Account {
     pub sas: Option<Secret>,
     /// Which door.
     pub api: Api,
+    /// How long a request may make no progress before it is given up; `None` is the usual 30 seconds. No
+    /// variable sets it.
+    pub stall_timeout: Option<Duration>,
 }
 
 /// The URL without its SAS, for messages.
@@ -230,6 +234,7 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         directory: names.collect(),
         sas,
         api,
+        stall_timeout: None,
     })
 }
 
@@ -242,11 +247,12 @@ fn check_filesystem(name: &str) -> Result<(), String> {
         && !name.starts_with('-')
         && !name.ends_with('-')
         && !name.contains("--");
-    if well_formed || name == "$root" {
+    // The container of static websites. `$root` is none for us: the names in it have no directories.
+    if well_formed || name == "$web" {
         return Ok(());
     }
     Err(
-        "names a filesystem that cannot exist: 3 to 63 of a-z, 0-9 and single hyphens between them"
+        "names a filesystem that cannot exist or hold directories: 3 to 63 of a-z, 0-9 and single hyphens between them"
             .to_owned(),
     )
 }
@@ -307,6 +313,9 @@ mod tests {
         assert_eq!(a.api, Api::Blob);
         assert_eq!(a.to_string(), "https://lake.dfs.core.windows.net/bronze/");
 
+        let a = account(&[("LAKE_URL", "https://lake.blob.core.windows.net/$web/data/")]);
+        assert_eq!(a.filesystem.as_deref(), Some("$web"));
+
         assert_eq!(
             read(&[("LAKE_URL", "file:///a/b%20c")]),
             Ok(Location::Directory("/a/b c".into()))
@@ -334,6 +343,11 @@ mod tests {
                 "LAKE_URL",
                 "https://lake.dfs.core.windows.net/Bronze_",
                 "filesystem that cannot exist",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net/$root",
+                "filesystem that cannot",
             ),
             ("LAKE_URL", "http://127.0.0.1:10000/", "without an account"),
             (

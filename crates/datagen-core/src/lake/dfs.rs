@@ -1,15 +1,18 @@
 //! The Data Lake door: `*.dfs.core.windows.net`, by azure_storage_datalake.
 //!
-//! Every file is created below `_temporary/`, appended, flushed, and renamed over its target, which replaces
-//! it at once. The temporary name is made of the target's, so that a restart takes over what a killed run
-//! left; what is left over in the end is only a file that the next run does not write any more.
+//! Every file is created in `_temporary/WRITER/`, appended, flushed, and renamed over its target, which
+//! replaces it at once. No two attempts to create one share a name, so that a request that was given up and
+//! takes effect late can harm none. The end of a run removes the writer's directory whole, with all that this
+//! run or a killed one left there.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use azure_core_legacy::auth::{AccessToken as LegacyToken, TokenCredential};
 use azure_core_legacy::error::{Error as LegacyError, ErrorKind};
+use azure_core_legacy::prelude::Range;
 use azure_core_legacy::{ClientOptions, RetryOptions, TransportOptions};
 use azure_storage_datalake::clients::{DataLakeClient, DataLakeClientBuilder, DirectoryClient, FileClient};
 use azure_storage_legacy::{CloudLocation, StorageCredentials};
@@ -21,14 +24,11 @@ use tokio::sync::Mutex;
 
 use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
-use super::request::{Fault, GaveUp, Requests, Resume};
-use super::upload::{self, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath};
+use super::request::{Fault, GaveUp, Requests, Resume, Subject};
+use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
+use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY, Writer};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
-
-/// Where files are until they are whole. Readers of lakes pass over names that begin with `_`.
-const TEMPORARY: &str = "_temporary";
 
 /// Path segments keep the unreserved characters of RFC 3986; the SDK encodes nothing.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -47,21 +47,27 @@ struct Door {
     account: Account,
     requests: Requests,
     client: DataLakeClient,
-    /// Filesystems and directories (`filesystem/dir`) that this process has made or seen.
+    /// Directories (`filesystem/dir`) that this process has made or seen.
     made: Mutex<HashSet<String>>,
-    /// Directories of temporary files that this process has used.
-    used: std::sync::Mutex<HashSet<(String, String)>>,
+    /// Filesystems that this process has made temporary files in.
+    used: std::sync::Mutex<HashSet<String>>,
+    writer: Writer,
+    /// Tells the temporary files of this run from those of a killed one.
+    run: u64,
+    /// Tells them from each other.
+    next: AtomicU64,
     resume: Resume,
 }
 
-/// A file's place: its filesystem, and its percent-encoded paths there.
+/// A file's place; its paths are percent-encoded.
 #[derive(Clone, Debug)]
 struct Target {
-    filesystem: String,
+    subject: Subject,
     /// The directory that it ends up in; empty for the root.
     parent: String,
     path: String,
-    temporary: String,
+    /// Its last segment.
+    name: String,
 }
 
 impl DfsLake {
@@ -70,6 +76,7 @@ impl DfsLake {
     pub(crate) fn new(
         account: Account,
         credential: Option<EntraCredential>,
+        writer: Writer,
     ) -> Result<Self, DestinationError> {
         let credentials = match (&account.sas, credential) {
             (Some(sas), _) => StorageCredentials::sas_token(sas.expose()).map_err(|_| {
@@ -97,6 +104,9 @@ impl DfsLake {
             account,
             made: Mutex::default(),
             used: std::sync::Mutex::default(),
+            writer,
+            run: rand::random(),
+            next: AtomicU64::default(),
             resume: Resume::default(),
         };
         Ok(Self { door: Arc::new(door) })
@@ -113,24 +123,24 @@ impl Lake for DfsLake {
         let upload = DfsUpload {
             door: Arc::clone(&self.door),
             target: self.door.target(path),
-            path: path.to_string(),
+            temporary: OnceLock::new(),
         };
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
-        let (door, target, what) = (&self.door, self.door.target(path), path.to_string());
+        let (door, target) = (&self.door, self.door.target(path));
         if door.resume.is_worth_asking() {
-            if door.has(&target, &what, &contents).await? {
+            if door.has(&target, &contents).await? {
                 return Ok(());
             }
             door.resume.missed();
         }
-        door.write(&target, &what, contents).await
+        door.write(&target, contents).await
     }
 
     fn puts_in_flight(&self) -> usize {
-        64
+        PUTS_IN_FLIGHT
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
@@ -138,46 +148,60 @@ impl Lake for DfsLake {
         Ok(())
     }
 
-    async fn tidy(&self) {
-        self.door.tidy().await;
+    async fn clean_up(&self) {
+        let used = std::mem::take(&mut *lock(&self.door.used));
+        join_all(used.iter().map(|filesystem| self.door.clean_up(filesystem))).await;
     }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn encode(names: &[&str]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| utf8_percent_encode(name, SEGMENT).to_string())
+        .collect()
 }
 
 impl Door {
     fn target(&self, path: &LakePath) -> Target {
-        let encode = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| utf8_percent_encode(name, SEGMENT).to_string())
-                .collect::<Vec<_>>()
+        let (filesystem, names) = match &self.account.filesystem {
+            Some(filesystem) => (filesystem.as_str(), path.in_directory().to_vec()),
+            None => path.in_own_filesystem(),
         };
-        let (filesystem, root, names) = match &self.account.filesystem {
-            Some(filesystem) => {
-                let directory: Vec<&str> = self.account.directory.iter().map(String::as_str).collect();
-                (
-                    filesystem.clone(),
-                    encode(&directory),
-                    encode(&path.in_directory()),
-                )
-            }
-            None => {
-                let (filesystem, names) = path.in_own_filesystem();
-                (filesystem.to_owned(), Vec::new(), encode(&names))
-            }
+        let subject = Subject {
+            filesystem: filesystem.to_owned(),
+            file: path.to_string(),
         };
-        let join = |parts: &[&[String]]| parts.concat().join("/");
-        let (parents, _) = names.split_at(names.len() - 1);
+        let mut names = [self.root(), encode(&names)].concat();
+        let path = names.join("/");
+        let name = names.pop().unwrap_or_default();
         Target {
-            filesystem,
-            parent: join(&[&root, parents]),
-            path: join(&[&root, &names]),
-            temporary: join(&[&root, &[TEMPORARY.to_owned()], &names]),
+            subject,
+            parent: names.join("/"),
+            path,
+            name,
         }
+    }
+
+    /// The percent-encoded directory that everything is in.
+    fn root(&self) -> Vec<String> {
+        let directory: Vec<&str> = self.account.directory.iter().map(String::as_str).collect();
+        encode(&directory)
+    }
+
+    /// The percent-encoded path of `name` among the temporary files, or of their directory.
+    fn temporary(&self, name: &[&str]) -> String {
+        [self.root(), encode(&[TEMPORARY]), encode(name)]
+            .concat()
+            .join("/")
     }
 
     fn file(&self, target: &Target, path: &str) -> FileClient {
         self.client
-            .file_system_client(&target.filesystem)
+            .file_system_client(&target.subject.filesystem)
             .get_file_client(path)
     }
 
@@ -188,7 +212,7 @@ impl Door {
     }
 
     /// Sends the SDK's request that `make` makes, until it succeeds or cannot.
-    async fn run<T, F>(&self, what: &str, make: impl Fn() -> F) -> Result<T, GaveUp>
+    async fn run<T, F>(&self, subject: &Subject, make: impl Fn() -> F) -> Result<T, GaveUp>
     where
         F: IntoFuture<Output = azure_core_legacy::Result<T>>,
     {
@@ -196,90 +220,98 @@ impl Door {
             let request = make();
             async move { request.into_future().await.map_err(|error| Fault::of(&error)) }
         };
-        self.requests.run(what, attempt).await
+        self.requests.run(subject, attempt).await
     }
 
     /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
     /// it; the service keeps no digest of a file that was appended to.
-    async fn has(&self, target: &Target, what: &str, contents: &Bytes) -> Result<bool, DestinationError> {
-        match self.run(what, || self.file(target, &target.path).read()).await {
+    async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
+        // Without an end: the SDK's own is beyond what some servers parse.
+        let read = || {
+            self.file(target, &target.path)
+                .read()
+                .range(Range::RangeFrom(0..))
+        };
+        match self.run(&target.subject, read).await {
             Ok(found) => Ok(found.data == *contents),
-            // Not there; empty (which has no range); or not to be read by these credentials.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403 | 404 | 416, _))) => Ok(false),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            // Not there; empty (which has no range); or not to be read by these credentials or from this server.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((400 | 403 | 404 | 416, _))) => {
+                Ok(false)
+            }
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
     /// Writes and publishes a file whole.
-    async fn write(&self, target: &Target, what: &str, contents: Bytes) -> Result<(), DestinationError> {
-        self.begin(target, what).await?;
+    async fn write(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
+        let temporary = self.begin(target).await?;
         let length = contents.len() as u64;
         if length > 0 {
-            self.append(target, what, 0, contents).await?;
+            self.append(target, &temporary, 0, contents).await?;
         }
-        self.publish(target, what, length).await
+        self.publish(target, &temporary, length).await
     }
 
-    /// Makes an empty temporary file, in place of one that a killed run left; here a missing filesystem is
-    /// noticed.
-    async fn begin(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
-        if let Some((directory, _)) = target.temporary.rsplit_once('/') {
-            let used = (target.filesystem.clone(), directory.to_owned());
-            self.used
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(used);
-        }
-        let create = || self.file(target, &target.temporary).create();
-        let mut created = self.run(what, create).await;
-        if let Err(gave_up) = &created
-            && gave_up.fault.is_missing_filesystem()
-        {
-            self.make_filesystem(target, what, gave_up).await?;
-            created = self.run(what, create).await;
-        }
-        created
-            .map(drop)
-            .map_err(|gave_up| self.requests.error(what, &gave_up))
+    /// Makes an empty temporary file and returns its path; here a missing filesystem is noticed.
+    async fn begin(&self, target: &Target) -> Result<String, DestinationError> {
+        lock(&self.used).insert(target.subject.filesystem.clone());
+        let create = |_| {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let unique = format!("{}.{:016x}-{number}", target.name, self.run);
+            let path = self.temporary(&[&self.writer.to_string(), &unique]);
+            let request = self.file(target, &path).create();
+            async move {
+                let created = request.into_future().await;
+                created.map(|_| path).map_err(|error| Fault::of(&error))
+            }
+        };
+        let make = |_| {
+            let request = self
+                .client
+                .file_system_client(&target.subject.filesystem)
+                .create();
+            async move {
+                let made = request.into_future().await;
+                made.map(drop).map_err(|error| Fault::of(&error))
+            }
+        };
+        self.requests
+            .run_or_create(&target.subject, create, make)
+            .await
+            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
     async fn append(
         &self,
         target: &Target,
-        what: &str,
+        temporary: &str,
         offset: u64,
         block: Bytes,
     ) -> Result<(), DestinationError> {
         let position = i64::try_from(offset).unwrap_or(i64::MAX);
-        let append = || {
-            self.file(target, &target.temporary)
-                .append(position, block.clone())
-        };
-        self.run(what, append)
+        let append = || self.file(target, temporary).append(position, block.clone());
+        self.run(&target.subject, append)
             .await
             .map(drop)
-            .map_err(|gave_up| self.requests.error(what, &gave_up))
+            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
-    async fn flush(&self, target: &Target, what: &str, length: u64) -> Result<(), DestinationError> {
+    async fn flush(&self, target: &Target, temporary: &str, length: u64) -> Result<(), DestinationError> {
         let position = i64::try_from(length).unwrap_or(i64::MAX);
-        let flush = || self.file(target, &target.temporary).flush(position);
-        self.run(what, flush)
+        let flush = || self.file(target, temporary).flush(position);
+        self.run(&target.subject, flush)
             .await
             .map(drop)
-            .map_err(|gave_up| self.requests.error(what, &gave_up))
+            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
     }
 
     /// Flushes the temporary file and renames it over its target, whose directory must be there by then.
-    async fn publish(&self, target: &Target, what: &str, length: u64) -> Result<(), DestinationError> {
-        tokio::try_join!(
-            self.flush(target, what, length),
-            self.make_directory(target, what)
-        )?;
+    async fn publish(&self, target: &Target, temporary: &str, length: u64) -> Result<(), DestinationError> {
+        tokio::try_join!(self.flush(target, temporary, length), self.make_directory(target))?;
         let mut tried_before = false;
-        let renamed = self.requests.run(what, |attempt| {
+        let renamed = self.requests.run(&target.subject, |attempt| {
             tried_before = attempt > 0;
-            let rename = self.file(target, &target.temporary).rename(&target.path);
+            let rename = self.file(target, temporary).rename(&target.path);
             async move { rename.into_future().await.map_err(|error| Fault::of(&error)) }
         });
         match renamed.await {
@@ -289,97 +321,114 @@ impl Door {
             Err(GaveUp { fault, .. })
                 if tried_before
                     && matches!(fault.status(), Some((404, _)))
-                    && self.length(target, what).await? == Some(length) =>
+                    && self.length(target).await? == Some(length) =>
             {
                 Ok(())
             }
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
     /// The length of the published file, if there is one.
-    async fn length(&self, target: &Target, what: &str) -> Result<Option<u64>, DestinationError> {
+    async fn length(&self, target: &Target) -> Result<Option<u64>, DestinationError> {
         let properties = || self.file(target, &target.path).get_properties();
-        match self.run(what, properties).await {
+        match self.run(&target.subject, properties).await {
             Ok(found) => Ok(found.content_length.and_then(|length| u64::try_from(length).ok())),
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(None),
-            Err(gave_up) => Err(self.requests.error(what, &gave_up)),
+            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
     /// Makes the directory that the file ends up in, once.
-    async fn make_directory(&self, target: &Target, what: &str) -> Result<(), DestinationError> {
+    async fn make_directory(&self, target: &Target) -> Result<(), DestinationError> {
         if target.parent.is_empty() {
             return Ok(());
         }
-        let key = format!("{}/{}", target.filesystem, target.parent);
+        let key = format!("{}/{}", target.subject.filesystem, target.parent);
         let mut made = self.made.lock().await;
         if made.contains(&key) {
             return Ok(());
         }
         let create = || {
-            self.directory(&target.filesystem, &target.parent)
+            self.directory(&target.subject.filesystem, &target.parent)
                 .create_if_not_exists()
         };
-        match self.run(what, create).await {
+        match self.run(&target.subject, create).await {
             Ok(_) => {}
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, "PathAlreadyExists"))) => {}
-            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
+            // It is there; if it is no directory, the rename will tell.
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409 | 412, _))) => {}
+            Err(gave_up) => return Err(self.requests.error(&target.subject, &gave_up)),
         }
         made.insert(key);
         Ok(())
     }
 
-    async fn make_filesystem(
-        &self,
-        target: &Target,
-        what: &str,
-        missing: &GaveUp,
-    ) -> Result<(), DestinationError> {
-        let mut made = self.made.lock().await;
-        if made.contains(&target.filesystem) {
-            return Ok(());
-        }
-        let create = || self.client.file_system_client(&target.filesystem).create();
-        match self.run(what, create).await {
-            Ok(_) => tracing::info!("created the filesystem {}", target.filesystem),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
-                return Err(self.requests.error(what, missing).advise(format!(
-                    "the filesystem {} does not exist and these credentials may not create it: create it first",
-                    target.filesystem
-                )));
+    /// Removes this writer's temporary files, and the directory of all writers' if that is empty then.
+    /// Otherwise there are others at work, or remains of some that will never come back.
+    async fn clean_up(&self, filesystem: &str) {
+        let subject = Subject {
+            filesystem: filesystem.to_owned(),
+            file: TEMPORARY.to_owned(),
+        };
+        let own = self.temporary(&[&self.writer.to_string()]);
+        let cleaned = async {
+            self.remove_directory(&subject, &own, true).await?;
+            let all = self.temporary(&[]);
+            match self.remove_directory(&subject, &all, false).await {
+                Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
+                removed => return removed,
             }
-            Err(gave_up) => return Err(self.requests.error(what, &gave_up)),
+            let directories = self.writers(&subject).await?;
+            let remains = directories.iter().filter(|name| self.writer.succeeds(name));
+            for name in remains {
+                tracing::info!("removing {TEMPORARY}/{name}, which a killed run left");
+                self.remove_directory(&subject, &self.temporary(&[name]), true)
+                    .await?;
+            }
+            match self.remove_directory(&subject, &all, false).await {
+                Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => Ok(()),
+                removed => removed,
+            }
+        };
+        if let Err(gave_up) = cleaned.await {
+            tracing::debug!("{own} was left: {:?}", gave_up.fault);
         }
-        made.insert(target.filesystem.clone());
-        Ok(())
     }
 
-    /// Removes the directories of temporary files that are empty, the deepest first; other processes may be
-    /// using them. One attempt: the data is in place, and an empty directory harms nobody.
-    async fn tidy(&self) {
-        let mut directories: HashSet<(String, String)> = std::mem::take(
-            &mut *self
-                .used
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        while !directories.is_empty() {
-            let removals = directories.into_iter().map(async |(filesystem, directory)| {
-                let delete = self.directory(&filesystem, &directory).delete(false);
-                if let Some(Err(error)) = delete.into_stream().next().await {
-                    let fault = Fault::of(&error);
-                    if !matches!(fault.status(), Some((404, _))) {
-                        tracing::debug!("{directory} was left: {fault:?}");
-                        return None;
-                    }
+    /// The directories among the temporary files, by their names.
+    async fn writers(&self, subject: &Subject) -> Result<Vec<String>, GaveUp> {
+        let names = self.account.directory.iter().map(String::as_str);
+        let directory = names.chain([TEMPORARY]).collect::<Vec<_>>().join("/");
+        let list = |_| async {
+            let client = self.client.file_system_client(&subject.filesystem);
+            let pages = client.list_paths().directory(directory.clone()).recursive(false);
+            let mut pages = pages.into_stream();
+            let mut names = Vec::new();
+            while let Some(page) = pages.next().await {
+                for path in page.map_err(|error| Fault::of(&error))? {
+                    names.extend(path.name.rsplit('/').next().map(str::to_owned));
                 }
-                let (parent, _) = directory.rsplit_once('/')?;
-                let is_ours = parent.split('/').any(|name| name == TEMPORARY);
-                is_ours.then(|| (filesystem, parent.to_owned()))
-            });
-            directories = join_all(removals).await.into_iter().flatten().collect();
+            }
+            Ok(names)
+        };
+        self.requests.run(subject, list).await
+    }
+
+    /// Removes a directory, with all that is in it or only if it is empty. One that is not there is no failure.
+    async fn remove_directory(&self, subject: &Subject, path: &str, recursive: bool) -> Result<(), GaveUp> {
+        let delete = |_| async {
+            let mut steps = self
+                .directory(&subject.filesystem, path)
+                .delete(recursive)
+                .into_stream();
+            while let Some(step) = steps.next().await {
+                step.map_err(|error| Fault::of(&error))?;
+            }
+            Ok(())
+        };
+        match self.requests.run(subject, delete).await {
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
+            removed => removed,
         }
     }
 }
@@ -388,38 +437,38 @@ impl Door {
 struct DfsUpload {
     door: Arc<Door>,
     target: Target,
-    path: String,
+    /// The path of the temporary file, once it is begun.
+    temporary: OnceLock<String>,
+}
+
+impl DfsUpload {
+    fn temporary(&self) -> &str {
+        self.temporary
+            .get()
+            .expect("a file is begun before its first block")
+    }
 }
 
 #[async_trait]
 impl Upload for DfsUpload {
     async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
-        self.door.write(&self.target, &self.path, contents).await
+        self.door.write(&self.target, contents).await
     }
 
     async fn begin(&self) -> Result<(), DestinationError> {
-        self.door.begin(&self.target, &self.path).await
+        let temporary = self.door.begin(&self.target).await?;
+        self.temporary.get_or_init(|| temporary);
+        Ok(())
     }
 
     async fn send(&self, _index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError> {
-        self.door.append(&self.target, &self.path, offset, block).await
+        self.door
+            .append(&self.target, self.temporary(), offset, block)
+            .await
     }
 
     async fn commit(&self, _blocks: u64, length: u64) -> Result<(), DestinationError> {
-        self.door.publish(&self.target, &self.path, length).await
-    }
-
-    async fn abandon(&self) {
-        // One attempt: the process is on its way out, and the next run takes the file over.
-        let file = self.door.file(&self.target, &self.target.temporary);
-        if let Some(Err(error)) = file.delete().into_stream().next().await {
-            tracing::debug!(
-                "{}: the temporary file was left: {:?}",
-                self.path,
-                Fault::of(&error)
-            );
-        }
-        self.door.tidy().await;
+        self.door.publish(&self.target, self.temporary(), length).await
     }
 }
 

@@ -3,7 +3,8 @@
 //! It also mends what that crate gets wrong on the wire:
 //! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
 //!   that the service wants for the source;
-//! - an answer without one of the headers that the crate insists on counts as an error though it is none.
+//! - an answer whose headers are not all there, or not all as the crate expects them, counts as an error
+//!   though it is none.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,13 +17,16 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use super::config::Account;
-use crate::azure_http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, retry_after, tls_config};
+use crate::azure_http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
 use crate::secret::Secret;
 
 const RENAME_SOURCE: &str = "x-ms-rename-source";
 
-/// What azure_storage_datalake wants to read from every answer, and a stand-in for each.
-const WANTED_HEADERS: [(&str, &str); 7] = [
+/// The headers of an answer that are read here.
+const KEPT_HEADERS: [&str; 2] = ["content-length", "x-ms-continuation"];
+
+/// What azure_storage_datalake wants to parse in every answer and nobody reads: what it gets in their place.
+const STAND_INS: [(&str, &str); 7] = [
     ("x-ms-request-id", "00000000-0000-0000-0000-000000000000"),
     ("x-ms-version", "unknown"),
     ("x-ms-namespace-enabled", "true"),
@@ -57,7 +61,7 @@ impl LegacyHttpClient {
             .expect("the client has nothing left to find at run time: its TLS configuration is given");
         Self {
             http,
-            stall: STALL_TIMEOUT,
+            stall: account.stall_timeout.unwrap_or(STALL_TIMEOUT),
             base_path: account.service.path().to_owned(),
             sas: account.sas.clone(),
         }
@@ -95,11 +99,7 @@ impl LegacyHttpClient {
         })?;
         if !(200..300).contains(&status) {
             let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
-            return Err(Failure::Status {
-                status,
-                code: header("x-ms-error-code").map(str::to_owned),
-                retry_after: retry_after(header),
-            });
+            return Err(Failure::from_answer(status, header, &body));
         }
         Ok(response(status, &headers, body))
     }
@@ -130,19 +130,14 @@ impl HttpClient for LegacyHttpClient {
 
 fn response(status: u16, headers: &reqwest_legacy::header::HeaderMap, body: Bytes) -> Response {
     let mut kept = Headers::new();
-    for (name, value) in headers {
-        if let Ok(value) = value.to_str() {
-            kept.insert(
-                HeaderName::from(name.as_str().to_owned()),
-                HeaderValue::from(value.to_owned()),
-            );
+    for name in KEPT_HEADERS {
+        if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
+            let value = HeaderValue::from(value.to_owned());
+            kept.insert(HeaderName::from_static(name), value);
         }
     }
-    for (name, stand_in) in WANTED_HEADERS {
-        let name = HeaderName::from_static(name);
-        if kept.get_optional_str(&name).is_none() {
-            kept.insert(name, HeaderValue::from_static(stand_in));
-        }
+    for (name, stand_in) in STAND_INS {
+        kept.insert(HeaderName::from_static(name), HeaderValue::from_static(stand_in));
     }
     let status = StatusCode::try_from(status).unwrap_or(StatusCode::Ok);
     Response::new(status, kept, Box::pin(BytesStream::new(body)))
@@ -160,6 +155,7 @@ mod tests {
             directory: vec![],
             sas: sas.map(Secret::new),
             api: Api::Dfs,
+            stall_timeout: None,
         })
     }
 

@@ -13,12 +13,9 @@ use std::thread::{self, JoinHandle};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Blocks, Lake, LakeFile, LakePath};
+use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY};
 use crate::blocking::blocking;
 use crate::error::DestinationError;
-
-/// Where files are before they are published.
-const TEMPORARY: &str = "_temporary";
 
 /// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -53,8 +50,7 @@ impl Directory {
         fs::create_dir_all(&temporary).map_err(failed)?;
         for entry in fs::read_dir(&temporary).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let abandoned = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
-            if abandoned && fs::remove_file(&path).is_ok() {
+            if remove_if_abandoned(&path) {
                 tracing::debug!(path = %path.display(), "removed a leftover of an earlier run");
             }
         }
@@ -118,7 +114,7 @@ impl Lake for Directory {
         .await
     }
 
-    async fn tidy(&self) {
+    async fn clean_up(&self) {
         let temporary = self.root.join(TEMPORARY);
         // While others write there it is not empty, and stays.
         let _ = blocking(move || fs::remove_dir(temporary)).await;
@@ -143,6 +139,30 @@ fn sync_file_system(root: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes a temporary file that nobody holds. Its lock is held meanwhile, so that whoever is about to hold the
+/// file waits, and then sees that it is gone.
+fn remove_if_abandoned(path: &Path) -> bool {
+    File::open(path)
+        .is_ok_and(|file| file.try_lock().is_ok() && is_at(&file, path) && fs::remove_file(path).is_ok())
+}
+
+/// Whether `file` is what is at `path`, and not removed, or replaced by another of the same name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => identity(ours) == identity(there),
+        _ => false,
+    }
+}
+
+/// Where files have no identity to be asked for, their names must do: no two processes use the same.
+#[cfg(not(unix))]
+fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Creates the folder of `target`, and refuses one that is a directory.
@@ -181,7 +201,7 @@ impl Temporary {
             });
             match result {
                 // Another process may have taken the file for a leftover before it was locked.
-                Ok(file) if path.exists() => {
+                Ok(file) if is_at(&file, &path) => {
                     return Ok(Self {
                         file,
                         unsynced: 0,
@@ -297,10 +317,6 @@ impl LakeFile for LocalFile {
         })
         .await
     }
-
-    async fn discard(self: Box<Self>) {
-        drop(self);
-    }
 }
 
 /// Makes a rename in `folder` durable.
@@ -343,17 +359,17 @@ mod tests {
             file.publish().await.unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), format!("{contents}end\n"));
         }
-        lake.tidy().await;
+        lake.clean_up().await;
         assert!(!root.path().join(TEMPORARY).exists());
     }
 
     #[tokio::test]
-    async fn a_discarded_file_leaves_nothing() {
+    async fn a_dropped_file_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         let lake = Directory::open(root.path()).await.unwrap();
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(Bytes::from("part")).await.unwrap();
-        file.discard().await;
+        drop(file);
         assert_eq!(names(&root.path().join("users")), Vec::<String>::new());
         assert_eq!(names(&root.path().join(TEMPORARY)), Vec::<String>::new());
     }
@@ -372,6 +388,33 @@ mod tests {
             fs::read_to_string(root.path().join("users/users.json")).unwrap(),
             "whole"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_being_created_is_never_taken_for_a_leftover() {
+        let root = tempfile::tempdir().unwrap();
+        let temporary = root.path().join(TEMPORARY);
+        fs::create_dir(&temporary).unwrap();
+        let target = root.path().join("file");
+        let sweep = || {
+            let entries = fs::read_dir(&temporary).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()) {
+                remove_if_abandoned(&path);
+            }
+        };
+        let create = || {
+            for _ in 0..1_000 {
+                let file = Temporary::create(root.path(), &target).unwrap();
+                sweep();
+                file.publish().map_err(|(_, error)| error).unwrap();
+            }
+        };
+        thread::scope(|scope| {
+            let creators: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+            while creators.iter().any(|creator| !creator.is_finished()) {
+                sweep();
+            }
+        });
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! A [`Lake`] knows nothing of records. It takes blocks of bytes for a big file ([`Lake::create`]) or the
 //! whole contents of a small one ([`Lake::put`]), and publishes each file atomically: a reader sees the old
-//! file or the new one, never a part.
+//! file or the new one, never a part. A [`session`] is a run's whole time with its lake.
 //!
 //! - [`config`]: which lake, by LAKE_URL or STORAGE_SAS;
 //! - [`local`]: a directory of this machine (`file:///dir`);
@@ -26,14 +26,24 @@ mod request;
 mod upload;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use self::config::{LakeConfig, Location};
 use crate::error::{DestinationError, Failure};
+use crate::shard::Shard;
 use crate::shutdown::Shutdown;
+
+/// How long cleaning up behind a run may take: a process that was told to stop has about ten seconds.
+const CLEANING: Duration = Duration::from_secs(5);
+
+/// Where files are before they are published. Readers of lakes pass over names that begin with `_`.
+const TEMPORARY: &str = "_temporary";
 
 /// A destination of files.
 #[async_trait]
@@ -53,15 +63,16 @@ pub trait Lake: Send + Sync {
     /// Returns when every file that was put is durable: would survive a power failure.
     async fn sync(&self) -> Result<(), DestinationError>;
 
-    /// Removes what the work needed beside the files, such as empty working directories, when all of it is
-    /// done. What cannot be removed is left without a word: it harms nobody.
-    async fn tidy(&self) {}
+    /// Removes what there is beside the published files when nothing is under way any more: what this writer,
+    /// or one that cannot be at work beside it, left unfinished, and empty working directories. What cannot
+    /// be removed harms nobody and is left to the next run.
+    async fn clean_up(&self) {}
 }
 
 /// A big file on its way into the lake.
 ///
-/// If neither [`publish`](Self::publish) nor [`discard`](Self::discard) is called, nothing becomes visible,
-/// and what was written is cleaned up by the next run.
+/// If it is dropped before it is published, nothing becomes visible, and [`Lake::clean_up`] removes what was
+/// written.
 #[async_trait]
 pub trait LakeFile: Send {
     /// Appends the next block, of the size that [`Lake::blocks`] told (the last may be smaller). Returns
@@ -69,11 +80,42 @@ pub trait LakeFile: Send {
     /// is reported by a later call.
     async fn append(&mut self, block: Bytes) -> Result<(), DestinationError>;
 
-    /// Makes the file visible, whole and durable.
+    /// Makes the file visible, whole and durable. After a failure that is transient the same file may be
+    /// written again from its beginning.
     async fn publish(self: Box<Self>) -> Result<(), DestinationError>;
+}
 
-    /// Removes what was written, as far as the destination can be reached.
-    async fn discard(self: Box<Self>);
+/// Who writes to a lake: one shard of a generator. Its name is the place of its unfinished files, by which
+/// they are told from those of others that are at work.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    program: &'static str,
+    shard: Shard,
+}
+
+impl Writer {
+    /// `shard` of the generator `program`.
+    pub fn new(program: &'static str, shard: Shard) -> Self {
+        Self { program, shard }
+    }
+
+    /// Whether the writer called `name` cannot be at work beside this one: it is this one, killed earlier, or
+    /// it has the same program's work cut into another number of shards.
+    #[cfg(feature = "lake")]
+    fn succeeds(&self, name: &str) -> bool {
+        let cut = name
+            .strip_prefix(self.program)
+            .and_then(|rest| rest.rsplit_once("-of-"))
+            .and_then(|(_, count)| count.parse::<u32>().ok());
+        name == self.to_string() || cut.is_some_and(|count| count != self.shard.count)
+    }
+}
+
+/// `gen-users-00002-of-00007`.
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.program, self.shard)
+    }
 }
 
 /// How a lake wants a big file.
@@ -147,19 +189,56 @@ impl fmt::Display for LakePath {
     }
 }
 
-/// Opens the lake that the configuration names.
+/// A run's time with its lake: opens it, runs `work` on it and cleans up behind it, however it ends. A signal
+/// drops the work wherever it is, be it waiting for an answer or for the next attempt, so that a lake that
+/// does not answer cannot hold a process that was told to stop.
+///
+/// # Errors
+/// The signal, the work's failure, or a lake that cannot be opened.
+pub async fn session<T, F>(
+    config: &LakeConfig,
+    writer: Writer,
+    shutdown: &Shutdown,
+    work: impl FnOnce(Arc<dyn Lake>) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let lake = unless_stopped(shutdown, async { Ok(open(config, writer).await?) }).await?;
+    let result = unless_stopped(shutdown, work(Arc::clone(&lake))).await;
+    if timeout(CLEANING, lake.clean_up()).await.is_err() {
+        tracing::warn!(
+            "the lake does not answer: temporary files may be left there; the next run removes them"
+        );
+    }
+    result
+}
+
+async fn unless_stopped<T>(
+    shutdown: &Shutdown,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        signal = shutdown.requested() => Err(Failure::Interrupted(signal)),
+        result = work => result,
+    }
+}
+
+/// Opens the lake that the configuration names, for `writer`.
 ///
 /// # Errors
 /// If it cannot be reached or written, with what to check.
-pub async fn open(config: &LakeConfig) -> Result<Arc<dyn Lake>, DestinationError> {
+pub async fn open(config: &LakeConfig, writer: Writer) -> Result<Arc<dyn Lake>, DestinationError> {
     match &config.location {
+        // Its locks tell unfinished files that are written from those that are left.
         Location::Directory(directory) => Ok(Arc::new(local::Directory::open(directory).await?)),
         #[cfg(feature = "lake")]
-        Location::Account(account) => remote::open(account).await,
+        Location::Account(account) => remote::open(account, writer).await,
         #[cfg(not(feature = "lake"))]
         Location::Account(account) => Err(DestinationError::permanent(
             account.to_string(),
-            "this program was built without Azure's clients",
+            format!("{} was built without Azure's clients", writer.program),
         )
         .advise("build it with the feature `lake` of datagen-core")),
     }
@@ -175,38 +254,26 @@ pub async fn write_manifest(
     manifest: Bytes,
 ) -> Result<(), DestinationError> {
     let mut file = lake.create(path).await?;
-    match file.append(manifest).await {
-        Ok(()) => file.publish().await,
-        Err(error) => {
-            file.discard().await;
-            Err(error)
-        }
-    }
+    file.append(manifest).await?;
+    file.publish().await
 }
 
-/// Runs `work`, which writes a big file, and then publishes the file, or discards it if the work failed or a
-/// signal came.
-///
-/// # Errors
-/// The work's failure, the signal, or a failure to publish.
-pub async fn publish_when_done<T>(
-    mut file: Box<dyn LakeFile>,
-    shutdown: &Shutdown,
-    work: impl AsyncFnOnce(&mut dyn LakeFile) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let result = tokio::select! {
-        biased;
-        signal = shutdown.requested() => Err(Failure::Interrupted(signal)),
-        result = work(&mut *file) => result,
-    };
-    match result {
-        Ok(value) => {
-            file.publish().await?;
-            Ok(value)
-        }
-        Err(failure) => {
-            file.discard().await;
-            Err(failure)
+#[cfg(all(test, feature = "lake"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_succeeds_itself_and_other_cuts_of_its_work() {
+        let writer = Writer::new("gen-users", Shard { index: 2, count: 7 });
+        for (name, expected) in [
+            ("gen-users-00002-of-00007", true),
+            ("gen-users-00003-of-00007", false),
+            ("gen-users-00000-of-00001", true),
+            ("gen-products-00000-of-00001", false),
+            ("gen-users", false),
+            ("something-of-else", false),
+        ] {
+            assert_eq!(writer.succeeds(name), expected, "{name}");
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use url::Host;
 
-use super::Lake;
 use super::blob::BlobLake;
 use super::config::{Account, Api};
 use super::dfs::DfsLake;
+use super::{Lake, Writer};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -15,14 +15,14 @@ use crate::error::DestinationError;
 ///
 /// # Errors
 /// If there is a SAS that cannot be read, or none and no way to sign in.
-pub(super) async fn open(account: &Account) -> Result<Arc<dyn Lake>, DestinationError> {
+pub(super) async fn open(account: &Account, writer: Writer) -> Result<Arc<dyn Lake>, DestinationError> {
     let credential = match account.sas {
         Some(_) => None,
         None => Some(sign_in(account).await?),
     };
     Ok(match account.api {
         Api::Blob => Arc::new(BlobLake::new(account.clone(), credential)),
-        Api::Dfs => Arc::new(DfsLake::new(account.clone(), credential)?),
+        Api::Dfs => Arc::new(DfsLake::new(account.clone(), credential, writer)?),
     })
 }
 

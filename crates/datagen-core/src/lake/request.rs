@@ -1,18 +1,21 @@
 //! One request to a storage account, seen through: what is tried again and for how long, and what is said
 //! when it fails for good. Both doors share it; their SDKs' own retries are off.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use tokio::time::{Instant, sleep};
 
-use super::config::Account;
+use super::config::{Account, Api};
+use super::upload::PUTS_IN_FLIGHT;
 use crate::azure_http::Failure;
 use crate::entra::EntraError;
 use crate::error::{DestinationError, causes};
+use crate::retry::Backoff;
 
 /// How long a request is tried again before the run is given up: longer than a storage partition takes to
 /// move or a gateway to restart.
@@ -21,6 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a missing permission is waited for under Entra ID: «it can take up to 10 minutes for changes to
 /// take effect», <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>.
 const ROLE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The pauses between attempts.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(10),
+};
 
 /// The longest pause that a server's Retry-After is granted.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -46,6 +55,12 @@ impl Fault {
             if let Some(failure) = cause.downcast_ref::<Failure>() {
                 return Self::Http(failure.clone());
             }
+        }
+        let unexpected = error
+            .downcast_ref::<azure_core::Error>()
+            .and_then(|error| error.http_status());
+        if let Some(status) = unexpected {
+            return Self::Sdk(format!("HTTP {status} is no answer to this request"));
         }
         let text = error.to_string();
         // Never a URL: it could carry the SAS.
@@ -115,6 +130,24 @@ pub(crate) struct GaveUp {
     pub(crate) fault: Fault,
     /// How long it was tried; `None` if the fault was permanent.
     tried: Option<Duration>,
+    /// What to do, where that does not follow from the fault.
+    advice: Option<String>,
+}
+
+impl GaveUp {
+    /// Whether the service refused the request, rather than was out of order or out of reach.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.tried.is_none() && self.fault.status().is_some()
+    }
+}
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    /// The filesystem (container) that it goes to.
+    pub(crate) filesystem: String,
+    /// The file's path in the lake, for messages.
+    pub(crate) file: String,
 }
 
 /// Sends requests to one account until they succeed or cannot.
@@ -122,11 +155,17 @@ pub(crate) struct GaveUp {
 pub(crate) struct Requests {
     /// The URL without its query.
     destination: String,
+    is_emulator: bool,
+    api: Api,
     signs_in: bool,
     /// When the SAS expires, as it says itself.
     expiry: Option<DateTime<Utc>>,
     /// Whether the account has answered at all.
     answered: AtomicBool,
+    /// The filesystems that were made, or found when they were to be made.
+    made: std::sync::Mutex<HashSet<String>>,
+    /// Held while one is being made.
+    making: tokio::sync::Mutex<()>,
 }
 
 impl Requests {
@@ -138,17 +177,93 @@ impl Requests {
         });
         Self {
             destination: account.to_string(),
+            // Only emulators have the account in the path.
+            is_emulator: account.service.path() != "/",
+            api: account.api,
             signs_in: account.sas.is_none(),
             expiry,
             answered: AtomicBool::new(false),
+            made: std::sync::Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Makes attempts, numbered from 0, until one succeeds. `what` is the file's name for the log.
-    pub(crate) async fn run<T, F>(&self, what: &str, mut attempt: impl FnMut(u32) -> F) -> Result<T, GaveUp>
+    fn made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.made
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// As [`run`](Self::run), for the first requests to a filesystem: if it is missing, it is made by `create`.
+    pub(crate) async fn run_or_create<T, F, C>(
+        &self,
+        subject: &Subject,
+        mut attempt: impl FnMut(u32) -> F,
+        create: impl FnMut(u32) -> C,
+    ) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, Fault>>,
+        C: Future<Output = Result<(), Fault>>,
+    {
+        match self.run(subject, &mut attempt).await {
+            Err(missing) if missing.fault.is_missing_filesystem() && missing.tried.is_none() => {
+                self.create(subject, missing, create).await?;
+                self.run(subject, attempt).await
+            }
+            result => result,
+        }
+    }
+
+    async fn create<C>(
+        &self,
+        subject: &Subject,
+        missing: GaveUp,
+        create: impl FnMut(u32) -> C,
+    ) -> Result<(), GaveUp>
+    where
+        C: Future<Output = Result<(), Fault>>,
+    {
+        let filesystem = &subject.filesystem;
+        let _making = self.making.lock().await;
+        if self.made().contains(filesystem) {
+            return Ok(());
+        }
+        match self.run(subject, create).await {
+            Ok(()) => tracing::info!("created the filesystem {filesystem}"),
+            // Somebody else has made it.
+            Err(GaveUp {
+                fault, tried: None, ..
+            }) if matches!(fault.status(), Some((409, _))) => {}
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
+                return Err(GaveUp {
+                    advice: Some(format!(
+                        "the filesystem {filesystem} does not exist and these credentials may not create it: create it first"
+                    )),
+                    ..missing
+                });
+            }
+            Err(gave_up) => return Err(gave_up),
+        }
+        self.made().insert(filesystem.clone());
+        Ok(())
+    }
+
+    fn is_worth_another_attempt(&self, subject: &Subject, fault: &Fault) -> bool {
+        // A new filesystem takes a while to be known everywhere.
+        let is_new = || fault.is_missing_filesystem() && self.made().contains(&subject.filesystem);
+        fault.is_transient(self.answered.load(Ordering::Relaxed)) || is_new()
+    }
+
+    /// Makes attempts, numbered from 0, until one succeeds or there is no use in more.
+    pub(crate) async fn run<T, F>(
+        &self,
+        subject: &Subject,
+        mut attempt: impl FnMut(u32) -> F,
+    ) -> Result<T, GaveUp>
     where
         F: Future<Output = Result<T, Fault>>,
     {
+        let what = &subject.file;
         let start = Instant::now();
         let mut attempts = 0;
         loop {
@@ -164,21 +279,28 @@ impl Requests {
             }
             let waits_for_role =
                 self.signs_in && matches!(fault.status(), Some((403, "AuthorizationPermissionMismatch")));
-            if !waits_for_role && !fault.is_transient(self.answered.load(Ordering::Relaxed)) {
-                return Err(GaveUp { fault, tried: None });
+            if !waits_for_role && !self.is_worth_another_attempt(subject, &fault) {
+                return Err(GaveUp {
+                    fault,
+                    tried: None,
+                    advice: None,
+                });
             }
             let (patience, pause) = if waits_for_role {
                 (ROLE_PATIENCE, Duration::from_secs(10))
             } else {
                 (
                     PATIENCE,
-                    backoff(attempts).max(fault.retry_after().unwrap_or_default().min(LONGEST_PAUSE)),
+                    BACKOFF
+                        .pause(attempts)
+                        .max(fault.retry_after().unwrap_or_default().min(LONGEST_PAUSE)),
                 )
             };
             if start.elapsed() + pause > patience {
                 return Err(GaveUp {
                     fault,
                     tried: Some(start.elapsed()),
+                    advice: None,
                 });
             }
             if waits_for_role {
@@ -205,14 +327,14 @@ impl Requests {
     }
 
     /// The one line for a person.
-    pub(crate) fn error(&self, what: &str, gave_up: &GaveUp) -> DestinationError {
-        let destination = format!("{}{what}", self.destination);
+    pub(crate) fn error(&self, subject: &Subject, gave_up: &GaveUp) -> DestinationError {
+        let destination = format!("{}{}", self.destination, subject.file);
         let problem = match gave_up.tried {
             Some(tried) => format!("{} (tried for {} s)", gave_up.fault.text(), tried.as_secs()),
             None => gave_up.fault.text(),
         };
         let error = DestinationError::permanent(destination, problem);
-        match self.advice(&gave_up.fault) {
+        match gave_up.advice.clone().or_else(|| self.advice(&gave_up.fault)) {
             Some(advice) => error.advise(advice),
             None => error,
         }
@@ -246,9 +368,14 @@ impl Requests {
             (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") if self.signs_in => {
                 "give this identity the role Storage Blob Data Contributor on the account or the filesystem"
             }
-            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") => {
-                "the SAS lacks a permission: it needs sp=rcwdlm (read, create, write, delete, list, move)"
-            }
+            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") => match self.api {
+                Api::Blob => {
+                    "the SAS lacks a permission: it needs sp=rcwdl (read, create, write, delete, list)"
+                }
+                Api::Dfs => {
+                    "the SAS lacks a permission: it needs sp=rcwdlm (read, create, write, delete, list, move)"
+                }
+            },
             (403, "AuthorizationResourceTypeMismatch") => {
                 "the SAS must allow containers and objects: srt=sco"
             }
@@ -268,13 +395,22 @@ impl Requests {
                 "the SAS was refused: check that it was copied whole, is valid now (st=, se=), was made for this \
                  account and filesystem, and that the account's firewall lets this address in"
             }
+            (400, "InvalidHeaderValue") if self.is_emulator => {
+                "an emulator that is older than this program refuses its x-ms-version: start Azurite with \
+                 --skipApiVersionCheck"
+            }
             (404, "ContainerNotFound" | "FilesystemNotFound") => {
                 "the filesystem does not exist: create it, or give credentials that may"
             }
-            (409, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
+            (400, "InvalidBlobOrBlock") => {
+                "another program has staged blocks for this file in another way: remove the file, and run again"
+            }
+            // The service says 409, Azurite 412.
+            (409 | 412, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
             (400, "InvalidBlockList") => "another run wrote the same file at the same time: run again, alone",
-            (400, "InvalidFlushPosition") => {
-                "another run wrote the same file at the same time: run again, alone"
+            // The run that ends first removes the temporary files of both.
+            (400, "InvalidFlushPosition") | (404, "PathNotFound" | "SourcePathNotFound") => {
+                "another run wrote the same shard at the same time: run again, alone"
             }
             (429 | 500..=599, _) => "the service is busy or out of order: try again later, or lower RATE",
             _ => "check the URL and the account's settings",
@@ -300,29 +436,21 @@ fn sas_time(text: &str) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Exponential with jitter: 50–100 ms, doubling up to 5–10 s.
-fn backoff(attempts: u32) -> Duration {
-    let ceiling = Duration::from_millis(100 << attempts.min(7)).min(Duration::from_secs(10));
-    ceiling.mul_f64(0.5 + 0.5 * fastrand::f64())
-}
-
 /// Whether it is worth asking what is already in the lake before writing a small file.
 ///
 /// A restart finds the files that the killed run wrote, at the beginning of its work; a first run finds
-/// none. So it asks, one cheap read each, until [`Resume::MISSES`] answers were no, and then only writes:
+/// none. So it asks, one cheap read each, until as many answers were no as there are puts under way at once,
+/// and then only writes:
 /// a first run pays for that many questions, and a restart does not pay again for what is right. Nothing is
 /// remembered about single files, so memory does not grow with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Resume {
-    misses: std::sync::atomic::AtomicU32,
+    misses: AtomicUsize,
 }
 
 impl Resume {
-    /// As many as the first puts that are under way at once.
-    const MISSES: u32 = 64;
-
     pub(crate) fn is_worth_asking(&self) -> bool {
-        self.misses.load(Ordering::Relaxed) < Self::MISSES
+        self.misses.load(Ordering::Relaxed) < PUTS_IN_FLIGHT
     }
 
     pub(crate) fn missed(&self) {
@@ -333,7 +461,6 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::config::Api;
     use crate::secret::Secret;
 
     fn account(sas: Option<&str>) -> Account {
@@ -343,6 +470,7 @@ mod tests {
             directory: vec![],
             sas: sas.map(Secret::new),
             api: Api::Dfs,
+            stall_timeout: None,
         }
     }
 
@@ -354,10 +482,17 @@ mod tests {
         })
     }
 
+    fn users() -> Subject {
+        Subject {
+            filesystem: "bronze".into(),
+            file: "users.json".into(),
+        }
+    }
+
     async fn fails(requests: &Requests, fault: Fault) -> (u32, Duration, String) {
         let (start, mut attempts) = (Instant::now(), 0);
         let gave_up = requests
-            .run("users.json", |_| {
+            .run(&users(), |_| {
                 attempts += 1;
                 let fault = fault.clone();
                 async { Err::<(), _>(fault) }
@@ -367,7 +502,7 @@ mod tests {
         (
             attempts,
             start.elapsed(),
-            requests.error("users.json", &gave_up).to_string(),
+            requests.error(&users(), &gave_up).to_string(),
         )
     }
 
@@ -425,6 +560,8 @@ mod tests {
             (Some(valid), status(404, "FilesystemNotFound"), "does not exist"),
             (Some(valid), dns(), "check the account's name"),
             (None, status(401, "InvalidAuthenticationInfo"), "tenant"),
+            (Some(valid), status(409, "LeaseIdMissing"), "lease"),
+            (Some(valid), status(412, "LeaseIdMissing"), "lease"),
         ] {
             let (attempts, elapsed, line) = fails(&Requests::new(&account(sas)), fault).await;
             assert_eq!((attempts, elapsed), (1, Duration::ZERO), "{line}");
@@ -434,6 +571,20 @@ mod tests {
                 "{line}"
             );
             assert!(!line.contains("PLANTED"), "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_emulator_is_told_how_to_start() {
+        let cloud = account(Some("sig=x"));
+        let emulator = Account {
+            service: "http://127.0.0.1:10000/devstoreaccount1/".parse().unwrap(),
+            ..cloud.clone()
+        };
+        for (account, expected) in [(cloud, false), (emulator, true)] {
+            let refused = status(400, "InvalidHeaderValue");
+            let (_, _, line) = fails(&Requests::new(&account), refused).await;
+            assert_eq!(line.contains("--skipApiVersionCheck"), expected, "{line}");
         }
     }
 
@@ -458,12 +609,35 @@ mod tests {
         });
         let start = Instant::now();
         let done = requests
-            .run("x", |attempt| {
+            .run(&users(), |attempt| {
                 let busy = busy.clone();
                 async move { if attempt == 0 { Err(busy) } else { Ok(attempt) } }
             })
             .await;
         assert_eq!(done.unwrap(), 1);
         assert_eq!(start.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_filesystem_that_was_made_and_stays_missing_is_given_up() {
+        for created in [Ok(()), Err(status(409, "ContainerAlreadyExists"))] {
+            let requests = Requests::new(&account(Some("sig=x")));
+            let (start, mut attempts, mut creations) = (Instant::now(), 0, 0);
+            let missing = |_| {
+                attempts += 1;
+                async { Err::<(), _>(status(404, "ContainerNotFound")) }
+            };
+            let create = |_| {
+                creations += 1;
+                let created = created.clone();
+                async { created }
+            };
+            let gave_up = requests.run_or_create(&users(), missing, create).await;
+            let line = requests.error(&users(), &gave_up.unwrap_err()).to_string();
+            assert!(line.contains("tried for"), "{line}");
+            assert!(start.elapsed() <= PATIENCE, "{:?}", start.elapsed());
+            assert!((10..100).contains(&attempts), "{attempts}");
+            assert_eq!(creations, 1);
+        }
     }
 }

@@ -2,12 +2,10 @@
 //! is committed when all have arrived. A file that turns out to be one block is put whole.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::{Blocks, LakeFile};
 use crate::error::DestinationError;
@@ -26,10 +24,10 @@ pub(crate) trait Upload: Send + Sync + 'static {
 
     /// Publishes the file of `blocks` blocks and `length` bytes, all of which have been sent.
     async fn commit(&self, blocks: u64, length: u64) -> Result<(), DestinationError>;
-
-    /// Removes what was sent, as far as that is possible.
-    async fn abandon(&self);
 }
+
+/// How many small files are put at once.
+pub(crate) const PUTS_IN_FLIGHT: usize = 64;
 
 /// The service's limit for a file. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
 const MAX_BLOCKS: u64 = 50_000;
@@ -37,8 +35,6 @@ const MIB: u64 = 1024 * 1024;
 /// What all blocks under way may have together.
 const MEMORY: usize = 48 << 20;
 const MOST_IN_FLIGHT: usize = 12;
-/// How long the removal of an unfinished file may take.
-const CLEANING: Duration = Duration::from_secs(5);
 
 /// Blocks of 4 MiB, larger only where a file would need more than the service takes, and as many at once as
 /// keep the process below 128 MiB: the blocks, and their copies in the kernel and under TLS.
@@ -96,16 +92,6 @@ impl RemoteFile {
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), DestinationError> {
-        if self.blocks == 0 {
-            return self.upload.put(self.first.take().unwrap_or_default()).await;
-        }
-        while !self.sending.is_empty() {
-            self.one_done().await?;
-        }
-        self.upload.commit(self.blocks, self.length).await
-    }
-
     async fn one_done(&mut self) -> Result<(), DestinationError> {
         match self.sending.join_next().await {
             None => Ok(()),
@@ -136,19 +122,13 @@ impl LakeFile for RemoteFile {
     }
 
     async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
-        let result = self.commit().await;
-        if result.is_err() {
-            self.discard().await;
+        if self.blocks == 0 {
+            return self.upload.put(self.first.take().unwrap_or_default()).await;
         }
-        result
-    }
-
-    async fn discard(mut self: Box<Self>) {
-        self.sending.shutdown().await;
-        // A process that was told to stop has about ten seconds; what stays is cleaned up by the next run.
-        if timeout(CLEANING, self.upload.abandon()).await.is_err() {
-            tracing::debug!("what was sent could not be removed in time");
+        while !self.sending.is_empty() {
+            self.one_done().await?;
         }
+        self.upload.commit(self.blocks, self.length).await
     }
 }
 

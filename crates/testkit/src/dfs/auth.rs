@@ -77,8 +77,8 @@ impl Account {
                 .find(|pair| pair.0 == name)
                 .map_or("", |pair| pair.1.as_str())
         };
-        // Earlier versions are signed in other formats, which no current tool makes.
-        if find("sv") < "2020-12-06" || find("sig").is_empty() {
+        // Earlier versions are signed in other formats, which no current tool makes; Terraform makes this one.
+        if find("sv") < "2018-11-09" || find("sig").is_empty() {
             return Err(DENIED);
         }
         if self.sign(&self.string_to_sign(find, filesystem)) != find("sig") {
@@ -106,11 +106,18 @@ impl Account {
     }
 
     /// <https://learn.microsoft.com/rest/api/storageservices/create-account-sas#construct-the-signature-string>
-    /// and <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later>
+    /// and <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later>;
+    /// versions from 2018-11-09 to that one lack the encryption scope, `ses`.
     fn string_to_sign<'p>(&self, find: impl Fn(&str) -> &'p str, filesystem: &str) -> String {
-        let fields: Vec<String> = if find("ss").is_empty() {
-            let resource = format!("/blob/{}/{filesystem}", self.name);
-            [
+        let resource = format!("/blob/{}/{filesystem}", self.name);
+        let value = |name: &str| match name {
+            "=account" => self.name.clone(),
+            "=resource" => resource.clone(),
+            "=nothing" => String::new(),
+            name => find(name).to_owned(),
+        };
+        let names: &[&str] = if find("ss").is_empty() {
+            &[
                 "sp",
                 "st",
                 "se",
@@ -120,7 +127,7 @@ impl Account {
                 "spr",
                 "sv",
                 "sr",
-                "=snapshot",
+                "=nothing",
                 "ses",
                 "rscc",
                 "rscd",
@@ -128,29 +135,14 @@ impl Account {
                 "rscl",
                 "rsct",
             ]
-            .into_iter()
-            .map(|name| {
-                if name == "=resource" {
-                    resource.clone()
-                } else {
-                    find(name).to_owned()
-                }
-            })
-            .collect()
         } else {
-            let mut fields = vec![self.name.clone()];
-            fields.extend(
-                ["sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses", ""].map(|name| {
-                    if name.is_empty() {
-                        String::new()
-                    } else {
-                        find(name).to_owned()
-                    }
-                }),
-            );
-            fields
+            &[
+                "=account", "sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses", "=nothing",
+            ]
         };
-        fields.join("\n")
+        let has_scope = find("sv") >= "2020-12-06";
+        let signed = names.iter().filter(|name| has_scope || **name != "ses");
+        signed.map(|name| value(name)).collect::<Vec<_>>().join("\n")
     }
 
     fn sign(&self, text: &str) -> String {
@@ -182,5 +174,20 @@ mod tests {
         assert_eq!(account.check_sas(&container, "lake", &['w']), Ok(()));
         assert_eq!(account.check_sas(&container, "other", &['w']), Err(DENIED));
         assert_eq!(account.check_sas("", "lake", &['w']), Err(DENIED));
+    }
+
+    /// What azurerm_storage_account_blob_container_sas makes.
+    #[test]
+    fn a_signature_without_an_encryption_scope_counts() {
+        let account = Account::emulator();
+        let text = "racwdl\n\n2999-01-01\n/blob/devstoreaccount1/lake\n\n\nhttps\n2018-11-09\nc\n\n\n\n\n\n";
+        let sas = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("sp", "racwdl"), ("se", "2999-01-01"), ("spr", "https")])
+            .extend_pairs([("sv", "2018-11-09"), ("sr", "c"), ("sig", &account.sign(text))])
+            .finish();
+        assert_eq!(account.check_sas(&sas, "lake", &['w']), Ok(()));
+        assert_eq!(account.check_sas(&sas, "other", &['w']), Err(DENIED));
+        let older = sas.replace("2018-11-09", "2018-03-28");
+        assert_eq!(account.check_sas(&older, "lake", &['w']), Err(DENIED));
     }
 }

@@ -20,7 +20,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,7 +29,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, Method, Response, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -80,6 +80,7 @@ struct Shared {
     busy_until: Mutex<Instant>,
     store: Mutex<Store>,
     tokens: Mutex<HashSet<String>>,
+    peculiar: AtomicBool,
     log: Mutex<Vec<String>>,
 }
 
@@ -103,6 +104,7 @@ impl DfsServer {
             busy_until: Mutex::new(Instant::now()),
             store: Mutex::default(),
             tokens: Mutex::default(),
+            peculiar: AtomicBool::default(),
             log: Mutex::default(),
         });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -123,6 +125,13 @@ impl DfsServer {
         self.address
     }
 
+    /// The URL of `path` with a SAS that allows everything for an hour.
+    pub fn url_with_sas(&self, path: &str) -> String {
+        let account = &self.shared.account;
+        let sas = account.sas(auth::SasScope::Account, "rcwdlm", chrono::Duration::hours(1));
+        format!("http://{}/{}/{path}?{sas}", self.address, account.name)
+    }
+
     /// Its files, to look at or to change behind the clients' back.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.shared.store)
@@ -131,6 +140,12 @@ impl DfsServer {
     /// Accepts `token` as a bearer token with all rights.
     pub fn accept_token(&self, token: impl Into<String>) {
         lock(&self.shared.tokens).insert(token.into());
+    }
+
+    /// From now on answers differ where no client should mind: other statuses of success and of conditions
+    /// that failed, a request id that is no UUID, the code of an error in the body only.
+    pub fn be_peculiar(&self) {
+        self.shared.peculiar.store(true, Ordering::Relaxed);
     }
 
     /// One line `METHOD PATH OPERATION STATUS` for each request that came, without queries.
@@ -190,7 +205,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let line = format!("{} {}", request.method(), request.uri().path());
     let call = match Call::read(&shared, request).await {
         Ok(call) => call,
-        Err(error) => return reply_error(error),
+        Err(error) => return shared.manner(reply_error(error)),
     };
     let result = call.perform(&shared);
     let status = result
@@ -198,7 +213,25 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         .map_or_else(|error| error.0, |reply| reply.status().as_u16());
     lock(&shared.log).push(format!("{line} {:?} {status}", call.operation));
     tokio::time::sleep(shared.latency).await;
-    result.unwrap_or_else(reply_error)
+    shared.manner(result.unwrap_or_else(reply_error))
+}
+
+impl Shared {
+    fn manner(&self, mut answer: Response<Body>) -> Response<Body> {
+        if self.peculiar.load(Ordering::Relaxed) {
+            let headers = answer.headers_mut();
+            headers.insert("x-ms-request-id", HeaderValue::from_static("42"));
+            headers.insert("x-ms-namespace-enabled", HeaderValue::from_static("True"));
+            let code = headers.remove("x-ms-error-code");
+            if answer.status() == StatusCode::CREATED {
+                *answer.status_mut() = StatusCode::OK;
+            }
+            if code.is_some_and(|code| code == "PathAlreadyExists") {
+                *answer.status_mut() = StatusCode::PRECONDITION_FAILED;
+            }
+        }
+        answer
+    }
 }
 
 fn reply(status: u16) -> axum::http::response::Builder {
@@ -424,6 +457,9 @@ impl Call {
                 let Node::File(file) = store.get(filesystem, path)? else {
                     return Err(ServiceError(409, "InvalidResourceType"));
                 };
+                if file.append_blob {
+                    return Err(ServiceError(409, "InvalidBlobType"));
+                }
                 let ids = file.committed.iter().flat_map(|ids| ids.split(','));
                 let blocks: String = ids
                     .map(|id| format!("<Block><Name>{id}</Name><Size>1</Size></Block>"))
@@ -520,7 +556,14 @@ impl Call {
             reply
                 .header("ETag", format!("\"0x{:X}\"", file.etag))
                 .header("x-ms-resource-type", "file")
-                .header("x-ms-blob-type", "BlockBlob")
+                .header(
+                    "x-ms-blob-type",
+                    if file.append_blob {
+                        "AppendBlob"
+                    } else {
+                        "BlockBlob"
+                    },
+                )
                 .header("Accept-Ranges", "bytes")
         };
         if self.operation == Operation::Properties {
@@ -539,7 +582,13 @@ impl Call {
         let start: usize = start
             .parse()
             .map_err(|_| ServiceError(400, "InvalidHeaderValue"))?;
-        let end = end.parse().unwrap_or(usize::MAX).min(length.saturating_sub(1));
+        let end = match end {
+            "" => i64::MAX,
+            end => end.parse().map_err(|_| ServiceError(400, "InvalidHeaderValue"))?,
+        };
+        let end = usize::try_from(end)
+            .unwrap_or(usize::MAX)
+            .min(length.saturating_sub(1));
         if start >= length {
             return Err(ServiceError(416, "InvalidRange"));
         }

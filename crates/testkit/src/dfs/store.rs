@@ -39,6 +39,10 @@ pub struct File {
     pub md5: Option<String>,
     /// The ids that were committed last.
     pub committed: Option<String>,
+    /// Whether it is an append blob, which the Blob API replaces by no block blob.
+    pub append_blob: bool,
+    /// Whether a policy forbids any change of it.
+    pub immutable: bool,
 }
 
 /// All filesystems of an account.
@@ -91,7 +95,7 @@ impl Store {
         }
     }
 
-    /// The file at `path`, made with its parents if it is not there, and hidden then.
+    /// The file at `path`, for a write by the Blob API, made with its parents if it is not there, and hidden then.
     fn blob_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
         let is_there = self.paths(filesystem)?.contains_key(path);
         if !is_there {
@@ -99,6 +103,12 @@ impl Store {
         }
         let file = self.file_mut(filesystem, path)?;
         file.hidden |= !is_there;
+        if file.immutable {
+            return Err(ServiceError(409, "BlobImmutableDueToPolicy"));
+        }
+        if file.append_blob {
+            return Err(ServiceError(409, "InvalidBlobType"));
+        }
         Ok(file)
     }
 
@@ -179,7 +189,11 @@ impl Store {
         Ok(etag)
     }
 
-    fn file_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
+    /// The file at `path`, to change it behind the clients' back.
+    ///
+    /// # Errors
+    /// 404 if it or its filesystem is not there, 409 if it is a directory.
+    pub fn file_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
         match self
             .filesystems
             .get_mut(filesystem)
@@ -319,8 +333,12 @@ impl Store {
     /// 404 if it is not there, 409 `DirectoryNotEmpty` without `recursive`.
     pub fn delete(&mut self, filesystem: &str, path: &str, recursive: bool) -> Result<(), ServiceError> {
         let paths = self.filesystems.get_mut(filesystem).ok_or(NO_FILESYSTEM)?;
-        if !paths.contains_key(path) {
-            return Err(NO_PATH);
+        match paths.get(path) {
+            None => return Err(NO_PATH),
+            Some(Node::File(file)) if file.immutable => {
+                return Err(ServiceError(409, "BlobImmutableDueToPolicy"));
+            }
+            Some(_) => {}
         }
         let below = format!("{path}/");
         if !recursive && paths.keys().any(|other| other.starts_with(&below)) {

@@ -59,6 +59,9 @@ pub enum Fault {
     StallBefore,
     /// As `StallBefore`, but the server did what was asked.
     StallAfter,
+    /// The server sees the request only after the plan's [`stall`](Plan::stall), even if the client has given it
+    /// up by then.
+    Late,
 }
 
 impl Fault {
@@ -71,6 +74,7 @@ impl Fault {
             Self::Truncated,
             Self::StallBefore,
             Self::StallAfter,
+            Self::Late,
             Self::StatusAfter(500),
             Self::StatusAfter(503),
         ];
@@ -91,6 +95,8 @@ impl Fault {
 /// What a proxy breaks.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// How many requests pass before the first fault.
+    pub spared: u64,
     /// The share of requests that meet a fault, 0 to 1.
     pub probability: f64,
     /// The kinds, equally likely.
@@ -107,6 +113,7 @@ impl Plan {
     /// Nothing is broken.
     pub fn harmless() -> Self {
         Self {
+            spared: 0,
             probability: 0.0,
             faults: Vec::new(),
             seed: 0,
@@ -254,10 +261,14 @@ impl From<Infallible> for Reset {
 
 impl Shared {
     fn draw(&self) -> Option<Fault> {
-        *lock(&self.requests) += 1;
+        let spared = {
+            let mut requests = lock(&self.requests);
+            *requests += 1;
+            *requests <= self.plan.spared
+        };
         let fault = {
             let mut random = lock(&self.random);
-            if self.plan.faults.is_empty() || !random.random_bool(self.plan.probability) {
+            if spared || self.plan.faults.is_empty() || !random.random_bool(self.plan.probability) {
                 return None;
             }
             self.plan.faults[random.random_range(0..self.plan.faults.len())]
@@ -293,10 +304,17 @@ impl Shared {
             .parse()
             .map_err(|_| Reset)?;
         parts.headers.remove(header::CONNECTION);
-        let upstream = self
-            .client
-            .request(Request::from_parts(parts, Full::new(body)))
-            .await;
+        let late = match fault {
+            Some(Fault::Late) => self.plan.stall,
+            _ => Duration::ZERO,
+        };
+        let forwarded = self.client.request(Request::from_parts(parts, Full::new(body)));
+        // A task of its own goes on when the client closes the connection.
+        let upstream = tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            forwarded.await
+        });
+        let upstream = upstream.await.map_err(|_| Reset)?;
         let (parts, body) = upstream.map_err(|_| Reset)?.into_parts();
         let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
         tokio::time::sleep(self.plan.latency).await;
