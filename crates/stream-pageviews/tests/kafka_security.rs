@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
 use stream_pageviews::config::SecurityProtocol;
-use stream_pageviews::sink::kafka::health::Failure;
+use stream_pageviews::sink::kafka::health::Undeliverable;
 use stream_pageviews::sink::kafka::producers::Producers;
 use stream_pageviews::sink::kafka::settings::{Broker, Login};
 use stream_pageviews::sink::kafka::token::{BearerToken, TokenSource};
@@ -77,7 +77,7 @@ fn plain(password: &str) -> Login {
 
 async fn refused(broker: &Broker, login: Login) -> String {
     let started = std::time::Instant::now();
-    let failure: Failure = Producers::open(broker, &routes(login))
+    let failure: Undeliverable = Producers::open(broker, &routes(login))
         .await
         .expect_err("a refusal");
     // Not a measurement: the bound within which a refusal has to end the process.
@@ -94,7 +94,7 @@ async fn tls_and_the_connection_string_open_the_hub() {
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
     let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 2_000).await;
-    assert_eq!(sink.close(PATIENCE).await.delivered, 2_000);
+    assert_eq!(sink.flush(PATIENCE).await.delivered, 2_000);
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 2_000), 2_000);
     let counts = front.counts();
     assert!(counts.authenticated > 0 && counts.produced > 0, "{counts:?}");
@@ -124,7 +124,7 @@ async fn each_hub_signs_in_with_its_own_string() {
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
     let sink = Producers::open(&broker, &routes).await.unwrap();
     assert!(format!("{sink:?}").contains("producers: 2"), "{sink:?}");
-    assert_eq!(sink.close(PATIENCE).await.lost, 0);
+    assert_eq!(sink.flush(PATIENCE).await.lost, 0);
 
     routes[1].login = Login::Plain {
         user: "stars".into(),
@@ -144,7 +144,7 @@ async fn the_emulator_is_signed_in_to_without_tls() {
     let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
     let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
     send(&sink, 0, 100).await;
-    assert_eq!(sink.close(PATIENCE).await.delivered, 100);
+    assert_eq!(sink.flush(PATIENCE).await.delivered, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,7 +236,7 @@ async fn a_key_changed_meanwhile_ends_the_stream() {
         "{failure}"
     );
     assert!(!failure.contains("PLANTED"), "{failure}");
-    sink.close(Duration::from_secs(1)).await;
+    sink.flush(Duration::from_secs(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +255,7 @@ async fn a_connection_cut_again_and_again_costs_nothing() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(sink.health().failure(), None);
     front.set_down(false);
-    let outcome = sink.close(PATIENCE).await;
+    let outcome = sink.flush(PATIENCE).await;
     assert_eq!((outcome.delivered, outcome.lost), (5_000, 0));
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 5_000), 5_000);
 }
@@ -306,7 +306,7 @@ async fn a_token_opens_the_hub_and_is_renewed_before_it_ends() {
         send(&sink, round * 100, (round + 1) * 100).await;
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
-    let outcome = sink.close(PATIENCE).await;
+    let outcome = sink.flush(PATIENCE).await;
     assert_eq!((outcome.delivered, outcome.lost), (2_000, 0));
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 2_000), 2_000);
     let issued = tokens.issued.load(Ordering::SeqCst);

@@ -15,12 +15,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datagen_core::error::DestinationError;
 
-use super::Sink;
-use crate::visit::{Topic, Visit};
+use super::{Delivery, Sink, Taken};
+use crate::visit::{Batch, Topic};
 
-/// The two files, by [`Topic`].
+/// The two files.
 #[derive(Debug)]
-pub struct Files(Mutex<[Log; 2]>);
+pub struct Files {
+    /// By [`Topic`].
+    logs: Mutex<[Log; 2]>,
+    taken: Taken,
+}
 
 /// How much of a file's end is read at once to find its last whole line.
 const BLOCK: u64 = 4096;
@@ -45,26 +49,31 @@ impl Files {
         fs::create_dir_all(directory).map_err(|error| DestinationError::io(directory, &error))?;
         let [pageviews, stars] =
             Topic::ALL.map(|topic| Log::open(directory.join(format!("{}.jsonl", topic.name()))));
-        Ok(Self(Mutex::new([pageviews?, stars?])))
+        Ok(Self {
+            logs: Mutex::new([pageviews?, stars?]),
+            taken: Taken::default(),
+        })
     }
 
     /// The files. A panic elsewhere leaves them as whole as an error does.
     fn logs(&self) -> MutexGuard<'_, [Log; 2]> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Sink for Files {
-    async fn send(&self, visit: &Visit) -> Result<(), DestinationError> {
+    async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError> {
         let mut logs = self.logs();
-        for message in visit.messages() {
+        for message in batch.messages() {
             let lines = &mut logs[message.topic as usize].lines;
             lines.extend_from_slice(message.payload);
             lines.push(b'\n');
         }
         // Some microseconds in the page cache: not worth a thread.
-        logs.iter_mut().try_for_each(Log::append)
+        logs.iter_mut().try_for_each(Log::append)?;
+        batch.messages().for_each(|message| self.taken.add(&message));
+        Ok(())
     }
 
     async fn flush(&self, _limit: Duration) -> Result<(), DestinationError> {
@@ -73,6 +82,10 @@ impl Sink for Files {
                 .sync_all()
                 .map_err(|error| DestinationError::io(&log.path, &error))
         })
+    }
+
+    fn delivery(&self) -> Delivery {
+        self.taken.delivered()
     }
 }
 
@@ -155,6 +168,7 @@ mod tests {
     use datagen_core::model::session::Sessions;
 
     use super::*;
+    use crate::visit::Visit;
 
     #[tokio::test]
     async fn sessions_are_appended_whole_to_what_is_there() {
@@ -169,7 +183,7 @@ mod tests {
                 visit.fill(&session);
                 pageviews += session.pageview_count;
                 stars += u64::from(session.stars.is_some());
-                files.send(&visit).await.unwrap();
+                files.send(visit.whole()).await.unwrap();
                 let lines = |name: &str| {
                     let text = fs::read_to_string(directory.path().join(name)).unwrap();
                     assert!(text.is_empty() || text.ends_with("}\n"));
@@ -206,12 +220,13 @@ mod tests {
 
             // Another process is killed while this one runs.
             fs::write(&path, format!("{kept}{left}")).unwrap();
+            let session = Sessions::new(0, 9, 9).get(0);
             let mut visit = Visit::default();
-            visit.fill(&Sessions::new(0, 9, 9).get(0));
-            files.send(&visit).await.unwrap();
-            let session = text().strip_prefix(&kept.repeat(2)).map(str::to_owned).unwrap();
-            assert!(session.starts_with("{\"user_id\"") && session.ends_with("}\n"));
-            assert_eq!(session.lines().count(), visit.count(Topic::Pageviews) as usize);
+            visit.fill(&session);
+            files.send(visit.whole()).await.unwrap();
+            let added = text().strip_prefix(&kept.repeat(2)).map(str::to_owned).unwrap();
+            assert!(added.starts_with("{\"user_id\"") && added.ends_with("}\n"));
+            assert_eq!(added.lines().count() as u64, session.pageview_count);
         }
     }
 }

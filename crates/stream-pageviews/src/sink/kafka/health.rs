@@ -19,6 +19,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::statistics::{Statistics, Window};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::settings::{Login, Patience};
 
@@ -30,13 +31,13 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why the sink can no longer deliver: one line, with what to check, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Undeliverable {
     message: Arc<str>,
     /// The broker will not have our producer id; without idempotence it may work.
     pub(super) idempotence_refused: bool,
 }
 
-impl Failure {
+impl Undeliverable {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into().into(),
@@ -45,13 +46,13 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Undeliverable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for Failure {}
+impl Error for Undeliverable {}
 
 /// Counters since the start, readable at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,9 @@ pub struct Health {
     errors: AtomicU64,
     /// The p99 of the last window with messages in it, microseconds.
     p99: AtomicU64,
-    failure: watch::Sender<Option<Failure>>,
+    failure: watch::Sender<Option<Undeliverable>>,
+    /// Cancelled when the end has begun.
+    closing: CancellationToken,
     trouble: Mutex<Trouble>,
 }
 
@@ -92,6 +95,7 @@ impl Health {
             errors: AtomicU64::new(0),
             p99: AtomicU64::new(0),
             failure: watch::Sender::new(None),
+            closing: CancellationToken::new(),
             trouble: Mutex::default(),
         }
     }
@@ -113,12 +117,12 @@ impl Health {
     }
 
     /// Why nothing can be delivered any more, once that is so.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<Undeliverable> {
         self.failure.borrow().clone()
     }
 
     /// Waits until nothing can be delivered any more; never ends while all is well.
-    pub async fn failed(&self) -> Failure {
+    pub async fn failed(&self) -> Undeliverable {
         let mut failure = self.failure.subscribe();
         let failed = failure
             .wait_for(Option::is_some)
@@ -132,12 +136,17 @@ impl Health {
         }
     }
 
+    /// The end has begun: from now on nobody waits for an identity service.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
     pub(super) fn last_trouble(&self) -> Option<String> {
         lock(&self.trouble).last.clone()
     }
 
     /// The first failure counts: what follows are its consequences.
-    fn fail(&self, failure: Failure) {
+    fn fail(&self, failure: Undeliverable) {
         self.failure.send_if_modified(|current| {
             let first = current.is_none();
             if first {
@@ -309,7 +318,7 @@ impl ClientContext for Context {
                 if statistics.msg_cnt == 0 || delivered > state.progress.0 {
                     state.progress = (delivered, eos.epoch_cnt);
                 } else if eos.epoch_cnt >= state.progress.1 + FORGOTTEN {
-                    self.health.fail(Failure::new(
+                    self.health.fail(Undeliverable::new(
                         "the broker does not know this producer any more and takes nothing from it: was it \
                          restarted without its data?",
                     ));
@@ -320,7 +329,7 @@ impl ClientContext for Context {
         if let Some((since, reason)) = refused
             && since.elapsed() >= self.patience.refusal
         {
-            self.health.fail(Failure::new(reason));
+            self.health.fail(Undeliverable::new(reason));
         }
         let p99 = |window: &Option<Window>| {
             window
@@ -344,14 +353,14 @@ impl ClientContext for Context {
         let refused = match kind {
             Kind::Passing => return self.health.note_trouble(code, &cleaned),
             Kind::Fatal => {
-                return self
-                    .health
-                    .fail(Failure::new(format!("the producer cannot go on: {cleaned}")));
+                return self.health.fail(Undeliverable::new(format!(
+                    "the producer cannot go on: {cleaned}"
+                )));
             }
             Kind::Idempotence => {
-                return self.health.fail(Failure {
+                return self.health.fail(Undeliverable {
                     idempotence_refused: true,
-                    ..Failure::new(cleaned)
+                    ..Undeliverable::new(cleaned)
                 });
             }
             Kind::Login => format!(
@@ -377,8 +386,15 @@ impl ClientContext for Context {
         // We are on the polling thread, outside the runtime, and wait for a task inside it.
         let (answer, waiting) = mpsc::sync_channel(1);
         let source = Arc::clone(source);
-        self.runtime
-            .spawn(async move { answer.send(source.token().await) });
+        let closing = self.health.closing.clone();
+        self.runtime.spawn(async move {
+            let token = tokio::select! {
+                biased;
+                token = source.token() => token,
+                () = closing.cancelled() => Err("the stream ends".to_owned()),
+            };
+            answer.send(token)
+        });
         let token = waiting
             .recv_timeout(TOKEN_TIMEOUT)
             .map_err(|_| "no token within a minute")??;
@@ -424,7 +440,7 @@ impl ProducerContext for Context {
                     Some(code) => code.to_string(),
                     None => error.to_string(),
                 };
-                self.health.fail(Failure::new(format!(
+                self.health.fail(Undeliverable::new(format!(
                     "a message for the topic {topic} was lost: {}{last}{check}",
                     self.clean(&code)
                 )));
@@ -493,8 +509,8 @@ mod tests {
     #[test]
     fn the_first_failure_is_the_one_reported() {
         let health = Health::new();
-        health.fail(Failure::new("cause"));
-        health.fail(Failure::new("consequence"));
+        health.fail(Undeliverable::new("cause"));
+        health.fail(Undeliverable::new("consequence"));
         assert_eq!(health.failure().unwrap().to_string(), "cause");
     }
 }

@@ -106,10 +106,14 @@ impl Default for Patience {
 /// How often librdkafka reports its statistics.
 pub const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The properties of one producer.
+/// Memory that messages may take while they wait for the broker, KiB, and how many there may be (each costs
+/// librdkafka some 200 bytes more). All producers together.
+const QUEUE: (usize, usize) = (32_768, 100_000);
+
+/// The properties of one producer of `producers`, which share the memory.
 ///
 /// Without `idempotent` it still keeps the order, at one request in flight, but a retry may deliver twice.
-pub fn client_config(broker: &Broker, login: &Login, idempotent: bool) -> ClientConfig {
+pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
     let mut set = |name: &str, value: &str| {
         config.set(name, value);
@@ -175,9 +179,13 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool) -> Client
     set("reconnect.backoff.max.ms", "3000");
     // Requests are few and large under load, and a lone pageview waits no longer than anyone would notice.
     set("linger.ms", "20");
-    // Memory: what can wait for the broker. Above it the generator waits.
-    set("queue.buffering.max.messages", "100000");
-    set("queue.buffering.max.kbytes", "32768");
+    // Above this the generator waits.
+    let (kbytes, messages) = QUEUE;
+    set(
+        "queue.buffering.max.messages",
+        &(messages / producers).to_string(),
+    );
+    set("queue.buffering.max.kbytes", &(kbytes / producers).to_string());
     // The same key goes to the same partition as from any Java client.
     set("partitioner", "murmur2_random");
 
