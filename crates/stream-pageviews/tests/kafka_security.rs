@@ -11,11 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
+use datagen_core::entra::AccessToken;
+use datagen_core::secret::Secret;
 use stream_pageviews::config::SecurityProtocol;
 use stream_pageviews::sink::kafka::health::Undeliverable;
 use stream_pageviews::sink::kafka::producers::Producers;
 use stream_pageviews::sink::kafka::settings::{Broker, Login};
-use stream_pageviews::sink::kafka::token::{BearerToken, TokenSource};
+use stream_pageviews::sink::kafka::token::TokenSource;
 use tempfile::NamedTempFile;
 use testkit::kafka::{Front, TestCa};
 
@@ -71,7 +73,7 @@ async fn bearer_front(mock: &Mock, token: &str, lifetime: Duration) -> Front {
 fn plain(password: &str) -> Login {
     Login::Plain {
         user: USER.to_owned(),
-        password: password.to_owned(),
+        password: Secret::new(password),
     }
 }
 
@@ -115,11 +117,11 @@ async fn each_hub_signs_in_with_its_own_string() {
     let mut routes = routes(Login::None);
     routes[0].login = Login::Plain {
         user: "views".into(),
-        password: "PLANTED-1".into(),
+        password: Secret::new("PLANTED-1"),
     };
     routes[1].login = Login::Plain {
         user: "stars".into(),
-        password: "PLANTED-2".into(),
+        password: Secret::new("PLANTED-2"),
     };
     let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
     let sink = Producers::open(&broker, &routes).await.unwrap();
@@ -128,7 +130,7 @@ async fn each_hub_signs_in_with_its_own_string() {
 
     routes[1].login = Login::Plain {
         user: "stars".into(),
-        password: "PLANTED-1".into(),
+        password: Secret::new("PLANTED-1"),
     };
     let failure = Producers::open(&broker, &routes).await.unwrap_err().to_string();
     assert!(
@@ -269,16 +271,13 @@ struct Tokens {
 
 #[async_trait]
 impl TokenSource for Tokens {
-    async fn token(&self) -> Result<BearerToken, String> {
+    async fn token(&self) -> Result<AccessToken, String> {
         let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
         let secret = format!("PLANTED-token-{number}");
         if let Some(front) = &self.front {
             front.allow_bearer(&secret, self.lifetime);
         }
-        Ok(BearerToken {
-            secret,
-            expires_on: SystemTime::now() + self.lifetime,
-        })
+        Ok(AccessToken::new(secret, SystemTime::now() + self.lifetime))
     }
 }
 
@@ -354,7 +353,7 @@ struct Nobody;
 
 #[async_trait]
 impl TokenSource for Nobody {
-    async fn token(&self) -> Result<BearerToken, String> {
+    async fn token(&self) -> Result<AccessToken, String> {
         Err("the identity service does not answer".to_owned())
     }
 }

@@ -398,9 +398,9 @@ impl ClientContext for Context {
         let token = waiting
             .recv_timeout(TOKEN_TIMEOUT)
             .map_err(|_| "no token within a minute")??;
-        let lifetime = token.expires_on.duration_since(UNIX_EPOCH)?;
+        let lifetime = token.expires_on().duration_since(UNIX_EPOCH)?;
         Ok(OAuthToken {
-            token: token.secret,
+            token: token.secret().to_owned(),
             // Event Hubs takes the principal from the token; librdkafka wants the field filled.
             principal_name: "stream-pageviews".to_owned(),
             lifetime_ms: i64::try_from(lifetime.as_millis())?,

@@ -90,10 +90,9 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Undeliverable> {
         let login = |topic: Topic, name: &str| {
             let string = ConnectionString::parse(strings[topic as usize].expose())
                 .map_err(|error| Undeliverable::new(format!("{name} {error}")))?;
-            let password = string.secret().to_owned();
             let login = Login::Plain {
                 user: CONNECTION_STRING_USER.to_owned(),
-                password,
+                password: string.secret().clone(),
             };
             Ok(route(topic, login, name))
         };
