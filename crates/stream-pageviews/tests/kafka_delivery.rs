@@ -173,7 +173,7 @@ async fn a_missing_topic_is_named() {
         .unwrap_err()
         .to_string();
     assert!(
-        failure.starts_with("the topic stars does not exist at 127.0.0.1:"),
+        failure.starts_with("the topic stars does not exist: create it"),
         "{failure}"
     );
 }
@@ -231,10 +231,7 @@ async fn nobody_listening_is_said_with_the_address() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(
-        failure.starts_with(&format!("no connection to {free} within 3 s (")),
-        "{failure}"
-    );
+    assert!(failure.starts_with("no connection within 3 s ("), "{failure}");
     assert!(failure.contains("Connection refused"), "{failure}");
 }
 

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -25,6 +25,9 @@ use super::settings::{Login, Patience};
 
 /// How often a lasting trouble is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What "all brokers are down" amounts to where no error says more: a broker that closes the connection tells nothing.
+const NO_ANSWER: &str = "it closes the connection or does not answer";
 
 /// How long librdkafka waits for a token; the sources retry by themselves meanwhile.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -71,9 +74,11 @@ pub struct Health {
     delivered: AtomicU64,
     lost: AtomicU64,
     errors: AtomicU64,
-    /// The p99 of the last window with messages in it, microseconds.
+    /// Microseconds; see [`Health::latest_p99`].
     p99: AtomicU64,
     failure: watch::Sender<Option<Undeliverable>>,
+    /// Whether all was ready to send once.
+    opened: AtomicBool,
     /// Cancelled when the end has begun.
     closing: CancellationToken,
     trouble: Mutex<Trouble>,
@@ -95,6 +100,7 @@ impl Health {
             errors: AtomicU64::new(0),
             p99: AtomicU64::new(0),
             failure: watch::Sender::new(None),
+            opened: AtomicBool::new(false),
             closing: CancellationToken::new(),
             trouble: Mutex::default(),
         }
@@ -110,8 +116,8 @@ impl Health {
     }
 
     /// The 99th percentile of the time from sending to acknowledgement in the last window of librdkafka's
-    /// statistics in which messages were delivered, at the slowest broker: waiting in the queue, in the socket,
-    /// and for the broker.
+    /// statistics in which a producer sent messages, at its slowest broker: waiting in the queue, in the socket, and
+    /// for the broker.
     pub fn latest_p99(&self) -> Duration {
         Duration::from_micros(self.p99.load(Relaxed))
     }
@@ -134,6 +140,11 @@ impl Health {
             // The sender is ours, so it cannot be gone.
             None => std::future::pending().await,
         }
+    }
+
+    /// All is ready to send: what goes wrong from now on makes messages wait.
+    pub(super) fn open(&self) {
+        self.opened.store(true, Relaxed);
     }
 
     /// The end has begun: from now on nobody waits for an identity service.
@@ -159,17 +170,22 @@ impl Health {
     fn note_trouble(&self, code: RDKafkaErrorCode, reason: &str) {
         self.errors.fetch_add(1, Relaxed);
         let mut trouble = lock(&self.trouble);
-        // "All brokers are down" sums up; the error before it says why.
-        if code != RDKafkaErrorCode::AllBrokersDown || trouble.last.is_none() {
-            trouble.last = Some(reason.to_owned());
-        }
+        let reason = match code {
+            // It sums up; the error before it says why.
+            RDKafkaErrorCode::AllBrokersDown => trouble.last.take().unwrap_or_else(|| NO_ANSWER.to_owned()),
+            _ => reason.to_owned(),
+        };
         trouble.unlogged += 1;
         if trouble.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            let (count, reason) = (trouble.unlogged, trouble.last.as_deref().unwrap_or(reason));
-            tracing::warn!(errors = count, "messages wait: {reason}");
+            let what = match self.opened.load(Relaxed) {
+                true => "messages wait",
+                false => "not connected yet",
+            };
+            tracing::warn!(errors = trouble.unlogged, "{what}: {reason}");
             trouble.logged_at = Some(Instant::now());
             trouble.unlogged = 0;
         }
+        trouble.last = Some(reason);
     }
 }
 
@@ -191,6 +207,8 @@ struct BrokerState {
     producer_id: bool,
     /// Messages delivered by all producers, and producer ids taken by this one, when there was last progress.
     progress: (u64, i64),
+    /// Messages sent when there were last statistics.
+    sent: i64,
 }
 
 /// How many producer ids an idempotent producer may take without anything delivered in between. It takes a new one
@@ -227,6 +245,51 @@ impl Context {
     /// Whether the broker has given this producer its id, without which an idempotent one sends nothing.
     pub(super) fn has_producer_id(&self) -> bool {
         lock(&self.state).producer_id
+    }
+
+    /// Gives up where the broker has refused us for too long, or has forgotten us.
+    fn judge(&self, statistics: &Statistics) {
+        let mut state = lock(&self.state);
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            state.refused = None;
+        }
+        if let Some(eos) = &statistics.eos {
+            state.producer_id = eos.idemp_state == "Assigned";
+            let delivered = self.health.delivered.load(Relaxed);
+            if statistics.msg_cnt == 0 || delivered > state.progress.0 {
+                state.progress = (delivered, eos.epoch_cnt);
+            } else if eos.epoch_cnt >= state.progress.1 + FORGOTTEN {
+                self.health.fail(Undeliverable::new(
+                    "the broker does not know this producer any more and takes nothing from it: was it restarted \
+                     without its data?",
+                ));
+            }
+        }
+        if let Some((since, reason)) = &state.refused
+            && since.elapsed() >= self.patience.refusal
+        {
+            self.health.fail(Undeliverable::new(reason.as_str()));
+        }
+    }
+
+    /// Keeps the latency of a window in which messages were sent; what else a broker is asked is no delivery.
+    fn measure(&self, statistics: &Statistics) {
+        let sent = std::mem::replace(&mut lock(&self.state).sent, statistics.txmsgs);
+        if statistics.txmsgs == sent {
+            return;
+        }
+        let p99 = |window: &Option<Window>| {
+            window
+                .as_ref()
+                .map_or(0, |window| window.p99.max(0).unsigned_abs())
+        };
+        let latencies = statistics
+            .brokers
+            .values()
+            .map(|broker| p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt));
+        if let Some(slowest) = latencies.max() {
+            self.health.p99.store(slowest, Relaxed);
+        }
     }
 
     /// librdkafka's text without our password, should a broker have put it there, and without line breaks.
@@ -306,43 +369,8 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
-        let refused = {
-            let mut state = lock(&self.state);
-            if connected {
-                state.refused = None;
-            }
-            if let Some(eos) = &statistics.eos {
-                state.producer_id = eos.idemp_state == "Assigned";
-                let delivered = self.health.delivered.load(Relaxed);
-                if statistics.msg_cnt == 0 || delivered > state.progress.0 {
-                    state.progress = (delivered, eos.epoch_cnt);
-                } else if eos.epoch_cnt >= state.progress.1 + FORGOTTEN {
-                    self.health.fail(Undeliverable::new(
-                        "the broker does not know this producer any more and takes nothing from it: was it \
-                         restarted without its data?",
-                    ));
-                }
-            }
-            state.refused.clone()
-        };
-        if let Some((since, reason)) = refused
-            && since.elapsed() >= self.patience.refusal
-        {
-            self.health.fail(Undeliverable::new(reason));
-        }
-        let p99 = |window: &Option<Window>| {
-            window
-                .as_ref()
-                .map_or(0, |window| window.p99.max(0).unsigned_abs())
-        };
-        let latencies = statistics
-            .brokers
-            .values()
-            .map(|broker| p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt));
-        if let Some(slowest) = latencies.max().filter(|latency| *latency > 0) {
-            self.health.p99.store(slowest, Relaxed);
-        }
+        self.judge(&statistics);
+        self.measure(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -351,6 +379,8 @@ impl ClientContext for Context {
         let kind = classify(code, reason);
         tracing::debug!("librdkafka reports {code:?}, {kind:?}: {cleaned}");
         let refused = match kind {
+            // It follows from the refusal, which says more.
+            _ if code == RDKafkaErrorCode::AllBrokersDown && self.refusal().is_some() => return,
             Kind::Passing => return self.health.note_trouble(code, &cleaned),
             Kind::Fatal => {
                 return self.health.fail(Undeliverable::new(format!(
@@ -504,6 +534,17 @@ mod tests {
         ] {
             assert_eq!(classify(code, reason), expected, "{code:?} {reason}");
         }
+    }
+
+    #[test]
+    fn what_sums_up_never_hides_what_went_wrong() {
+        let health = Health::new();
+        let down = || health.note_trouble(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        down();
+        assert_eq!(health.last_trouble().unwrap(), NO_ANSWER);
+        health.note_trouble(RDKafkaErrorCode::Resolve, "no such host");
+        down();
+        assert_eq!(health.last_trouble().unwrap(), "no such host");
     }
 
     #[test]

@@ -18,6 +18,9 @@ const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 /// How long to wait at the start before looking again whether all is ready.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a broker may take to say what it knows of a topic before it is asked again.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// How long a topic may be unknown at the start: a broker that creates topics on demand needs a moment.
 const TOPIC_CREATION: Duration = Duration::from_secs(4);
 
@@ -146,6 +149,7 @@ impl Producers {
             full: Mutex::default(),
         };
         sink.wait_until_ready(broker).await?;
+        sink.health.open();
         Ok(sink)
     }
 
@@ -157,6 +161,10 @@ impl Producers {
             if let Some(failure) = self.health.failure() {
                 return Err(failure);
             }
+            let left = broker.patience.connect.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(self.no_connection(broker));
+            }
             // At the start a refusal is final: nothing is in flight that could be saved by waiting.
             if let Some(refusal) = self
                 .producers
@@ -166,7 +174,7 @@ impl Producers {
                 return Err(Undeliverable::new(refusal));
             }
             match waiting.last() {
-                Some(&route) => match self.find_topic(route).await? {
+                Some(&route) => match self.find_topic(route, left.min(ANSWER)).await? {
                     TopicState::Ready => {
                         waiting.pop();
                         unknown_since = None;
@@ -176,8 +184,8 @@ impl Producers {
                         let since: Instant = *unknown_since.get_or_insert_with(Instant::now);
                         if since.elapsed() >= TOPIC_CREATION {
                             return Err(Undeliverable::new(format!(
-                                "the topic {} does not exist at {}: create it (the event hub) first",
-                                self.routes[route].0, broker.bootstrap_servers
+                                "the topic {} does not exist: create it (the event hub) first",
+                                self.routes[route].0
                             )));
                         }
                     }
@@ -193,31 +201,26 @@ impl Producers {
                 }
                 None => {}
             }
-            if started.elapsed() >= broker.patience.connect {
-                let last = self
-                    .health
-                    .last_trouble()
-                    .unwrap_or_else(|| "no answer".to_owned());
-                return Err(Undeliverable::new(format!(
-                    "no connection to {} within {} s ({last}): check the name, the port, the security protocol \
-                     and the firewall",
-                    broker.bootstrap_servers,
-                    broker.patience.connect.as_secs()
-                )));
-            }
             tokio::time::sleep(START_PAUSE).await;
         }
     }
 
+    fn no_connection(&self, broker: &Broker) -> Undeliverable {
+        let reason = self.health.last_trouble();
+        Undeliverable::new(format!(
+            "no connection within {} s ({}): check the name, the port, KAFKA_SECURITY_PROTOCOL and the firewall",
+            broker.patience.connect.as_secs(),
+            reason.as_deref().unwrap_or("no answer")
+        ))
+    }
+
     /// Asks the broker for a route's topic.
-    async fn find_topic(&self, route: usize) -> Result<TopicState, Undeliverable> {
+    async fn find_topic(&self, route: usize, limit: Duration) -> Result<TopicState, Undeliverable> {
         let (topic, place) = self.routes[route].clone();
         let producer = Arc::clone(&self.producers[place]);
         let name = topic.clone();
         let answer = blocking(move || {
-            let answer = producer
-                .client()
-                .fetch_metadata(Some(&name), Duration::from_secs(2))?;
+            let answer = producer.client().fetch_metadata(Some(&name), limit)?;
             let found = answer.topics().iter().find(|topic| topic.name() == name);
             Ok(found.map(|found| {
                 (
