@@ -359,8 +359,9 @@ fn check_sign_in(kafka: &KafkaConfig, problems: &mut Problems) {
     );
 }
 
-/// Judges each connection string by itself, against its hub, and against the endpoint: one in Azure must be the one
-/// in the strings, while other servers may be reached by any name. A key that is not public goes over TLS only.
+/// Judges each connection string by itself, against its hub, and against the endpoint: one in Azure must be
+/// the one in the strings, while other servers may be reached by any name. A key that is not public goes over
+/// TLS only.
 fn check_connection_strings(kafka: &KafkaConfig, problems: &mut Problems) {
     let names = [
         "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",

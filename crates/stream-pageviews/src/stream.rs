@@ -1,8 +1,8 @@
 //! Keeps the sessions coming at their pace, and stops in good order.
 //!
-//! There may be a hundred thousand visitors. Nearly all of them pause, and a pausing visitor is a few hundred bytes;
-//! to visit, it takes one of a few desks, so that no more than these hold messages, however many wait for RATE or for
-//! a broker that is away.
+//! There may be a hundred thousand visitors. Nearly all of them pause, and a pausing visitor is a few hundred
+//! bytes; to visit, it takes one of a few desks, so that no more than these hold messages, however many wait
+//! for RATE or for a broker that is away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,8 @@ use crate::metrics::prometheus::Listener;
 use crate::sink::{Delivery, Sink};
 use crate::visit::Visit;
 
-/// How long the end may take to deliver what was produced. Ten seconds after a signal the process has to be gone,
-/// what is lost counted and reported: a second goes to what is given up, and one is spare.
+/// How long the end may take to deliver what was produced. Ten seconds after a signal the process has to be
+/// gone, what is lost counted and reported: a second goes to what is given up, and one is spare.
 pub const END_LIMIT: Duration = Duration::from_secs(8);
 
 /// How much of it visitors may take to finish the session that they are in.
@@ -35,8 +35,8 @@ const LAST_SESSION: Duration = Duration::from_secs(1);
 /// Desks for each of the runtime's threads: one at work, and one that waits for its turn meanwhile.
 const DESKS_PER_THREAD: usize = 2;
 
-/// Streams sessions until the last, until a signal comes, or until nothing can be delivered any more; then delivers
-/// what was produced.
+/// Streams sessions until the last, until a signal comes, or until nothing can be delivered any more; then
+/// delivers what was produced.
 ///
 /// # Errors
 /// If the sink fails for good, or some messages could not be delivered.
@@ -146,8 +146,8 @@ struct Shop {
 }
 
 impl Shop {
-    /// The ids of one visitor's sessions: every n-th of this shard's, so that all visitors of all shards together
-    /// make the same sessions, whatever their numbers.
+    /// The ids of one visitor's sessions: every n-th of this shard's, so that all visitors of all shards
+    /// together make the same sessions, whatever their numbers.
     fn ids(&self, visitor: u32) -> Box<dyn Iterator<Item = u64> + Send> {
         let (visitor, visitors) = (visitor as usize, self.config.concurrent_users as usize);
         match self.config.sessions {
@@ -223,7 +223,8 @@ mod tests {
     use crate::config::Target;
     use crate::visit::Batch;
 
-    /// Takes nothing, or all; remembers how many batches waited at once, how large they were, and the last limit.
+    /// Takes nothing, or all; remembers how many batches waited at once, how large they were, and the last
+    /// limit.
     #[derive(Default)]
     struct Fake {
         full: bool,

@@ -1,5 +1,5 @@
-//! What the stream is doing: its counts, a log line every few seconds, and one that sums up; [`prometheus`] serves
-//! them as a page.
+//! What the stream is doing: its counts, a log line every few seconds, and one that sums up; [`prometheus`]
+//! serves them as a page.
 
 pub mod prometheus;
 

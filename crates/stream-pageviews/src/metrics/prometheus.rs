@@ -168,3 +168,50 @@ impl Metrics {
         page
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::sink::file::Files;
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!("{request} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_page_is_read_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()));
+        metrics.add_session();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.0.local_addr().unwrap();
+        tokio::spawn(listener.serve(Arc::new(metrics)));
+
+        // More than are served at once, and silent: none of them keeps its place once it is gone.
+        for _ in 0..2 * CONNECTIONS {
+            drop(TcpStream::connect(address).await.unwrap());
+        }
+        let page = ask(address, "GET /metrics").await;
+        assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+        assert!(page.contains("\nstream_pageviews_sessions_total 1\n"), "{page}");
+        let head = ask(address, "HEAD /metrics").await;
+        assert!(
+            head.starts_with("HTTP/1.1 200 OK\r\n") && !head.contains("sessions"),
+            "{head}"
+        );
+        for method in ["POST", "DELETE"] {
+            let refused = ask(address, &format!("{method} /metrics")).await;
+            assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+            assert!(refused.contains("allow: GET, HEAD\r\n"), "{refused}");
+        }
+        assert!(ask(address, "GET /").await.starts_with("HTTP/1.1 404 "));
+    }
+}

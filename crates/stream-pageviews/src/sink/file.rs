@@ -1,10 +1,10 @@
 //! Two files of this machine, `pageviews.jsonl` and `stars.jsonl`: one JSON object a line, appended session
 //! by session.
 //!
-//! A session's lines are written by one system call, and taken back if it fails. A kill may still cut that call
-//! short: the half line is removed before anything is appended to it, while a session cut between two lines cannot
-//! be told from a whole one. Processes that share a directory (shards) take turns by a lock on each file, so that
-//! none removes what another has written.
+//! A session's lines are written by one system call, and taken back if it fails. A kill may still cut that
+//! call short: the half line is removed before anything is appended to it, while a session cut between two
+//! lines cannot be told from a whole one. Processes that share a directory (shards) take turns by a lock on
+//! each file, so that none removes what another has written.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -20,19 +20,21 @@ use crate::visit::{Batch, Message};
 /// A destination of messages, shared by all visitors.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes messages. Returns when there is room for more, which may be before these are delivered; waits while
-    /// there is none. Whoever stops waiting has sent those messages that [`delivery`](Sink::delivery) counts.
+    /// Takes messages. Returns when there is room for more, which may be before these are delivered; waits
+    /// while there is none. Whoever stops waiting has sent those messages that [`delivery`](Sink::delivery)
+    /// counts.
     async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError>;
 
-    /// Delivers what was taken, and gives up what is not delivered within `limit`; returns at most a second later.
-    /// Afterwards nothing is sent any more. Whoever stops waiting may call it again with another limit.
+    /// Delivers what was taken, and gives up what is not delivered within `limit`; returns at most a second
+    /// later. Afterwards nothing is sent any more. Whoever stops waiting may call it again with another
+    /// limit.
     ///
     /// # Errors
     /// If some of it could not be delivered: how many messages, and why.
     async fn flush(&self, limit: Duration) -> Result<(), DestinationError>;
 
-    /// Waits until it is known that nothing can be delivered any more, even while nothing is sent. A sink that
-    /// knows at once, by the error of [`send`](Sink::send), never ends here.
+    /// Waits until it is known that nothing can be delivered any more, even while nothing is sent. A sink
+    /// that knows at once, by the error of [`send`](Sink::send), never ends here.
     async fn failed(&self) -> DestinationError {
         std::future::pending().await
     }

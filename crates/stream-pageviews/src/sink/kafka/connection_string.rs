@@ -1,7 +1,9 @@
-//! Event Hubs connection strings: `Endpoint=sb://HOST/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=HUB`.
+//! Event Hubs connection strings:
+//! `Endpoint=sb://HOST/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=HUB`.
 //!
-//! <https://learn.microsoft.com/azure/event-hubs/event-hubs-get-connection-string>. The Kafka endpoint takes the
-//! whole string as a password and says no more than "authentication failed", so what can be told beforehand is.
+//! <https://learn.microsoft.com/azure/event-hubs/event-hubs-get-connection-string>. The Kafka endpoint takes
+//! the whole string as a password and says no more than "authentication failed", so what can be told
+//! beforehand is.
 
 use datagen_core::secret::Secret;
 
@@ -14,8 +16,8 @@ pub struct ConnectionString {
     emulator: bool,
 }
 
-/// What is wrong with a connection string, in words that never contain the key: of what is malformed nothing is
-/// repeated, since the key may have got into it.
+/// What is wrong with a connection string, in words that never contain the key: of what is malformed nothing
+/// is repeated, since the key may have got into it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
     /// The value carries the quotation marks of a shell or a file.

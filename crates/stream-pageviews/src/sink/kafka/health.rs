@@ -1,9 +1,9 @@
 //! What librdkafka reports, and when that means the end.
 //!
-//! librdkafka retries for ever by itself and tells of everything: most of it passes. [`Health`] counts what was
-//! delivered and what was lost, says at most every few seconds that a broker is away, and declares a
-//! [failure](Health::failure) when going on makes no sense: a message was lost, the producer is broken, or the
-//! broker keeps refusing us.
+//! librdkafka retries for ever by itself and tells of everything: most of it passes. [`Health`] counts what
+//! was delivered and what was lost, says at most every few seconds that a broker is away, and declares a
+//! [failure](Health::failure) when going on makes no sense: a message was lost, the producer is broken, or
+//! the broker keeps refusing us.
 
 use std::error::Error;
 use std::fmt;
@@ -26,7 +26,8 @@ use super::settings::{Login, Patience};
 /// How often a lasting trouble is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What "all brokers are down" amounts to where no error says more: a broker that closes the connection tells nothing.
+/// What "all brokers are down" amounts to where no error says more: a broker that closes the connection tells
+/// nothing.
 const NO_ANSWER: &str = "it closes the connection or does not answer";
 
 /// How long librdkafka waits for a token; the sources retry by themselves meanwhile.
@@ -116,8 +117,8 @@ impl Health {
     }
 
     /// The 99th percentile of the time from sending to acknowledgement in the last window of librdkafka's
-    /// statistics in which a producer sent messages, at its slowest broker: waiting in the queue, in the socket, and
-    /// for the broker.
+    /// statistics in which a producer sent messages, at its slowest broker: waiting in the queue, in the
+    /// socket, and for the broker.
     pub fn latest_p99(&self) -> Duration {
         Duration::from_micros(self.p99.load(Relaxed))
     }
@@ -211,9 +212,9 @@ struct BrokerState {
     sent: i64,
 }
 
-/// How many producer ids an idempotent producer may take without anything delivered in between. It takes a new one
-/// when the broker does not know the last; a broker restarted without its data never will, and librdkafka would
-/// ask it again for as long as messages may wait.
+/// How many producer ids an idempotent producer may take without anything delivered in between. It takes a
+/// new one when the broker does not know the last; a broker restarted without its data never will, and
+/// librdkafka would ask it again for as long as messages may wait.
 const FORGOTTEN: i64 = 10;
 
 impl Context {

@@ -109,7 +109,8 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Undeliverable> {
     let credential = EntraCredential::from_env()
         .await
         .map_err(|error| Undeliverable::new(error.to_string()))?;
-    // https://learn.microsoft.com/azure/event-hubs/authenticate-application: the resource is the namespace itself.
+    // https://learn.microsoft.com/azure/event-hubs/authenticate-application: the resource is the namespace
+    // itself.
     let tokens = EntraTokens::new(
         credential,
         format!("https://{namespace}.servicebus.windows.net/.default"),

@@ -12,7 +12,8 @@ use tokio::sync::Mutex;
 use super::health::{Context, Health, Undeliverable};
 use super::settings::{Broker, Login, client_config};
 
-/// How long to wait before another try when librdkafka's queue is full: it holds far more than is sent meanwhile.
+/// How long to wait before another try when librdkafka's queue is full: it holds far more than is sent
+/// meanwhile.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long to wait at the start before looking again whether all is ready.
@@ -95,11 +96,13 @@ impl std::fmt::Debug for Producers {
 impl Producers {
     /// Connects, signs in, and makes sure that the topics are there.
     ///
-    /// Routes with the same login share a producer. A broker that refuses idempotent producers gets a plain one.
+    /// Routes with the same login share a producer. A broker that refuses idempotent producers gets a plain
+    /// one.
     ///
     /// # Errors
     /// When librdkafka refuses the settings (a CA file that cannot be read), when the broker refuses the
-    /// certificate, the login or the topic, and when [`connect`](super::settings::Patience::connect) has passed.
+    /// certificate, the login or the topic, and when [`connect`](super::settings::Patience::connect) has
+    /// passed.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -305,8 +308,8 @@ impl Producers {
         }
     }
 
-    /// Delivers what is queued and gives up what is not delivered within `patience`, at most [`PURGE_LIMIT`] later:
-    /// the end, after which nothing is sent. May be called again with less patience.
+    /// Delivers what is queued and gives up what is not delivered within `patience`, at most [`PURGE_LIMIT`]
+    /// later: the end, after which nothing is sent. May be called again with less patience.
     pub async fn flush(&self, patience: Duration) -> Outcome {
         self.health.close();
         // After a failure most will not be delivered, but what is on its way may still arrive.
@@ -342,8 +345,8 @@ impl Producers {
 }
 
 impl Drop for Producers {
-    /// Disconnects. librdkafka waits for its threads, which a name server may hold up for longer than a process may
-    /// take to end: they are left behind then.
+    /// Disconnects. librdkafka waits for its threads, which a name server may hold up for longer than a
+    /// process may take to end: they are left behind then.
     fn drop(&mut self) {
         self.health.close();
         let producers = std::mem::take(&mut self.producers);

@@ -97,7 +97,8 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            // librdkafka's and Kafka's own default neighbourhood: failovers and upgrades take a minute or two.
+            // librdkafka's and Kafka's own default neighbourhood: failovers and upgrades take a minute or
+            // two.
             delivery: Duration::from_secs(300),
             // Less than the 30 s in which a refusal must have ended the process.
             refusal: Duration::from_secs(10),
@@ -162,15 +163,15 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers
     // A topic that was there and is gone is a loss now, not after `message.timeout.ms`.
     set("topic.metadata.propagation.max.ms", "10000");
 
-    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: a connection without a
-    // word for 240 s is cut, so keep-alive, an own limit below that, and metadata (of the topics, and how long what
-    // is known of them holds) asked for in time.
+    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: a connection
+    // without a word for 240 s is cut, so keep-alive, an own limit below that, and metadata (of the topics,
+    // and how long what is known of them holds) asked for in time.
     set("socket.keepalive.enable", "true");
     set("connections.max.idle.ms", "180000");
     set("topic.metadata.refresh.interval.ms", "180000");
     set("metadata.max.age.ms", "180000");
-    // Same page: at least 60 s for the service to acknowledge; and the connection is given a little more, so that
-    // the service's own answer arrives.
+    // Same page: at least 60 s for the service to acknowledge; and the connection is given a little more, so
+    // that the service's own answer arrives.
     set("request.timeout.ms", "60000");
     set("socket.timeout.ms", "65000");
     // Same page: a request above 1046528 bytes closes the connection.
