@@ -190,26 +190,66 @@ impl StreamConfig {
     }
 }
 
+/// The variables that describe a Kafka endpoint, each good by itself.
+struct KafkaVariables {
+    namespace: Option<String>,
+    security: Option<SecurityProtocol>,
+    connection_strings: Option<[Secret; 2]>,
+    ca_file: Option<PathBuf>,
+}
+
 fn read_target(settings: StreamSettings, problems: &mut Problems) -> Option<Target> {
     let before = problems.len();
-    let by_url = settings.stream_url.is_set();
-    let by_servers = settings.kafka_bootstrap_servers.is_set();
-    // The namespace goes with connection strings for an emulator, too, and is no second destination then.
-    let by_namespace = settings.eventhub_namespace.is_set() && !by_servers;
+    check_destination(&settings, problems);
     let url = settings.stream_url.value("STREAM_URL", problems);
     let servers = settings
         .kafka_bootstrap_servers
         .value("KAFKA_BOOTSTRAP_SERVERS", problems);
     let namespace = settings.eventhub_namespace.value("EVENTHUB_NAMESPACE", problems);
-    let security = settings
-        .kafka_security_protocol
-        .value("KAFKA_SECURITY_PROTOCOL", problems);
     let ca_file = settings.kafka_ca_file.value("KAFKA_CA_FILE", problems);
     let pageviews = settings.eventhub_connection_string_pageviews;
     let stars = settings.eventhub_connection_string_stars;
-    let half_set = pageviews.is_set() != stars.is_set();
     let pageviews = pageviews.value("EVENTHUB_CONNECTION_STRING_PAGEVIEWS", problems);
     let stars = stars.value("EVENTHUB_CONNECTION_STRING_STARS", problems);
+    let variables = KafkaVariables {
+        namespace: namespace.map(|Text(name)| name),
+        security: settings
+            .kafka_security_protocol
+            .value("KAFKA_SECURITY_PROTOCOL", problems),
+        connection_strings: pageviews.zip(stars).map(|(pageviews, stars)| [pageviews, stars]),
+        ca_file: ca_file.map(|Text(path)| PathBuf::from(path)),
+    };
+    if let Some(name) = &variables.namespace
+        && !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    {
+        problems.report(
+            "EVENTHUB_NAMESPACE",
+            "is not the name of a namespace: give NAME of NAME.servicebus.windows.net, letters, digits and hyphens",
+        );
+    }
+    if problems.len() > before {
+        return None;
+    }
+    let target = match (url, servers) {
+        (Some(Text(url)), _) => Target::Directory(directory(&url, &variables, problems)?),
+        (None, Some(Text(servers))) => Target::Kafka(other_broker(servers, variables, problems)),
+        (None, None) => Target::Kafka(event_hubs(variables, problems)?),
+    };
+    if let Target::Kafka(kafka) = &target {
+        check_connection_strings(kafka, problems);
+        if kafka.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
+            problems.report("KAFKA_CA_FILE", "is not a file: give the path of a PEM file");
+        }
+    }
+    (problems.len() == before).then_some(target)
+}
+
+/// Judges whether the variables name one destination, and all of it.
+fn check_destination(settings: &StreamSettings, problems: &mut Problems) {
+    let by_url = settings.stream_url.is_set();
+    let by_servers = settings.kafka_bootstrap_servers.is_set();
+    // The namespace goes with other servers, too, for the sign-in, and is no second destination then.
+    let by_namespace = settings.eventhub_namespace.is_set() && !by_servers;
     match [by_url, by_namespace, by_servers].into_iter().filter(|is_set| *is_set).count() {
         0 => problems.report(
             "EVENTHUB_NAMESPACE",
@@ -221,88 +261,58 @@ fn read_target(settings: StreamSettings, problems: &mut Problems) -> Option<Targ
             "and EVENTHUB_NAMESPACE or KAFKA_BOOTSTRAP_SERVERS name two destinations: unset all but one",
         ),
     }
-    if half_set {
+    let pageviews = settings.eventhub_connection_string_pageviews.is_set();
+    let stars = settings.eventhub_connection_string_stars.is_set();
+    if pageviews != stars {
         problems.report(
             "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
             "and EVENTHUB_CONNECTION_STRING_STARS belong together: set both, or neither to sign in with Entra ID",
         );
     }
-    if let Some(Text(name)) = &namespace
-        && !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    {
-        problems.report(
-            "EVENTHUB_NAMESPACE",
-            "is not the name of a namespace: give NAME of NAME.servicebus.windows.net, letters, digits and hyphens",
-        );
-    }
-    if by_url && pageviews.is_some() && stars.is_some() {
+    if by_url && pageviews && stars {
         problems.report(
             "STREAM_URL",
             "and the EVENTHUB_CONNECTION_STRINGs name two destinations: unset one of them",
         );
     }
-    if problems.len() > before {
-        return None;
-    }
-    if let Some(Text(url)) = url {
-        return local_path(&url, "file")
-            .map(Target::Directory)
-            .map_err(|fault| problems.report("STREAM_URL", fault))
-            .ok();
-    }
-    let namespace = namespace.map(|Text(name)| name);
-    let strings = pageviews.zip(stars).map(|(pageviews, stars)| [pageviews, stars]);
-    let ca_file = ca_file.map(|Text(path)| PathBuf::from(path));
-    let kafka = match (servers, namespace) {
-        (Some(Text(servers)), namespace) => {
-            let security = security.unwrap_or_default();
-            check_servers(
-                &servers,
-                security,
-                namespace.is_some(),
-                strings.is_some(),
-                problems,
-            );
-            KafkaConfig {
-                bootstrap_servers: servers,
-                security,
-                namespace,
-                connection_strings: strings,
-                ca_file,
-            }
-        }
-        (None, Some(name)) => {
-            if security.is_some_and(|security| security != SecurityProtocol::SaslSsl) {
-                problems.report(
-                    "KAFKA_SECURITY_PROTOCOL",
-                    "is for KAFKA_BOOTSTRAP_SERVERS; Event Hubs speaks SASL_SSL only: unset it",
-                );
-            }
-            KafkaConfig {
-                bootstrap_servers: format!("{name}.servicebus.windows.net:9093"),
-                security: SecurityProtocol::SaslSsl,
-                namespace: Some(name),
-                connection_strings: strings,
-                ca_file,
-            }
-        }
-        (None, None) => return None,
-    };
-    check_connection_strings(&kafka, by_namespace, problems);
-    if kafka.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
-        problems.report("KAFKA_CA_FILE", "is not a file: give the path of a PEM file");
-    }
-    (problems.len() == before).then_some(Target::Kafka(kafka))
 }
 
-/// Judges KAFKA_BOOTSTRAP_SERVERS and how to talk to them.
-fn check_servers(
-    servers: &str,
-    security: SecurityProtocol,
-    has_namespace: bool,
-    has_strings: bool,
-    problems: &mut Problems,
-) {
+/// The directory that STREAM_URL names, with which the variables of Kafka make no sense.
+fn directory(url: &str, variables: &KafkaVariables, problems: &mut Problems) -> Option<PathBuf> {
+    for (name, is_set) in [
+        ("KAFKA_SECURITY_PROTOCOL", variables.security.is_some()),
+        ("KAFKA_CA_FILE", variables.ca_file.is_some()),
+    ] {
+        if is_set {
+            problems.report(name, "is for Kafka, but STREAM_URL names a directory: unset it");
+        }
+    }
+    local_path(url, "file")
+        .map_err(|fault| problems.report("STREAM_URL", fault))
+        .ok()
+}
+
+/// The endpoint of the Event Hubs namespace.
+fn event_hubs(variables: KafkaVariables, problems: &mut Problems) -> Option<KafkaConfig> {
+    let namespace = variables.namespace?;
+    let speaks = SecurityProtocol::SaslSsl;
+    if variables.security.is_some_and(|security| security != speaks) {
+        problems.report(
+            "KAFKA_SECURITY_PROTOCOL",
+            "is for KAFKA_BOOTSTRAP_SERVERS; Event Hubs speaks SASL_SSL only: unset it",
+        );
+    }
+    Some(KafkaConfig {
+        bootstrap_servers: format!("{namespace}.servicebus.windows.net:9093"),
+        security: speaks,
+        namespace: Some(namespace),
+        connection_strings: variables.connection_strings,
+        ca_file: variables.ca_file,
+    })
+}
+
+/// The endpoint at KAFKA_BOOTSTRAP_SERVERS.
+fn other_broker(servers: String, variables: KafkaVariables, problems: &mut Problems) -> KafkaConfig {
     let is_server = |server: &str| {
         let parts = server.trim().rsplit_once(':');
         parts.is_some_and(|(host, port)| {
@@ -315,43 +325,69 @@ fn check_servers(
             "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme",
         );
     }
-    if has_strings && !security.sasl() {
-        problems.report(
-            "KAFKA_SECURITY_PROTOCOL",
-            format_args!(
-                "is {}, which does not sign in, but connection strings are set: give SASL_SSL, SASL_PLAINTEXT for \
-                 the emulator, or unset EVENTHUB_CONNECTION_STRING_PAGEVIEWS and EVENTHUB_CONNECTION_STRING_STARS",
-                security.as_str()
-            ),
-        );
-    }
-    if security.sasl() && !has_strings && !has_namespace {
-        problems.report(
-            "KAFKA_SECURITY_PROTOCOL",
-            format_args!(
-                "is {}, but there is nothing to sign in with: give EVENTHUB_CONNECTION_STRING_PAGEVIEWS and \
-                 EVENTHUB_CONNECTION_STRING_STARS, or EVENTHUB_NAMESPACE for Microsoft Entra ID",
-                security.as_str()
-            ),
-        );
-    }
+    let kafka = KafkaConfig {
+        bootstrap_servers: servers,
+        security: variables.security.unwrap_or_default(),
+        namespace: variables.namespace,
+        connection_strings: variables.connection_strings,
+        ca_file: variables.ca_file,
+    };
+    check_sign_in(&kafka, problems);
+    kafka
 }
 
-/// Judges each connection string by itself and against its hub; only the namespace's own endpoint is bound to be
-/// the one in the strings, other servers may be reached by any name.
-fn check_connection_strings(kafka: &KafkaConfig, by_namespace: bool, problems: &mut Problems) {
+/// Judges whether the security protocol and what there is to sign in with go together.
+fn check_sign_in(kafka: &KafkaConfig, problems: &mut Problems) {
+    let security = kafka.security;
+    let fault = match (&kafka.connection_strings, &kafka.namespace) {
+        (Some(_), _) if !security.sasl() => {
+            "does not sign in, but connection strings are set: give SASL_SSL, SASL_PLAINTEXT for the emulator, or \
+             unset EVENTHUB_CONNECTION_STRING_PAGEVIEWS and EVENTHUB_CONNECTION_STRING_STARS"
+        }
+        (None, None) if security.sasl() => {
+            "signs in, but there is nothing to sign in with: give EVENTHUB_CONNECTION_STRING_PAGEVIEWS and \
+             EVENTHUB_CONNECTION_STRING_STARS, or EVENTHUB_NAMESPACE for Microsoft Entra ID"
+        }
+        (None, Some(_)) if security.sasl() && !security.tls() => {
+            "would send the token of Microsoft Entra ID unencrypted: give SASL_SSL"
+        }
+        _ => return,
+    };
+    problems.report(
+        "KAFKA_SECURITY_PROTOCOL",
+        format_args!("is {}, which {fault}", security.as_str()),
+    );
+}
+
+/// Judges each connection string by itself, against its hub, and against the endpoint: one in Azure must be
+/// the one in the strings, while other servers may be reached by any name. A key that is not public goes over
+/// TLS only.
+fn check_connection_strings(kafka: &KafkaConfig, problems: &mut Problems) {
     let names = [
         "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
         "EVENTHUB_CONNECTION_STRING_STARS",
     ];
-    let host = kafka.bootstrap_servers.split(':').next().filter(|_| by_namespace);
+    let azure = kafka
+        .bootstrap_servers
+        .split(',')
+        .filter_map(|server| server.trim().rsplit_once(':'))
+        .map(|(host, _)| host)
+        .find(|host| host.to_ascii_lowercase().contains(".servicebus."));
     for (name, (topic, secret)) in names
         .iter()
         .zip(Topic::ALL.iter().zip(kafka.connection_strings.iter().flatten()))
     {
-        let judged =
-            ConnectionString::parse(secret.expose()).and_then(|string| string.check(host, topic.name()));
-        if let Err(fault) = judged {
+        let string = ConnectionString::parse(secret.expose());
+        if let Ok(string) = &string
+            && kafka.security == SecurityProtocol::SaslPlaintext
+            && !string.is_emulator()
+        {
+            problems.report(
+                name,
+                "would be sent unencrypted by SASL_PLAINTEXT, which is for the emulator's strings \
+                 (UseDevelopmentEmulator=true): give KAFKA_SECURITY_PROTOCOL=SASL_SSL",
+            );
+        } else if let Err(fault) = string.and_then(|string| string.check(azure, topic.name())) {
             problems.report(name, fault);
         }
     }

@@ -15,6 +15,7 @@ use datagen_core::error::Failure;
 use datagen_core::process::{Context, Generator};
 
 use crate::config::{StreamConfig, StreamSettings};
+use crate::metrics::prometheus::Listener;
 
 /// The generator of the two streams.
 #[derive(Debug)]
@@ -39,7 +40,17 @@ impl Generator for StreamPageviews {
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
-        let sink = sink::open(&self.config.target).await?;
-        stream::run(&self.config, sink, &context).await
+        let page = match self.config.metrics {
+            Some(address) => Some(Listener::bind(address).await?),
+            None => None,
+        };
+        let sink = tokio::select! {
+            signal = context.shutdown.requested() => {
+                tracing::info!("{signal} before the first session: nothing was produced");
+                return Ok(());
+            }
+            sink = sink::open(&self.config.target) => sink?,
+        };
+        Ok(stream::run(&self.config, sink, page, &context).await?)
     }
 }

@@ -1,35 +1,51 @@
 //! Keeps the sessions coming at their pace, and stops in good order.
+//!
+//! There may be a hundred thousand visitors. Nearly all of them pause, and a pausing visitor is a few hundred
+//! bytes; to visit, it takes one of a few desks, so that no more than these hold messages, however many wait
+//! for RATE or for a broker that is away.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use datagen_core::error::{DestinationError, Failure};
+use datagen_core::error::DestinationError;
 use datagen_core::model::session::Sessions;
 use datagen_core::pace::Pace;
 use datagen_core::process::Context;
 use datagen_core::progress::Progress;
 use datagen_core::shard::Shard;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::StreamConfig;
 use crate::metrics::Metrics;
-use crate::sink::Sink;
+use crate::metrics::prometheus::Listener;
+use crate::sink::{Delivery, Sink};
 use crate::visit::Visit;
 
-/// How long the end may take to deliver what was produced.
-pub const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+/// How long the end may take to deliver what was produced. Ten seconds after a signal the process has to be
+/// gone, what is lost counted and reported: a second goes to what is given up, and one is spare.
+pub const END_LIMIT: Duration = Duration::from_secs(8);
 
-/// How long visitors may take to finish the session that they are in when the end comes.
+/// How much of it visitors may take to finish the session that they are in.
 const LAST_SESSION: Duration = Duration::from_secs(1);
 
-/// Streams sessions until the last, until a signal comes, or until nothing can be delivered any more; then delivers
-/// what was produced.
+/// Desks for each of the runtime's threads: one at work, and one that waits for its turn meanwhile.
+const DESKS_PER_THREAD: usize = 2;
+
+/// Streams sessions until the last, until a signal comes, or until nothing can be delivered any more; then
+/// delivers what was produced.
 ///
 /// # Errors
 /// If the sink fails for good, or some messages could not be delivered.
-pub async fn run(config: &StreamConfig, sink: Arc<dyn Sink>, context: &Context) -> Result<(), Failure> {
+pub async fn run(
+    config: &StreamConfig,
+    sink: Arc<dyn Sink>,
+    page: Option<Listener>,
+    context: &Context,
+) -> Result<(), DestinationError> {
     let seed = context.common.seed.unwrap_or_else(rand::random);
     tracing::info!(seed, "streaming; the same SEED gives the same sessions");
     let shard = context.common.shard;
@@ -43,24 +59,25 @@ pub async fn run(config: &StreamConfig, sink: Arc<dyn Sink>, context: &Context) 
         .is_shown()
         .then(|| Progress::start(&context.bar, "sessions", total));
     let mut background = JoinSet::new();
-    if let Some(address) = config.metrics {
-        let listener = Metrics::listen(address).await.map_err(|error| {
-            DestinationError::permanent(format!("METRICS_ADDR {address}"), error.to_string())
-                .advise("give an address of this machine and a free port")
-        })?;
-        background.spawn(Arc::clone(&metrics).serve(listener));
+    if let Some(page) = page {
+        background.spawn(page.serve(Arc::clone(&metrics)));
     }
     if shown.is_none() {
         let metrics = Arc::clone(&metrics);
         background.spawn(async move { metrics.log_periodically().await });
     }
 
+    let desks = DESKS_PER_THREAD * Handle::current().metrics().num_workers();
     let shop = Arc::new(Shop {
         config: config.clone(),
         sessions: Sessions::new(seed, config.user_max_id, config.product_max_id),
         shard,
         sink: Arc::clone(&sink),
-        pace: Mutex::new(Pace::new(config.rate)),
+        desks: std::iter::repeat_with(Mutex::default).take(desks).collect(),
+        pace: config
+            .rate
+            .filter(|rate| *rate > 0.0)
+            .map(|rate| Mutex::new(Pace::new(Some(rate)))),
         metrics: Arc::clone(&metrics),
         progress: shown.as_ref().map(|(progress, _)| progress.clone()),
         closing: CancellationToken::new(),
@@ -76,18 +93,29 @@ pub async fn run(config: &StreamConfig, sink: Arc<dyn Sink>, context: &Context) 
             Ok(())
         }
         failure = sink.failed() => Err(failure),
-        result = all(&mut visitors) => result,
+        // After the last session a broker that is away is waited for, as before it.
+        result = async {
+            all(&mut visitors).await?;
+            sink.flush(Duration::MAX).await
+        } => result,
     };
+    let deadline = Instant::now() + END_LIMIT;
     shop.closing.cancel();
     // Those who wait for a broker that does not answer are not waited for.
     let _ = tokio::time::timeout(LAST_SESSION, all(&mut visitors)).await;
     visitors.shutdown().await;
 
-    let flushed = sink.flush(FLUSH_LIMIT).await;
+    let flushed = sink.flush(deadline - Instant::now()).await;
     drop(shown);
     metrics.summarize();
-    // The first error is the cause; what was lost is in the summary.
-    Ok(produced.and(flushed)?)
+    // The first error is the cause; what followed from it is counted.
+    produced.and(flushed).map_err(|mut failure| {
+        let Delivery { delivered, lost, .. } = sink.delivery();
+        if lost > 0 {
+            failure.problem += &format!("; {lost} messages were lost, {delivered} delivered");
+        }
+        failure
+    })
 }
 
 /// Waits for all visitors, or for the first whose messages the sink does not take.
@@ -108,16 +136,18 @@ struct Shop {
     sessions: Sessions,
     shard: Shard,
     sink: Arc<dyn Sink>,
+    /// Where visitors make their messages and wait until they are sent.
+    desks: Box<[Mutex<Visit>]>,
     /// RATE is kept by all together: whoever waits, waits in line.
-    pace: Mutex<Pace>,
+    pace: Option<Mutex<Pace>>,
     metrics: Arc<Metrics>,
     progress: Option<Progress>,
     closing: CancellationToken,
 }
 
 impl Shop {
-    /// The ids of one visitor's sessions: every n-th of this shard's, so that all visitors of all shards together
-    /// make the same sessions, whatever their numbers.
+    /// The ids of one visitor's sessions: every n-th of this shard's, so that all visitors of all shards
+    /// together make the same sessions, whatever their numbers.
     fn ids(&self, visitor: u32) -> Box<dyn Iterator<Item = u64> + Send> {
         let (visitor, visitors) = (visitor as usize, self.config.concurrent_users as usize);
         match self.config.sessions {
@@ -131,13 +161,11 @@ impl Shop {
 
     /// One visitor's sessions: without end, or its part of the first `SESSIONS`.
     async fn visit_again_and_again(self: Arc<Self>, visitor: u32) -> Result<(), DestinationError> {
-        let mut visit = Visit::default();
+        let desk = &self.desks[visitor as usize % self.desks.len()];
         for id in self.ids(visitor) {
             let session = self.sessions.get(id);
             let pause = self.config.pause.before(&session);
             if pause > Duration::ZERO {
-                // Thousands may wait at once: they do not hold on to their messages' memory.
-                visit = Visit::default();
                 if self.until_closing(tokio::time::sleep(pause)).await.is_none() {
                     return Ok(());
                 }
@@ -145,13 +173,23 @@ impl Shop {
                 // So that a signal is noticed.
                 tokio::task::consume_budget().await;
             }
-            visit.fill(&session);
-            let paced = async { self.pace.lock().await.wait(visit.len() as u64).await };
-            if self.until_closing(paced).await.is_none() {
+            let Some(mut visit) = self.until_closing(desk.lock()).await else {
                 return Ok(());
+            };
+            visit.fill(&session);
+            match &self.pace {
+                None => self.sink.send(visit.whole()).await?,
+                Some(pace) => {
+                    for message in visit.one_by_one() {
+                        let due = async { pace.lock().await.wait(1).await };
+                        if self.until_closing(due).await.is_none() {
+                            return Ok(());
+                        }
+                        self.sink.send(message).await?;
+                    }
+                }
             }
-            self.sink.send(&visit).await?;
-            self.metrics.add(&visit);
+            self.metrics.add_session();
             if let Some(progress) = &self.progress {
                 progress.add(1, visit.bytes());
             }
@@ -166,5 +204,114 @@ impl Shop {
             () = self.closing.cancelled() => None,
             done = waiting => Some(done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use async_trait::async_trait;
+    use datagen_core::config::common::Common;
+    use datagen_core::config::{Environment, Problems};
+    use datagen_core::model::session::Pause;
+    use datagen_core::progress::Bar;
+    use datagen_core::shutdown::{Shutdown, Signal};
+
+    use super::*;
+    use crate::config::Target;
+    use crate::visit::Batch;
+
+    /// Takes nothing, or all; remembers how many batches waited at once, how large they were, and the last
+    /// limit.
+    #[derive(Default)]
+    struct Fake {
+        full: bool,
+        waiting: AtomicUsize,
+        largest: AtomicUsize,
+        batches: AtomicUsize,
+        limit: std::sync::Mutex<Duration>,
+    }
+
+    #[async_trait]
+    impl Sink for Fake {
+        async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError> {
+            self.batches.fetch_add(1, SeqCst);
+            self.largest.fetch_max(batch.messages().count(), SeqCst);
+            if self.full {
+                self.waiting.fetch_add(1, SeqCst);
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+
+        async fn flush(&self, limit: Duration) -> Result<(), DestinationError> {
+            *self.limit.lock().unwrap() = limit;
+            Ok(())
+        }
+
+        fn delivery(&self) -> Delivery {
+            Delivery::default()
+        }
+    }
+
+    fn config(visitors: u32, rate: Option<f64>) -> StreamConfig {
+        StreamConfig {
+            user_max_id: 9,
+            product_max_id: 9,
+            sessions: None,
+            pause: Pause {
+                mean: 10.0,
+                stddev: 5.0,
+            },
+            concurrent_users: visitors,
+            rate,
+            target: Target::Directory(PathBuf::new()),
+            metrics: None,
+        }
+    }
+
+    /// Streams for a time, then a signal comes.
+    async fn stream(sink: &Arc<Fake>, config: &StreamConfig, time: Duration) {
+        let context = Context {
+            common: Common::read(&Environment::default(), &mut Problems::default()).unwrap(),
+            shutdown: Shutdown::default(),
+            bar: Bar::hidden(),
+        };
+        let shutdown = context.shutdown.clone();
+        let stop = async {
+            tokio::time::sleep(time).await;
+            shutdown.request(Signal::Terminate);
+        };
+        let sink = Arc::clone(sink) as Arc<dyn Sink>;
+        let (result, ()) = tokio::join!(run(config, sink, None, &context), stop);
+        result.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_wait_for_a_full_sink_few_hold_messages() {
+        let sink = Arc::new(Fake {
+            full: true,
+            ..Fake::default()
+        });
+        stream(&sink, &config(5_000, None), Duration::from_secs(600)).await;
+        // The test's runtime has one thread.
+        assert_eq!(sink.waiting.load(SeqCst), DESKS_PER_THREAD);
+        // What the last sessions waited for is gone from the time for the rest.
+        assert_eq!(*sink.limit.lock().unwrap(), END_LIMIT - LAST_SESSION);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_are_sent_whole_and_with_a_rate_message_by_message() {
+        let sink = Arc::new(Fake::default());
+        stream(&sink, &config(10, None), Duration::from_secs(600)).await;
+        assert!(sink.largest.load(SeqCst) > 10);
+
+        let sink = Arc::new(Fake::default());
+        stream(&sink, &config(1_000, Some(10.0)), Duration::from_secs(600)).await;
+        assert_eq!(sink.largest.load(SeqCst), 1);
+        let batches = sink.batches.load(SeqCst);
+        assert!((5_900..=6_001).contains(&batches), "{batches} in 600 s");
     }
 }

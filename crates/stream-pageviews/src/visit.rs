@@ -64,33 +64,45 @@ impl Visit {
         }
     }
 
-    /// The messages, in their order.
-    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
-        let (key, payloads) = (self.key.as_bytes(), self.payloads.as_bytes());
-        self.messages.iter().map(move |(topic, range)| Message {
-            topic: *topic,
-            key,
-            payload: &payloads[range.clone()],
-        })
+    /// All its messages.
+    pub fn whole(&self) -> Batch<'_> {
+        self.batch(&self.messages)
     }
 
-    /// How many messages there are.
-    pub fn len(&self) -> usize {
-        self.messages.len()
+    /// Its messages one by one, in their order.
+    pub fn one_by_one(&self) -> impl Iterator<Item = Batch<'_>> {
+        self.messages.chunks(1).map(|message| self.batch(message))
     }
 
-    /// How many messages of `topic` there are.
-    pub fn count(&self, topic: Topic) -> u64 {
-        self.messages.iter().filter(|(of, _)| *of == topic).count() as u64
-    }
-
-    /// Whether there are none: before the first fill.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+    fn batch<'a>(&'a self, messages: &'a [(Topic, Range<usize>)]) -> Batch<'a> {
+        Batch {
+            key: self.key.as_bytes(),
+            payloads: self.payloads.as_bytes(),
+            messages,
+        }
     }
 
     /// Bytes of all payloads.
     pub fn bytes(&self) -> u64 {
         self.payloads.len() as u64
+    }
+}
+
+/// Messages of one visit that are sent together.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    key: &'a [u8],
+    payloads: &'a [u8],
+    messages: &'a [(Topic, Range<usize>)],
+}
+
+impl<'a> Batch<'a> {
+    /// The messages, in their order.
+    pub fn messages(self) -> impl Iterator<Item = Message<'a>> {
+        self.messages.iter().map(move |(topic, range)| Message {
+            topic: *topic,
+            key: self.key,
+            payload: &self.payloads[range.clone()],
+        })
     }
 }

@@ -140,6 +140,19 @@ fn a_full_disk_is_reported() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_told_before_anything_is_connected_to() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let finished = Generator::new(BINARY)
+        .env("KAFKA_BOOTSTRAP_SERVERS", &address)
+        .env("METRICS_ADDR", &address)
+        .run();
+    assert_eq!(finished.code, Some(1), "{}", finished.output);
+    let expected = format!("stream-pageviews: METRICS_ADDR {address}: Address already in use");
+    assert!(finished.output.starts_with(&expected), "{}", finished.output);
+}
+
+#[test]
 fn help_lists_every_variable() {
     let help = Generator::new(BINARY).arg("--help").succeed().output;
     assert_readme_has_variables(&help);

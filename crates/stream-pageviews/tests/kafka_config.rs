@@ -58,6 +58,15 @@ fn other_brokers_are_reached_as_they_want_it() {
         (STARS_NAME, EMULATOR),
     ]);
     assert_eq!(config.security, SecurityProtocol::SaslPlaintext);
+    kafka(&[
+        (
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "Playground.servicebus.windows.net:9093",
+        ),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+        (VIEWS_NAME, VIEWS),
+        (STARS_NAME, STARS),
+    ]);
     // An endpoint under a name of one's own is not bound to the name in the string.
     kafka(&[
         ("KAFKA_BOOTSTRAP_SERVERS", "gateway.example:9093"),
@@ -71,6 +80,8 @@ fn other_brokers_are_reached_as_they_want_it() {
 fn what_makes_no_sense_is_said_under_its_name() {
     let namespace = ("EVENTHUB_NAMESPACE", "playground");
     let servers = ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092");
+    let sasl_ssl = ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL");
+    let sasl_plaintext = ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT");
     let cut = VIEWS.split(';').next().unwrap_or_default();
     let other = VIEWS.replace("playground", "elsewhere");
     for (variables, expected) in [
@@ -114,10 +125,7 @@ fn what_makes_no_sense_is_said_under_its_name() {
             vec![("KAFKA_BOOTSTRAP_SERVERS", "a:9092,b:99999")],
             "KAFKA_BOOTSTRAP_SERVERS is not a list of servers",
         ),
-        (
-            vec![servers, ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")],
-            "there is nothing to sign in with",
-        ),
+        (vec![servers, sasl_ssl], "there is nothing to sign in with"),
         (
             vec![servers, ("KAFKA_SECURITY_PROTOCOL", "TLS")],
             "KAFKA_SECURITY_PROTOCOL is not a security protocol",
@@ -125,6 +133,40 @@ fn what_makes_no_sense_is_said_under_its_name() {
         (
             vec![servers, (VIEWS_NAME, VIEWS), (STARS_NAME, STARS)],
             "which does not sign in",
+        ),
+        (
+            vec![
+                ("KAFKA_BOOTSTRAP_SERVERS", "elsewhere.servicebus.windows.net:9093"),
+                sasl_ssl,
+                (VIEWS_NAME, VIEWS),
+                (STARS_NAME, STARS),
+            ],
+            "is for playground.servicebus.windows.net, but the events go to elsewhere.servicebus.windows.net",
+        ),
+        (
+            vec![namespace, (VIEWS_NAME, EMULATOR), (STARS_NAME, EMULATOR)],
+            "EVENTHUB_CONNECTION_STRING_STARS is the emulator's (UseDevelopmentEmulator=true)",
+        ),
+        (
+            vec![servers, sasl_plaintext, namespace],
+            "SASL_PLAINTEXT, which would send the token of Microsoft Entra ID unencrypted",
+        ),
+        (
+            vec![
+                servers,
+                sasl_plaintext,
+                (VIEWS_NAME, EMULATOR),
+                (STARS_NAME, STARS),
+            ],
+            "EVENTHUB_CONNECTION_STRING_STARS would be sent unencrypted by SASL_PLAINTEXT",
+        ),
+        (
+            vec![("STREAM_URL", "file:///tmp"), sasl_ssl],
+            "KAFKA_SECURITY_PROTOCOL is for Kafka, but STREAM_URL names a directory",
+        ),
+        (
+            vec![("STREAM_URL", "file:///tmp"), ("KAFKA_CA_FILE", "/dev/null")],
+            "KAFKA_CA_FILE is for Kafka, but STREAM_URL names a directory",
         ),
         (
             vec![servers, ("METRICS_ADDR", "9464")],

@@ -1,7 +1,9 @@
 //! stream-pageviews as a process against local files.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use testkit::process::{Generator, wait_until};
 
@@ -79,6 +81,40 @@ fn without_a_seed_each_run_differs_and_says_its_seed() {
         rest.split_whitespace().next().unwrap().parse::<u64>().unwrap()
     };
     assert_ne!(seed(run()), seed(run()));
+}
+
+#[test]
+fn a_shard_killed_again_and_again_breaks_no_line_of_another() {
+    let shard = |directory: &Path, index: u32| {
+        stream(directory)
+            .env("SESSION_PAUSE_MEAN", "0")
+            .env("SEED", "5")
+            .env("SHARD_COUNT", "2")
+            .env("SHARD_INDEX", index.to_string())
+    };
+    let (alone, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = |directory: &Path| shard(directory, 0).env("SESSIONS", "10000");
+    first(alone.path()).succeed();
+    let mut undisturbed = first(shared.path()).env("RATE", "40000").start();
+    for round in 0..20 {
+        shard(shared.path(), 1).run_and_kill_after(Duration::from_millis(20 + round));
+    }
+    assert!(undisturbed.wait().unwrap().success());
+    // Whoever comes next removes the last kill's half line.
+    shard(shared.path(), 1).env("SESSIONS", "2").succeed();
+
+    for name in ["pageviews.jsonl", "stars.jsonl"] {
+        let mut found = HashMap::<String, usize>::new();
+        for line in lines(shared.path(), name) {
+            serde_json::from_str::<serde_json::Value>(&line)
+                .unwrap_or_else(|error| panic!("{error}: {line}"));
+            *found.entry(line).or_default() += 1;
+        }
+        for line in lines(alone.path(), name) {
+            let left = found.get_mut(&line).filter(|left| **left > 0);
+            *left.unwrap_or_else(|| panic!("{name} has lost {line}")) -= 1;
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -53,6 +53,14 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
+    /// The bearer token `secret`, which is accepted until `expires_on`.
+    pub fn new(secret: impl Into<String>, expires_on: SystemTime) -> Self {
+        Self {
+            secret: Secret::new(secret),
+            expires_on,
+        }
+    }
+
     /// The bearer token itself. It must not be logged.
     pub fn secret(&self) -> &str {
         self.secret.expose()

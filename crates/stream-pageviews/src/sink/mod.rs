@@ -1,4 +1,4 @@
-//! Destinations of messages. A sink knows nothing of sessions beyond the [`Visit`]'s topics, keys and
+//! Destinations of messages. A sink knows nothing of sessions beyond their messages' topics, keys and
 //! payloads.
 //!
 //! - [`mod@file`]: two files of this machine;
@@ -8,42 +8,48 @@ pub mod file;
 pub mod kafka;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use datagen_core::error::DestinationError;
 
 use crate::config::Target;
-use crate::visit::Visit;
+use crate::visit::{Batch, Message};
 
 /// A destination of messages, shared by all visitors.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes the messages of a session. Returns when there is room for more, which may be before these are
-    /// delivered; waits while there is none.
-    async fn send(&self, visit: &Visit) -> Result<(), DestinationError>;
+    /// Takes messages. Returns when there is room for more, which may be before these are delivered; waits
+    /// while there is none. Whoever stops waiting has sent those messages that [`delivery`](Sink::delivery)
+    /// counts.
+    async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError>;
 
-    /// Delivers what was taken, within `limit`; afterwards nothing is sent any more.
+    /// Delivers what was taken, and gives up what is not delivered within `limit`; returns at most a second
+    /// later. Afterwards nothing is sent any more. Whoever stops waiting may call it again with another
+    /// limit.
     ///
     /// # Errors
     /// If some of it could not be delivered: how many messages, and why.
     async fn flush(&self, limit: Duration) -> Result<(), DestinationError>;
 
-    /// Waits until it is known that nothing can be delivered any more, even while nothing is sent. A sink that
-    /// knows at once, by the error of [`send`](Sink::send), never ends here.
+    /// Waits until it is known that nothing can be delivered any more, even while nothing is sent. A sink
+    /// that knows at once, by the error of [`send`](Sink::send), never ends here.
     async fn failed(&self) -> DestinationError {
         std::future::pending().await
     }
 
-    /// What became of the messages so far; `None` where taken is delivered.
-    fn delivery(&self) -> Option<Delivery> {
-        None
-    }
+    /// What became of the messages so far.
+    fn delivery(&self) -> Delivery;
 }
 
-/// What became of the messages that a sink took.
+/// What a sink took, and what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
+    /// Messages taken, by [`Topic`](crate::visit::Topic).
+    pub taken: [u64; 2],
+    /// Bytes of their payloads.
+    pub bytes: u64,
     /// Messages that the destination has acknowledged.
     pub delivered: u64,
     /// Messages given up.
@@ -54,6 +60,31 @@ pub struct Delivery {
     pub errors: u64,
     /// 99th percentile of the time from taking a message to its acknowledgement, lately.
     pub p99: Duration,
+}
+
+/// Counts the messages that a sink takes.
+#[derive(Debug, Default)]
+struct Taken {
+    messages: [AtomicU64; 2],
+    bytes: AtomicU64,
+}
+
+impl Taken {
+    fn add(&self, message: &Message<'_>) {
+        self.messages[message.topic as usize].fetch_add(1, Relaxed);
+        self.bytes.fetch_add(message.payload.len() as u64, Relaxed);
+    }
+
+    /// The counts of a sink with which taken is delivered.
+    fn delivered(&self) -> Delivery {
+        let taken = self.messages.each_ref().map(|count| count.load(Relaxed));
+        Delivery {
+            taken,
+            bytes: self.bytes.load(Relaxed),
+            delivered: taken.iter().sum(),
+            ..Delivery::default()
+        }
+    }
 }
 
 /// Opens the destination that the configuration names.

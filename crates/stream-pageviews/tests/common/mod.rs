@@ -12,7 +12,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use stream_pageviews::config::SecurityProtocol;
-use stream_pageviews::sink::kafka::producers::{Message, Producers, Route};
+use stream_pageviews::sink::kafka::producers::{Producers, Record, Route};
 use stream_pageviews::sink::kafka::settings::{Broker, Login, Patience};
 
 /// Partitions of each topic: more than one, so that keys matter.
@@ -78,7 +78,7 @@ pub(crate) fn routes(login: Login) -> Vec<Route> {
 pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
     for number in from..to {
         let (key, payload) = ((number % 10).to_string(), number.to_string());
-        let message = Message {
+        let message = Record {
             route: 0,
             key: key.as_bytes(),
             payload: payload.as_bytes(),

@@ -144,8 +144,9 @@ class Generator:
         return [field for field in fields if field.get("message") == message]
 
     def complaint(self):
-        """The lines that are not log lines: what a person is told at the end."""
-        return [line for line in self.text().splitlines() if not line.startswith("{")]
+        """What a person is told at the end, whatever the log's filter."""
+        messages = [json.loads(line)["message"] for line in self.text().splitlines()]
+        return [message for message in messages if message.startswith("stream-pageviews: ")]
 
     def peak_rss(self):
         """Peak resident memory so far, in KiB."""

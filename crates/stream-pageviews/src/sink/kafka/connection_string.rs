@@ -1,19 +1,23 @@
-//! Event Hubs connection strings: `Endpoint=sb://HOST/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=HUB`.
+//! Event Hubs connection strings:
+//! `Endpoint=sb://HOST/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=HUB`.
 //!
-//! <https://learn.microsoft.com/azure/event-hubs/event-hubs-get-connection-string>. The Kafka endpoint takes the
-//! whole string as a password and says no more than "authentication failed", so what can be told beforehand is.
+//! <https://learn.microsoft.com/azure/event-hubs/event-hubs-get-connection-string>. The Kafka endpoint takes
+//! the whole string as a password and says no more than "authentication failed", so what can be told
+//! beforehand is.
 
-use std::fmt;
+use datagen_core::secret::Secret;
 
 /// A connection string whose parts are there; its key is only in [`ConnectionString::secret`].
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionString {
-    whole: String,
+    whole: Secret,
     host: String,
     entity_path: Option<String>,
+    emulator: bool,
 }
 
-/// What is wrong with a connection string, in words that never contain the key.
+/// What is wrong with a connection string, in words that never contain the key: of what is malformed nothing
+/// is repeated, since the key may have got into it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
     /// The value carries the quotation marks of a shell or a file.
@@ -28,8 +32,17 @@ pub enum ConnectionStringError {
     #[error("has no {0}=; copy the whole connection string of the event hub's shared access policy")]
     Missing(&'static str),
     /// `Endpoint=` is not `sb://HOST/`.
-    #[error("has an Endpoint that is not sb://NAMESPACE.servicebus.windows.net/")]
+    #[error("has an Endpoint that is not sb://NAMESPACE.servicebus.windows.net/ with a ';' behind it")]
     Endpoint,
+    /// `EntityPath=` is not a name of an event hub.
+    #[error("has an EntityPath that is not the name of an event hub, alone or with a ';' behind it")]
+    EntityPath,
+    /// The emulator's string does not open an event hub in Azure.
+    #[error(
+        "is the emulator's (UseDevelopmentEmulator=true), but the events go to {0}: name the emulator in \
+             KAFKA_BOOTSTRAP_SERVERS"
+    )]
+    Emulator(String),
     /// The string belongs to another namespace.
     #[error("is for {found}, but the events go to {expected}")]
     OtherHost {
@@ -55,11 +68,11 @@ impl ConnectionString {
     /// When a part that Event Hubs needs is missing or malformed.
     pub fn parse(value: &str) -> Result<Self, ConnectionStringError> {
         let whole = value.trim();
-        if whole.starts_with(['"', '\'']) {
+        if whole.starts_with(QUOTATION_MARKS) || whole.ends_with(QUOTATION_MARKS) {
             return Err(ConnectionStringError::Quoted);
         }
         let (mut endpoint, mut entity_path) = (None, None);
-        let (mut name, mut key, mut signature) = (false, false, false);
+        let (mut name, mut key, mut signature, mut emulator) = (false, false, false, false);
         for part in whole.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let (field, value) = part.split_once('=').ok_or(ConnectionStringError::Malformed)?;
             let given = !value.trim().is_empty();
@@ -69,10 +82,12 @@ impl ConnectionString {
                 "sharedaccesskey" => key = given,
                 "sharedaccesssignature" => signature = given,
                 "entitypath" => entity_path = Some(value.trim().to_owned()),
+                "usedevelopmentemulator" => emulator = value.trim().eq_ignore_ascii_case("true"),
                 _ => {}
             }
         }
         let endpoint = endpoint.ok_or(ConnectionStringError::Missing("Endpoint"))?;
+        let host = host(endpoint).ok_or(ConnectionStringError::Endpoint)?;
         if !signature {
             if !name {
                 return Err(ConnectionStringError::Missing("SharedAccessKeyName"));
@@ -81,31 +96,32 @@ impl ConnectionString {
                 return Err(ConnectionStringError::Missing("SharedAccessKey"));
             }
         }
-        let host = endpoint
-            .strip_prefix("sb://")
-            .map(|rest| rest.trim_end_matches('/'))
-            .and_then(|rest| rest.split(':').next())
-            .filter(|host| !host.is_empty() && !host.contains('/'))
-            .ok_or(ConnectionStringError::Endpoint)?
-            .to_ascii_lowercase();
+        if !entity_path.as_deref().is_none_or(is_hub_name) {
+            return Err(ConnectionStringError::EntityPath);
+        }
         Ok(Self {
-            whole: whole.to_owned(),
+            whole: Secret::new(whole),
             host,
             entity_path,
+            emulator,
         })
     }
 
     /// Checks that the string opens this event hub, and of this host if one is given.
     ///
-    /// The emulator's strings (`UseDevelopmentEmulator=true`) and those of a whole namespace name no event hub;
-    /// the former always name `localhost`, wherever the emulator is reached.
+    /// A string of a whole namespace names no event hub and opens all.
     ///
     /// # Errors
-    /// [`ConnectionStringError::OtherHost`], [`ConnectionStringError::OtherHub`].
+    /// [`ConnectionStringError::Emulator`], [`ConnectionStringError::OtherHost`],
+    /// [`ConnectionStringError::OtherHub`].
     pub fn check(&self, host: Option<&str>, hub: &str) -> Result<(), ConnectionStringError> {
         if let Some(host) = host
+            && self.emulator
+        {
+            return Err(ConnectionStringError::Emulator(host.to_owned()));
+        }
+        if let Some(host) = host
             && !self.host.eq_ignore_ascii_case(host)
-            && !self.is_emulator()
         {
             return Err(ConnectionStringError::OtherHost {
                 found: self.host.clone(),
@@ -121,27 +137,42 @@ impl ConnectionString {
         }
     }
 
-    /// The whole string, which is the SASL password. It must not be printed.
-    pub fn secret(&self) -> &str {
+    /// The whole string, which is the SASL password.
+    pub fn secret(&self) -> &Secret {
         &self.whole
     }
 
-    fn is_emulator(&self) -> bool {
-        self.whole.split(';').any(|part| {
-            part.trim().split_once('=').is_some_and(|(field, value)| {
-                field.eq_ignore_ascii_case("UseDevelopmentEmulator") && value.eq_ignore_ascii_case("true")
-            })
-        })
+    /// Whether it is of the emulator (`UseDevelopmentEmulator=true`), whose key is public.
+    pub fn is_emulator(&self) -> bool {
+        self.emulator
     }
 }
 
-impl fmt::Debug for ConnectionString {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionString")
-            .field("host", &self.host)
-            .field("entity_path", &self.entity_path)
-            .finish_non_exhaustive()
-    }
+const QUOTATION_MARKS: [char; 2] = ['"', '\''];
+
+/// The host of `sb://HOST[:PORT]/`, if that is what it is.
+fn host(endpoint: &str) -> Option<String> {
+    let (scheme, rest) = endpoint.split_once("://")?;
+    let authority = rest.trim_end_matches('/');
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let is_good = scheme.eq_ignore_ascii_case("sb")
+        && is_made_of(host, ".-")
+        && port.is_none_or(|port| port.parse::<u16>().is_ok());
+    is_good.then(|| host.to_ascii_lowercase())
+}
+
+/// <https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsofteventhub>
+fn is_hub_name(name: &str) -> bool {
+    is_made_of(name, "._-/")
+}
+
+/// Whether `text` is not empty and of letters, digits and `others` only.
+fn is_made_of(text: &str, others: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    !text.is_empty() && text.chars().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -172,7 +203,7 @@ mod tests {
                 .to_string(),
             "is for playground.servicebus.windows.net, but the events go to other.servicebus.windows.net"
         );
-        assert_eq!(string.secret(), GOOD);
+        assert_eq!(string.secret().expose(), GOOD);
     }
 
     #[test]
@@ -186,13 +217,29 @@ mod tests {
     }
 
     #[test]
-    fn the_emulators_string_works_under_any_host_name() {
+    fn the_emulators_string_opens_no_hub_in_azure() {
         let string = ConnectionString::parse(
             "Endpoint=sb://localhost;SharedAccessKeyName=RootManageSharedAccessKey;\
              SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;",
         )
         .unwrap();
-        assert_eq!(string.check(Some("eventhubs-emulator"), "stars"), Ok(()));
+        assert!(string.is_emulator());
+        assert_eq!(string.check(None, "stars"), Ok(()));
+        let error = string
+            .check(Some("ns.servicebus.windows.net"), "stars")
+            .unwrap_err();
+        assert!(error.to_string().starts_with("is the emulator's"), "{error}");
+    }
+
+    #[test]
+    fn schemes_and_names_of_parts_are_of_any_case() {
+        let string = GOOD.replace("Endpoint=sb://", "endpoint=SB://");
+        let string = ConnectionString::parse(&string.replace(".net/", ".net:5671/")).unwrap();
+        assert_eq!(
+            string.check(Some("playground.servicebus.windows.net"), "pageviews"),
+            Ok(())
+        );
+        assert!(!string.is_emulator());
     }
 
     #[test]
@@ -225,6 +272,29 @@ mod tests {
             ),
             ("Endpoint=sb://x/;PLANTED", "not NAME=VALUE"),
             ("'Endpoint=sb://x/;SharedAccessKey=PLANTED'", "quotation marks"),
+            ("Endpoint=sb://x/;SharedAccessKey=PLANTED\"", "quotation marks"),
+            // A space instead of the ';', in each place.
+            (
+                "Endpoint=sb://x/ SharedAccessKeyName=send;SharedAccessKey=PLANTED",
+                "an Endpoint that is not",
+            ),
+            (
+                "Endpoint=sb://x SharedAccessKey=PLANTED;SharedAccessKeyName=send;SharedAccessKey=PLANTED",
+                "an Endpoint that is not",
+            ),
+            (
+                "Endpoint=sb://x:PLANTED/;SharedAccessKeyName=send;SharedAccessKey=PLANTED",
+                "an Endpoint that is not",
+            ),
+            (
+                "Endpoint=sb://x/;SharedAccessKeyName=send SharedAccessKey=PLANTED",
+                "has no SharedAccessKey=",
+            ),
+            (
+                "EntityPath=stars SharedAccessKey=PLANTED;Endpoint=sb://x/;SharedAccessKeyName=send;\
+                 SharedAccessKey=PLANTED",
+                "an EntityPath that is not",
+            ),
         ] {
             let error = ConnectionString::parse(value).unwrap_err();
             assert!(error.to_string().contains(expected), "{value}: {error}");

@@ -1,13 +1,13 @@
 //! What librdkafka reports, and when that means the end.
 //!
-//! librdkafka retries for ever by itself and tells of everything: most of it passes. [`Health`] counts what was
-//! delivered and what was lost, says at most every few seconds that a broker is away, and declares a
-//! [failure](Health::failure) when going on makes no sense: a message was lost, the producer is broken, or the
-//! broker keeps refusing us.
+//! librdkafka retries for ever by itself and tells of everything: most of it passes. [`Health`] counts what
+//! was delivered and what was lost, says at most every few seconds that a broker is away, and declares a
+//! [failure](Health::failure) when going on makes no sense: a message was lost, the producer is broken, or
+//! the broker keeps refusing us.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -19,24 +19,29 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::statistics::{Statistics, Window};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::settings::{Login, Patience};
 
 /// How often a lasting trouble is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What "all brokers are down" amounts to where no error says more: a broker that closes the connection tells
+/// nothing.
+const NO_ANSWER: &str = "it closes the connection or does not answer";
+
 /// How long librdkafka waits for a token; the sources retry by themselves meanwhile.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why the sink can no longer deliver: one line, with what to check, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Undeliverable {
     message: Arc<str>,
     /// The broker will not have our producer id; without idempotence it may work.
     pub(super) idempotence_refused: bool,
 }
 
-impl Failure {
+impl Undeliverable {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into().into(),
@@ -45,13 +50,13 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Undeliverable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for Failure {}
+impl Error for Undeliverable {}
 
 /// Counters since the start, readable at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,9 +75,13 @@ pub struct Health {
     delivered: AtomicU64,
     lost: AtomicU64,
     errors: AtomicU64,
-    /// The p99 of the last window with messages in it, microseconds.
+    /// Microseconds; see [`Health::latest_p99`].
     p99: AtomicU64,
-    failure: watch::Sender<Option<Failure>>,
+    failure: watch::Sender<Option<Undeliverable>>,
+    /// Whether all was ready to send once.
+    opened: AtomicBool,
+    /// Cancelled when the end has begun.
+    closing: CancellationToken,
     trouble: Mutex<Trouble>,
 }
 
@@ -92,6 +101,8 @@ impl Health {
             errors: AtomicU64::new(0),
             p99: AtomicU64::new(0),
             failure: watch::Sender::new(None),
+            opened: AtomicBool::new(false),
+            closing: CancellationToken::new(),
             trouble: Mutex::default(),
         }
     }
@@ -106,19 +117,19 @@ impl Health {
     }
 
     /// The 99th percentile of the time from sending to acknowledgement in the last window of librdkafka's
-    /// statistics in which messages were delivered, at the slowest broker: waiting in the queue, in the socket,
-    /// and for the broker.
+    /// statistics in which a producer sent messages, at its slowest broker: waiting in the queue, in the
+    /// socket, and for the broker.
     pub fn latest_p99(&self) -> Duration {
         Duration::from_micros(self.p99.load(Relaxed))
     }
 
     /// Why nothing can be delivered any more, once that is so.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<Undeliverable> {
         self.failure.borrow().clone()
     }
 
     /// Waits until nothing can be delivered any more; never ends while all is well.
-    pub async fn failed(&self) -> Failure {
+    pub async fn failed(&self) -> Undeliverable {
         let mut failure = self.failure.subscribe();
         let failed = failure
             .wait_for(Option::is_some)
@@ -132,12 +143,22 @@ impl Health {
         }
     }
 
+    /// All is ready to send: what goes wrong from now on makes messages wait.
+    pub(super) fn open(&self) {
+        self.opened.store(true, Relaxed);
+    }
+
+    /// The end has begun: from now on nobody waits for an identity service.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
     pub(super) fn last_trouble(&self) -> Option<String> {
         lock(&self.trouble).last.clone()
     }
 
     /// The first failure counts: what follows are its consequences.
-    fn fail(&self, failure: Failure) {
+    fn fail(&self, failure: Undeliverable) {
         self.failure.send_if_modified(|current| {
             let first = current.is_none();
             if first {
@@ -150,17 +171,22 @@ impl Health {
     fn note_trouble(&self, code: RDKafkaErrorCode, reason: &str) {
         self.errors.fetch_add(1, Relaxed);
         let mut trouble = lock(&self.trouble);
-        // "All brokers are down" sums up; the error before it says why.
-        if code != RDKafkaErrorCode::AllBrokersDown || trouble.last.is_none() {
-            trouble.last = Some(reason.to_owned());
-        }
+        let reason = match code {
+            // It sums up; the error before it says why.
+            RDKafkaErrorCode::AllBrokersDown => trouble.last.take().unwrap_or_else(|| NO_ANSWER.to_owned()),
+            _ => reason.to_owned(),
+        };
         trouble.unlogged += 1;
         if trouble.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            let (count, reason) = (trouble.unlogged, trouble.last.as_deref().unwrap_or(reason));
-            tracing::warn!(errors = count, "messages wait: {reason}");
+            let what = match self.opened.load(Relaxed) {
+                true => "messages wait",
+                false => "not connected yet",
+            };
+            tracing::warn!(errors = trouble.unlogged, "{what}: {reason}");
             trouble.logged_at = Some(Instant::now());
             trouble.unlogged = 0;
         }
+        trouble.last = Some(reason);
     }
 }
 
@@ -182,11 +208,13 @@ struct BrokerState {
     producer_id: bool,
     /// Messages delivered by all producers, and producer ids taken by this one, when there was last progress.
     progress: (u64, i64),
+    /// Messages sent when there were last statistics.
+    sent: i64,
 }
 
-/// How many producer ids an idempotent producer may take without anything delivered in between. It takes a new one
-/// when the broker does not know the last; a broker restarted without its data never will, and librdkafka would
-/// ask it again for as long as messages may wait.
+/// How many producer ids an idempotent producer may take without anything delivered in between. It takes a
+/// new one when the broker does not know the last; a broker restarted without its data never will, and
+/// librdkafka would ask it again for as long as messages may wait.
 const FORGOTTEN: i64 = 10;
 
 impl Context {
@@ -218,6 +246,51 @@ impl Context {
     /// Whether the broker has given this producer its id, without which an idempotent one sends nothing.
     pub(super) fn has_producer_id(&self) -> bool {
         lock(&self.state).producer_id
+    }
+
+    /// Gives up where the broker has refused us for too long, or has forgotten us.
+    fn judge(&self, statistics: &Statistics) {
+        let mut state = lock(&self.state);
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            state.refused = None;
+        }
+        if let Some(eos) = &statistics.eos {
+            state.producer_id = eos.idemp_state == "Assigned";
+            let delivered = self.health.delivered.load(Relaxed);
+            if statistics.msg_cnt == 0 || delivered > state.progress.0 {
+                state.progress = (delivered, eos.epoch_cnt);
+            } else if eos.epoch_cnt >= state.progress.1 + FORGOTTEN {
+                self.health.fail(Undeliverable::new(
+                    "the broker does not know this producer any more and takes nothing from it: was it restarted \
+                     without its data?",
+                ));
+            }
+        }
+        if let Some((since, reason)) = &state.refused
+            && since.elapsed() >= self.patience.refusal
+        {
+            self.health.fail(Undeliverable::new(reason.as_str()));
+        }
+    }
+
+    /// Keeps the latency of a window in which messages were sent; what else a broker is asked is no delivery.
+    fn measure(&self, statistics: &Statistics) {
+        let sent = std::mem::replace(&mut lock(&self.state).sent, statistics.txmsgs);
+        if statistics.txmsgs == sent {
+            return;
+        }
+        let p99 = |window: &Option<Window>| {
+            window
+                .as_ref()
+                .map_or(0, |window| window.p99.max(0).unsigned_abs())
+        };
+        let latencies = statistics
+            .brokers
+            .values()
+            .map(|broker| p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt));
+        if let Some(slowest) = latencies.max() {
+            self.health.p99.store(slowest, Relaxed);
+        }
     }
 
     /// librdkafka's text without our password, should a broker have put it there, and without line breaks.
@@ -297,43 +370,8 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
-        let refused = {
-            let mut state = lock(&self.state);
-            if connected {
-                state.refused = None;
-            }
-            if let Some(eos) = &statistics.eos {
-                state.producer_id = eos.idemp_state == "Assigned";
-                let delivered = self.health.delivered.load(Relaxed);
-                if statistics.msg_cnt == 0 || delivered > state.progress.0 {
-                    state.progress = (delivered, eos.epoch_cnt);
-                } else if eos.epoch_cnt >= state.progress.1 + FORGOTTEN {
-                    self.health.fail(Failure::new(
-                        "the broker does not know this producer any more and takes nothing from it: was it \
-                         restarted without its data?",
-                    ));
-                }
-            }
-            state.refused.clone()
-        };
-        if let Some((since, reason)) = refused
-            && since.elapsed() >= self.patience.refusal
-        {
-            self.health.fail(Failure::new(reason));
-        }
-        let p99 = |window: &Option<Window>| {
-            window
-                .as_ref()
-                .map_or(0, |window| window.p99.max(0).unsigned_abs())
-        };
-        let latencies = statistics
-            .brokers
-            .values()
-            .map(|broker| p99(&broker.int_latency) + p99(&broker.outbuf_latency) + p99(&broker.rtt));
-        if let Some(slowest) = latencies.max().filter(|latency| *latency > 0) {
-            self.health.p99.store(slowest, Relaxed);
-        }
+        self.judge(&statistics);
+        self.measure(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -342,16 +380,18 @@ impl ClientContext for Context {
         let kind = classify(code, reason);
         tracing::debug!("librdkafka reports {code:?}, {kind:?}: {cleaned}");
         let refused = match kind {
+            // It follows from the refusal, which says more.
+            _ if code == RDKafkaErrorCode::AllBrokersDown && self.refusal().is_some() => return,
             Kind::Passing => return self.health.note_trouble(code, &cleaned),
             Kind::Fatal => {
-                return self
-                    .health
-                    .fail(Failure::new(format!("the producer cannot go on: {cleaned}")));
+                return self.health.fail(Undeliverable::new(format!(
+                    "the producer cannot go on: {cleaned}"
+                )));
             }
             Kind::Idempotence => {
-                return self.health.fail(Failure {
+                return self.health.fail(Undeliverable {
                     idempotence_refused: true,
-                    ..Failure::new(cleaned)
+                    ..Undeliverable::new(cleaned)
                 });
             }
             Kind::Login => format!(
@@ -377,14 +417,21 @@ impl ClientContext for Context {
         // We are on the polling thread, outside the runtime, and wait for a task inside it.
         let (answer, waiting) = mpsc::sync_channel(1);
         let source = Arc::clone(source);
-        self.runtime
-            .spawn(async move { answer.send(source.token().await) });
+        let closing = self.health.closing.clone();
+        self.runtime.spawn(async move {
+            let token = tokio::select! {
+                biased;
+                token = source.token() => token,
+                () = closing.cancelled() => Err("the stream ends".to_owned()),
+            };
+            answer.send(token)
+        });
         let token = waiting
             .recv_timeout(TOKEN_TIMEOUT)
             .map_err(|_| "no token within a minute")??;
-        let lifetime = token.expires_on.duration_since(UNIX_EPOCH)?;
+        let lifetime = token.expires_on().duration_since(UNIX_EPOCH)?;
         Ok(OAuthToken {
-            token: token.secret,
+            token: token.secret().to_owned(),
             // Event Hubs takes the principal from the token; librdkafka wants the field filled.
             principal_name: "stream-pageviews".to_owned(),
             lifetime_ms: i64::try_from(lifetime.as_millis())?,
@@ -424,7 +471,7 @@ impl ProducerContext for Context {
                     Some(code) => code.to_string(),
                     None => error.to_string(),
                 };
-                self.health.fail(Failure::new(format!(
+                self.health.fail(Undeliverable::new(format!(
                     "a message for the topic {topic} was lost: {}{last}{check}",
                     self.clean(&code)
                 )));
@@ -491,10 +538,21 @@ mod tests {
     }
 
     #[test]
+    fn what_sums_up_never_hides_what_went_wrong() {
+        let health = Health::new();
+        let down = || health.note_trouble(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        down();
+        assert_eq!(health.last_trouble().unwrap(), NO_ANSWER);
+        health.note_trouble(RDKafkaErrorCode::Resolve, "no such host");
+        down();
+        assert_eq!(health.last_trouble().unwrap(), "no such host");
+    }
+
+    #[test]
     fn the_first_failure_is_the_one_reported() {
         let health = Health::new();
-        health.fail(Failure::new("cause"));
-        health.fail(Failure::new("consequence"));
+        health.fail(Undeliverable::new("cause"));
+        health.fail(Undeliverable::new("consequence"));
         assert_eq!(health.failure().unwrap().to_string(), "cause");
     }
 }

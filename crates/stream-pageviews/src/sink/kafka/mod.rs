@@ -20,13 +20,13 @@ use datagen_core::entra::EntraCredential;
 use datagen_core::error::DestinationError;
 
 use self::connection_string::ConnectionString;
-use self::health::Failure;
-use self::producers::{Message, Producers, Route};
+use self::health::Undeliverable;
+use self::producers::{Producers, Record, Route};
 use self::settings::{Broker, Login, Patience};
 use self::token::EntraTokens;
-use super::{Delivery, Sink};
+use super::{Delivery, Sink, Taken};
 use crate::config::KafkaConfig;
-use crate::visit::{Topic, Visit};
+use crate::visit::{Batch, Topic};
 
 /// The user name that goes with a connection string as password.
 /// <https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-apache-kafka-overview>
@@ -37,6 +37,7 @@ const CONNECTION_STRING_USER: &str = "$ConnectionString";
 pub struct Kafka {
     bootstrap_servers: String,
     producers: Producers,
+    taken: Taken,
 }
 
 impl Kafka {
@@ -45,7 +46,7 @@ impl Kafka {
     /// # Errors
     /// If nobody can be signed in, the broker refuses us or stays away, or a topic is missing.
     pub async fn open(config: &KafkaConfig) -> Result<Self, DestinationError> {
-        let failed = |failure: Failure| {
+        let failed = |failure: Undeliverable| {
             DestinationError::permanent(config.bootstrap_servers.as_str(), failure.to_string())
         };
         let routes = routes(config).await.map_err(failed)?;
@@ -66,6 +67,7 @@ impl Kafka {
         Ok(Self {
             bootstrap_servers: config.bootstrap_servers.clone(),
             producers,
+            taken: Taken::default(),
         })
     }
 
@@ -75,7 +77,7 @@ impl Kafka {
 }
 
 /// The two topics, each with the login that may send there, by [`Topic`].
-async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Failure> {
+async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Undeliverable> {
     let route = |topic: Topic, login: Login, login_name: &str| Route {
         topic: topic.name().to_owned(),
         login,
@@ -87,11 +89,10 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Failure> {
     if let Some(strings) = &config.connection_strings {
         let login = |topic: Topic, name: &str| {
             let string = ConnectionString::parse(strings[topic as usize].expose())
-                .map_err(|error| Failure::new(format!("{name} {error}")))?;
-            let password = string.secret().to_owned();
+                .map_err(|error| Undeliverable::new(format!("{name} {error}")))?;
             let login = Login::Plain {
                 user: CONNECTION_STRING_USER.to_owned(),
-                password,
+                password: string.secret().clone(),
             };
             Ok(route(topic, login, name))
         };
@@ -101,20 +102,23 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Failure> {
         ]);
     }
     let Some(namespace) = &config.namespace else {
-        return Err(Failure::new(
+        return Err(Undeliverable::new(
             "there is nothing to sign in with: give connection strings or EVENTHUB_NAMESPACE",
         ));
     };
     let credential = EntraCredential::from_env()
         .await
-        .map_err(|error| Failure::new(error.to_string()))?;
-    // https://learn.microsoft.com/azure/event-hubs/authenticate-application: the resource is the namespace itself.
+        .map_err(|error| Undeliverable::new(error.to_string()))?;
+    // https://learn.microsoft.com/azure/event-hubs/authenticate-application: the resource is the namespace
+    // itself.
     let tokens = EntraTokens::new(
         credential,
         format!("https://{namespace}.servicebus.windows.net/.default"),
     );
     // Asked for once before the broker is: if nobody can be signed in, that is the thing to say.
-    token::TokenSource::token(&tokens).await.map_err(Failure::new)?;
+    token::TokenSource::token(&tokens)
+        .await
+        .map_err(Undeliverable::new)?;
     let login = Login::Bearer(Arc::new(tokens));
     Ok(Topic::ALL
         .map(|topic| route(topic, login.clone(), "the Microsoft Entra ID sign-in"))
@@ -123,21 +127,21 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Failure> {
 
 #[async_trait]
 impl Sink for Kafka {
-    async fn send(&self, visit: &Visit) -> Result<(), DestinationError> {
+    async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        for message in visit.messages() {
-            let route = message.topic as usize;
-            let message = Message {
-                route,
+        for message in batch.messages() {
+            let record = Record {
+                route: message.topic as usize,
                 key: message.key,
                 payload: message.payload,
                 timestamp,
             };
             self.producers
-                .send(message)
+                .send(record)
                 .await
                 .map_err(|failure| self.error(failure.to_string()))?;
+            self.taken.add(&message);
         }
         Ok(())
     }
@@ -147,16 +151,9 @@ impl Sink for Kafka {
         if outcome.lost == 0 {
             return Ok(());
         }
-        let reason = self
-            .producers
-            .health()
-            .failure()
-            .map(|failure| format!("; {failure}"))
-            .unwrap_or_default();
-        Err(self.error(format!(
-            "{} messages were lost, {} delivered{reason}",
-            outcome.lost, outcome.delivered
-        )))
+        // Each message lost is a failure, and the first one says why.
+        let failure = self.producers.health().failed().await;
+        Err(self.error(failure.to_string()))
     }
 
     async fn failed(&self) -> DestinationError {
@@ -164,15 +161,16 @@ impl Sink for Kafka {
         self.error(failure.to_string())
     }
 
-    fn delivery(&self) -> Option<Delivery> {
+    fn delivery(&self) -> Delivery {
         let health = self.producers.health();
         let counts = health.counts();
-        Some(Delivery {
+        Delivery {
             delivered: counts.delivered,
             lost: counts.lost,
             in_flight: self.producers.in_flight(),
             errors: counts.errors,
             p99: health.latest_p99(),
-        })
+            ..self.taken.delivered()
+        }
     }
 }

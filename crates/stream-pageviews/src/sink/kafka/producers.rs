@@ -1,28 +1,41 @@
 //! Sending: one producer for each login, a bounded queue, and an orderly end.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use datagen_core::blocking::blocking;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
-use rdkafka::util::Timeout;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
-use super::health::{Context, Failure, Health};
+use super::health::{Context, Health, Undeliverable};
 use super::settings::{Broker, Login, client_config};
 
-/// How long to wait before another try when librdkafka's queue is full: it holds far more than is sent meanwhile.
+/// How long to wait before another try when librdkafka's queue is full: it holds far more than is sent
+/// meanwhile.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long to wait at the start before looking again whether all is ready.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a broker may take to say what it knows of a topic before it is asked again.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// How long a topic may be unknown at the start: a broker that creates topics on demand needs a moment.
 const TOPIC_CREATION: Duration = Duration::from_secs(4);
 
+/// How often the end looks whether all is delivered.
+const SETTLING_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long the end waits for messages on their way once it is known that not all will arrive.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// How long the reports of messages given up may take: they come from this process.
+const PURGE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long disconnecting may hold up the process.
+const DISCONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 /// A topic and how to sign in for it.
 #[derive(Clone, Debug)]
@@ -35,14 +48,14 @@ pub struct Route {
     pub login_name: String,
 }
 
-/// One message on its way.
+/// One message, on its way to a topic.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub struct Record<'a> {
     /// Which of the sink's routes, by its place in the list given to [`Producers::open`].
     pub route: usize,
     /// Decides the partition.
     pub key: &'a [u8],
-    /// The record.
+    /// The value.
     pub payload: &'a [u8],
     /// When it happened, milliseconds since 1970.
     pub timestamp: i64,
@@ -66,6 +79,8 @@ pub struct Producers {
     routes: Vec<(String, usize)>,
     health: Arc<Health>,
     idempotent: bool,
+    /// Whose turn it is to ask a full queue for room.
+    full: Mutex<()>,
 }
 
 impl std::fmt::Debug for Producers {
@@ -81,15 +96,17 @@ impl std::fmt::Debug for Producers {
 impl Producers {
     /// Connects, signs in, and makes sure that the topics are there.
     ///
-    /// Routes with the same login share a producer. A broker that refuses idempotent producers gets a plain one.
+    /// Routes with the same login share a producer. A broker that refuses idempotent producers gets a plain
+    /// one.
     ///
     /// # Errors
     /// When librdkafka refuses the settings (a CA file that cannot be read), when the broker refuses the
-    /// certificate, the login or the topic, and when [`connect`](super::settings::Patience::connect) has passed.
+    /// certificate, the login or the topic, and when [`connect`](super::settings::Patience::connect) has
+    /// passed.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn open(broker: &Broker, routes: &[Route]) -> Result<Self, Failure> {
+    pub async fn open(broker: &Broker, routes: &[Route]) -> Result<Self, Undeliverable> {
         match Self::open_as(broker, routes, true).await {
             Err(failure) if failure.idempotence_refused => {
                 tracing::warn!(
@@ -101,7 +118,7 @@ impl Producers {
         }
     }
 
-    async fn open_as(broker: &Broker, routes: &[Route], idempotent: bool) -> Result<Self, Failure> {
+    async fn open_as(broker: &Broker, routes: &[Route], idempotent: bool) -> Result<Self, Undeliverable> {
         let health = Arc::new(Health::new());
         let mut logins: Vec<&Route> = Vec::new();
         let mut placed = Vec::new();
@@ -113,6 +130,7 @@ impl Producers {
             }
         }
         let mut producers = Vec::new();
+        let share = logins.len();
         for route in logins {
             let context = Context::new(
                 Arc::clone(&health),
@@ -121,7 +139,7 @@ impl Producers {
                 broker.patience,
                 Handle::current(),
             );
-            let producer = client_config(broker, &route.login, idempotent)
+            let producer = client_config(broker, &route.login, idempotent, share)
                 .create_with_context(context)
                 .map_err(|error| bad_settings(&error))?;
             producers.push(Arc::new(producer));
@@ -131,18 +149,14 @@ impl Producers {
             routes: placed,
             health,
             idempotent,
+            full: Mutex::default(),
         };
-        match sink.wait_until_ready(broker).await {
-            Ok(()) => Ok(sink),
-            Err(failure) => {
-                // Its threads end outside the runtime: dropping a producer waits for them.
-                sink.close(Duration::ZERO).await;
-                Err(failure)
-            }
-        }
+        sink.wait_until_ready(broker).await?;
+        sink.health.open();
+        Ok(sink)
     }
 
-    async fn wait_until_ready(&self, broker: &Broker) -> Result<(), Failure> {
+    async fn wait_until_ready(&self, broker: &Broker) -> Result<(), Undeliverable> {
         let started = Instant::now();
         let mut unknown_since = None;
         let mut waiting = (0..self.routes.len()).collect::<Vec<_>>();
@@ -150,31 +164,35 @@ impl Producers {
             if let Some(failure) = self.health.failure() {
                 return Err(failure);
             }
+            let left = broker.patience.connect.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(self.no_connection(broker));
+            }
             // At the start a refusal is final: nothing is in flight that could be saved by waiting.
             if let Some(refusal) = self
                 .producers
                 .iter()
                 .find_map(|producer| producer.context().refusal())
             {
-                return Err(Failure::new(refusal));
+                return Err(Undeliverable::new(refusal));
             }
             match waiting.last() {
-                Some(&route) => match self.find_topic(route).await? {
-                    Topic::Ready => {
+                Some(&route) => match self.find_topic(route, left.min(ANSWER)).await? {
+                    TopicState::Ready => {
                         waiting.pop();
                         unknown_since = None;
                         continue;
                     }
-                    Topic::Unknown => {
+                    TopicState::Unknown => {
                         let since: Instant = *unknown_since.get_or_insert_with(Instant::now);
                         if since.elapsed() >= TOPIC_CREATION {
-                            return Err(Failure::new(format!(
-                                "the topic {} does not exist at {}: create it (the event hub) first",
-                                self.routes[route].0, broker.bootstrap_servers
+                            return Err(Undeliverable::new(format!(
+                                "the topic {} does not exist: create it (the event hub) first",
+                                self.routes[route].0
                             )));
                         }
                     }
-                    Topic::NotYet => {}
+                    TopicState::NotYet => {}
                 },
                 None if !self.idempotent => return Ok(()),
                 None if self
@@ -186,31 +204,26 @@ impl Producers {
                 }
                 None => {}
             }
-            if started.elapsed() >= broker.patience.connect {
-                let last = self
-                    .health
-                    .last_trouble()
-                    .unwrap_or_else(|| "no answer".to_owned());
-                return Err(Failure::new(format!(
-                    "no connection to {} within {} s ({last}): check the name, the port, the security protocol \
-                     and the firewall",
-                    broker.bootstrap_servers,
-                    broker.patience.connect.as_secs()
-                )));
-            }
             tokio::time::sleep(START_PAUSE).await;
         }
     }
 
+    fn no_connection(&self, broker: &Broker) -> Undeliverable {
+        let reason = self.health.last_trouble();
+        Undeliverable::new(format!(
+            "no connection within {} s ({}): check the name, the port, KAFKA_SECURITY_PROTOCOL and the firewall",
+            broker.patience.connect.as_secs(),
+            reason.as_deref().unwrap_or("no answer")
+        ))
+    }
+
     /// Asks the broker for a route's topic.
-    async fn find_topic(&self, route: usize) -> Result<Topic, Failure> {
+    async fn find_topic(&self, route: usize, limit: Duration) -> Result<TopicState, Undeliverable> {
         let (topic, place) = self.routes[route].clone();
         let producer = Arc::clone(&self.producers[place]);
         let name = topic.clone();
         let answer = blocking(move || {
-            let answer = producer
-                .client()
-                .fetch_metadata(Some(&name), Duration::from_secs(2))?;
+            let answer = producer.client().fetch_metadata(Some(&name), limit)?;
             let found = answer.topics().iter().find(|topic| topic.name() == name);
             Ok(found.map(|found| {
                 (
@@ -221,20 +234,22 @@ impl Producers {
         })
         .await;
         match answer {
-            Ok(Some((None, partitions))) if partitions > 0 => Ok(Topic::Ready),
+            Ok(Some((None, partitions))) if partitions > 0 => Ok(TopicState::Ready),
             Ok(
                 Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic), _))
                 | None,
-            ) => Ok(Topic::Unknown),
-            Ok(Some((Some(RDKafkaErrorCode::TopicAuthorizationFailed), _))) => Err(Failure::new(format!(
-                "the broker does not let us send to the topic {topic}: give the rule or role the right to send"
-            ))),
-            Ok(Some((Some(RDKafkaErrorCode::InvalidTopic), _))) => Err(Failure::new(format!(
+            ) => Ok(TopicState::Unknown),
+            Ok(Some((Some(RDKafkaErrorCode::TopicAuthorizationFailed), _))) => {
+                Err(Undeliverable::new(format!(
+                    "the broker does not let us send to the topic {topic}: give the rule or role the right to send"
+                )))
+            }
+            Ok(Some((Some(RDKafkaErrorCode::InvalidTopic), _))) => Err(Undeliverable::new(format!(
                 "the broker does not accept {topic} as the name of a topic"
             ))),
-            Ok(Some(_)) => Ok(Topic::NotYet),
-            Err(KafkaError::MetadataFetch(_)) => Ok(Topic::NotYet),
-            Err(error) => Err(Failure::new(format!(
+            Ok(Some(_)) => Ok(TopicState::NotYet),
+            Err(KafkaError::MetadataFetch(_)) => Ok(TopicState::NotYet),
+            Err(error) => Err(Undeliverable::new(format!(
                 "the topic {topic} could not be looked up: {error}"
             ))),
         }
@@ -262,8 +277,13 @@ impl Producers {
     ///
     /// # Errors
     /// When nothing can be delivered any more; see [`Health::failure`]. The message was not taken.
-    pub async fn send(&self, message: Message<'_>) -> Result<(), Failure> {
-        while !self.try_send(message)? {
+    pub async fn send(&self, record: Record<'_>) -> Result<(), Undeliverable> {
+        if self.try_send(record)? {
+            return Ok(());
+        }
+        // One of those who wait asks again and again; the others wait behind it.
+        let _turn = self.full.lock().await;
+        while !self.try_send(record)? {
             if let Some(failure) = self.health.failure() {
                 return Err(failure);
             }
@@ -273,76 +293,82 @@ impl Producers {
     }
 
     /// Hands a message to the queue, or answers `false` when the queue is full.
-    fn try_send(&self, message: Message<'_>) -> Result<bool, Failure> {
-        let (topic, place) = &self.routes[message.route];
-        let record = BaseRecord::to(topic)
-            .key(message.key)
-            .payload(message.payload)
-            .timestamp(message.timestamp);
-        match self.producers[*place].send(record) {
+    fn try_send(&self, record: Record<'_>) -> Result<bool, Undeliverable> {
+        let (topic, place) = &self.routes[record.route];
+        let message = BaseRecord::to(topic)
+            .key(record.key)
+            .payload(record.payload)
+            .timestamp(record.timestamp);
+        match self.producers[*place].send(message) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(self
-                .health
-                .failure()
-                .unwrap_or_else(|| Failure::new(format!("the topic {topic} takes no messages: {error}")))),
+            Err((error, _)) => Err(self.health.failure().unwrap_or_else(|| {
+                Undeliverable::new(format!("the topic {topic} takes no messages: {error}"))
+            })),
         }
     }
 
-    /// Delivers what is queued and gives up what is not delivered in time: the end, after which nothing is sent.
+    /// Delivers what is queued and gives up what is not delivered within `patience`, at most [`PURGE_LIMIT`]
+    /// later: the end, after which nothing is sent. May be called again with less patience.
     pub async fn flush(&self, patience: Duration) -> Outcome {
-        let producers = self.producers.clone();
-        let health = Arc::clone(&self.health);
-        blocking(move || {
-            let started = Instant::now();
-            for producer in &producers {
-                while producer.in_flight_count() > 0 {
-                    // After a failure most will not be delivered, but what is on its way may still arrive.
-                    let limit = if health.failure().is_some() {
-                        patience.min(AFTER_FAILURE)
-                    } else {
-                        patience
-                    };
-                    let left = limit.saturating_sub(started.elapsed());
-                    if left.is_zero() {
-                        break;
-                    }
-                    // Its error says only that something is left, which the loop sees too.
-                    let _ = producer.flush(Timeout::After(left.min(Duration::from_millis(200))));
-                }
-                if producer.in_flight_count() > 0 {
-                    producer.purge(PurgeConfig::default().queue().inflight());
-                    // Purged messages come back as reports of their loss.
-                    let _ = producer.flush(Timeout::After(Duration::from_secs(1)));
-                }
+        self.health.close();
+        // After a failure most will not be delivered, but what is on its way may still arrive.
+        let given_up = async {
+            self.health.failed().await;
+            tokio::time::sleep(AFTER_FAILURE).await;
+        };
+        tokio::select! {
+            () = self.settled() => {}
+            () = tokio::time::sleep(patience) => {}
+            () = given_up => {}
+        }
+        if self.in_flight() > 0 {
+            for producer in &self.producers {
+                producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
             }
-            let counts = health.counts();
-            Outcome {
-                delivered: counts.delivered,
-                lost: counts.lost,
-            }
-        })
-        .await
+            // Purged messages come back as reports of their loss.
+            let _ = tokio::time::timeout(PURGE_LIMIT, self.settled()).await;
+        }
+        let counts = self.health.counts();
+        Outcome {
+            delivered: counts.delivered,
+            lost: counts.lost,
+        }
     }
 
-    /// [Flushes](Producers::flush) and disconnects, waiting for librdkafka's threads on a thread of its own.
-    pub async fn close(self, patience: Duration) -> Outcome {
-        let outcome = self.flush(patience).await;
-        blocking(move || drop(self)).await;
-        outcome
+    /// Waits until all that was sent is delivered or lost.
+    async fn settled(&self) {
+        while self.in_flight() > 0 {
+            tokio::time::sleep(SETTLING_PAUSE).await;
+        }
+    }
+}
+
+impl Drop for Producers {
+    /// Disconnects. librdkafka waits for its threads, which a name server may hold up for longer than a
+    /// process may take to end: they are left behind then.
+    fn drop(&mut self) {
+        self.health.close();
+        let producers = std::mem::take(&mut self.producers);
+        let (disconnected, waiting) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            drop(producers);
+            let _ = disconnected.send(());
+        });
+        let _ = waiting.recv_timeout(DISCONNECT_LIMIT);
     }
 }
 
 /// What the broker says of a topic.
-enum Topic {
+enum TopicState {
     Ready,
     Unknown,
     NotYet,
 }
 
 /// librdkafka names the property and quotes its value, which may be a password.
-fn bad_settings(error: &KafkaError) -> Failure {
-    Failure::new(match error {
+fn bad_settings(error: &KafkaError) -> Undeliverable {
+    Undeliverable::new(match error {
         KafkaError::ClientConfig(_, description, name, _) => {
             format!("the setting {name} is not accepted: {description}")
         }

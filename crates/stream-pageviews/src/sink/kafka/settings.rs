@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datagen_core::secret::Secret;
 use rdkafka::ClientConfig;
 
 use super::token::TokenSource;
@@ -19,8 +20,8 @@ pub enum Login {
     Plain {
         /// The user's name.
         user: String,
-        /// Never printed.
-        password: String,
+        /// The password.
+        password: Secret,
     },
     /// SASL OAUTHBEARER with tokens from this source.
     Bearer(Arc<dyn TokenSource>),
@@ -46,7 +47,7 @@ impl Login {
     /// What must never be printed, if the text of an error should contain it.
     pub fn secret(&self) -> Option<&str> {
         match self {
-            Self::Plain { password, .. } => Some(password),
+            Self::Plain { password, .. } => Some(password.expose()),
             Self::None | Self::Bearer(_) => None,
         }
     }
@@ -56,10 +57,11 @@ impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("None"),
-            Self::Plain { user, .. } => f
+            Self::Plain { user, password } => f
                 .debug_struct("Plain")
                 .field("user", user)
-                .finish_non_exhaustive(),
+                .field("password", password)
+                .finish(),
             Self::Bearer(_) => f.debug_tuple("Bearer").finish_non_exhaustive(),
         }
     }
@@ -95,7 +97,8 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            // librdkafka's and Kafka's own default neighbourhood: failovers and upgrades take a minute or two.
+            // librdkafka's and Kafka's own default neighbourhood: failovers and upgrades take a minute or
+            // two.
             delivery: Duration::from_secs(300),
             // Less than the 30 s in which a refusal must have ended the process.
             refusal: Duration::from_secs(10),
@@ -106,10 +109,14 @@ impl Default for Patience {
 /// How often librdkafka reports its statistics.
 pub const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The properties of one producer.
+/// Memory that messages may take while they wait for the broker, KiB, and how many there may be (each costs
+/// librdkafka some 200 bytes more). All producers together.
+const QUEUE: (usize, usize) = (32_768, 100_000);
+
+/// The properties of one producer of `producers`, which share the memory.
 ///
 /// Without `idempotent` it still keeps the order, at one request in flight, but a retry may deliver twice.
-pub fn client_config(broker: &Broker, login: &Login, idempotent: bool) -> ClientConfig {
+pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
     let mut set = |name: &str, value: &str| {
         config.set(name, value);
@@ -136,7 +143,7 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool) -> Client
             Login::Plain { user, password } => {
                 set("sasl.mechanism", "PLAIN");
                 set("sasl.username", user);
-                set("sasl.password", password);
+                set("sasl.password", password.expose());
             }
             Login::Bearer(_) => set("sasl.mechanism", "OAUTHBEARER"),
         }
@@ -156,14 +163,17 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool) -> Client
     // A topic that was there and is gone is a loss now, not after `message.timeout.ms`.
     set("topic.metadata.propagation.max.ms", "10000");
 
-    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: idle connections are
-    // cut after 240 s without a word, so keep-alive, an own limit below that, and metadata asked for in time.
+    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: a connection
+    // without a word for 240 s is cut, so keep-alive, an own limit below that, and metadata (of the topics,
+    // and how long what is known of them holds) asked for in time.
     set("socket.keepalive.enable", "true");
     set("connections.max.idle.ms", "180000");
+    set("topic.metadata.refresh.interval.ms", "180000");
     set("metadata.max.age.ms", "180000");
-    // Same page: the service takes at least 20 s for itself; a client that waits less sends everything twice.
-    set("request.timeout.ms", "30000");
-    set("socket.timeout.ms", "60000");
+    // Same page: at least 60 s for the service to acknowledge; and the connection is given a little more, so
+    // that the service's own answer arrives.
+    set("request.timeout.ms", "60000");
+    set("socket.timeout.ms", "65000");
     // Same page: a request above 1046528 bytes closes the connection.
     set("message.max.bytes", "1000000");
     set("batch.size", "900000");
@@ -175,9 +185,13 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool) -> Client
     set("reconnect.backoff.max.ms", "3000");
     // Requests are few and large under load, and a lone pageview waits no longer than anyone would notice.
     set("linger.ms", "20");
-    // Memory: what can wait for the broker. Above it the generator waits.
-    set("queue.buffering.max.messages", "100000");
-    set("queue.buffering.max.kbytes", "32768");
+    // Above this the generator waits.
+    let (kbytes, messages) = QUEUE;
+    set(
+        "queue.buffering.max.messages",
+        &(messages / producers).to_string(),
+    );
+    set("queue.buffering.max.kbytes", &(kbytes / producers).to_string());
     // The same key goes to the same partition as from any Java client.
     set("partitioner", "murmur2_random");
 
@@ -201,8 +215,11 @@ mod tests {
     fn a_login_prints_no_password() {
         let login = Login::Plain {
             user: "$ConnectionString".into(),
-            password: "PLANTED".into(),
+            password: Secret::new("PLANTED"),
         };
-        assert_eq!(format!("{login:?}"), r#"Plain { user: "$ConnectionString", .. }"#);
+        assert_eq!(
+            format!("{login:?}"),
+            r#"Plain { user: "$ConnectionString", password: Secret(…) }"#
+        );
     }
 }
