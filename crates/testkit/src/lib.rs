@@ -13,6 +13,8 @@ pub mod kafka;
 pub mod process;
 pub mod tds;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use sha2::Digest;
 
 /// SHA-256 in hexadecimal digits, as `sha256sum` prints it.
@@ -25,4 +27,9 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn scattered(n: u32, end: u32) -> u32 {
     // Multiples of the golden ratio modulo 1.
     ((u64::from(n.wrapping_mul(2_654_435_769)) * u64::from(end)) >> 32) as u32
+}
+
+/// What `mutex` guards, also after a test that held it has panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

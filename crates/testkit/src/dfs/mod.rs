@@ -44,6 +44,8 @@ use self::{
     store::{Node, ServiceError, Store},
 };
 
+use crate::lock;
+
 /// The service's limit for one append. <https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/update>
 const APPEND_LIMIT: usize = 100 * 1024 * 1024;
 
@@ -171,10 +173,6 @@ impl Drop for DfsServer {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 type BodyError = Box<dyn std::error::Error + Send + Sync>;

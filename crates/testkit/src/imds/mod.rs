@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,6 +18,8 @@ use axum::{
 };
 use tokio::net::TcpListener;
 use url::form_urlencoded;
+
+use crate::lock;
 
 /// How the endpoint behaves.
 #[derive(Debug, Clone)]
@@ -89,10 +91,6 @@ impl Drop for FakeImds {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {

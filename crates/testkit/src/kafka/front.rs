@@ -29,6 +29,7 @@ use super::frame::{
     RequestHead, decode_request, decode_response, encode_response, peek_request, read_frame, with_length,
 };
 use super::tls::ServerIdentity;
+use crate::lock;
 
 /// The host name that `Metadata` answers carry; it must be in the certificate.
 const HOST: &str = "localhost";
@@ -440,9 +441,4 @@ fn check_bearer(message: &[u8], tokens: &HashMap<String, Instant>) -> Option<i64
         .find_map(|field| field.strip_prefix("auth=Bearer "))?;
     let left = tokens.get(token)?.checked_duration_since(Instant::now())?;
     i64::try_from(left.as_millis()).ok().filter(|left| *left > 0)
-}
-
-/// The lock of a mutex that no panic can have left inconsistent: each holds a plain map.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
