@@ -27,7 +27,7 @@ use crate::visit::Visit;
 
 /// How long the end may take to deliver what was produced. Ten seconds after a signal the process has to be
 /// gone, what is lost counted and reported: a second goes to what is given up, and one is spare.
-pub const END_LIMIT: Duration = Duration::from_secs(8);
+const END_LIMIT: Duration = Duration::from_secs(8);
 
 /// How much of it visitors may take to finish the session that they are in.
 const LAST_SESSION: Duration = Duration::from_secs(1);

@@ -80,7 +80,7 @@ pub struct Health {
     failure: watch::Sender<Option<Undeliverable>>,
     /// Whether all was ready to send once.
     opened: AtomicBool,
-    /// Cancelled when the end has begun.
+    /// Cancelled when the time to deliver is over.
     closing: CancellationToken,
     trouble: Mutex<Trouble>,
 }
@@ -148,7 +148,8 @@ impl Health {
         self.opened.store(true, Relaxed);
     }
 
-    /// The end has begun: from now on nobody waits for an identity service.
+    /// The time to deliver is over: nobody waits for an identity service any more, least of all the reports,
+    /// which come by the thread that asks for tokens.
     pub(super) fn close(&self) {
         self.closing.cancel();
     }

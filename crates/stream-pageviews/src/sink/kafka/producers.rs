@@ -308,10 +308,9 @@ impl Producers {
         }
     }
 
-    /// Delivers what is queued and gives up what is not delivered within `patience`, at most [`PURGE_LIMIT`]
-    /// later: the end, after which nothing is sent. May be called again with less patience.
+    /// Delivers what is queued and gives up what is not delivered within `patience`, half a second later at
+    /// the most: the end, after which nothing is sent. May be called again with less patience.
     pub async fn flush(&self, patience: Duration) -> Outcome {
-        self.health.close();
         // After a failure most will not be delivered, but what is on its way may still arrive.
         let given_up = async {
             self.health.failed().await;
@@ -323,10 +322,11 @@ impl Producers {
             () = given_up => {}
         }
         if self.in_flight() > 0 {
+            self.health.close();
             for producer in &self.producers {
                 producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
             }
-            // Purged messages come back as reports of their loss.
+            // Purged messages come back as reports of their loss, behind those of deliveries.
             let _ = tokio::time::timeout(PURGE_LIMIT, self.settled()).await;
         }
         let counts = self.health.counts();
