@@ -23,7 +23,7 @@ use crate::config::StreamConfig;
 use crate::metrics::Metrics;
 use crate::metrics::prometheus::Listener;
 use crate::sink::{Delivery, Sink};
-use crate::visit::Visit;
+use crate::visit::{Batch, Visit};
 
 /// How long the end may take to deliver what was produced. Ten seconds after a signal the process has to be
 /// gone, what is lost counted and reported: a second goes to what is given up, and one is spare.
@@ -177,17 +177,20 @@ impl Shop {
                 return Ok(());
             };
             visit.fill(&session);
-            match &self.pace {
-                None => self.sink.send(visit.whole()).await?,
-                Some(pace) => {
-                    for message in visit.one_by_one() {
-                        let due = async { pace.lock().await.wait(1).await };
-                        if self.until_closing(due).await.is_none() {
-                            return Ok(());
-                        }
-                        self.sink.send(message).await?;
+            let batches: Box<dyn Iterator<Item = Batch<'_>> + Send> =
+                if self.pace.is_none() || self.sink.wants_sessions_whole() {
+                    Box::new(std::iter::once(visit.whole()))
+                } else {
+                    Box::new(visit.one_by_one())
+                };
+            for batch in batches {
+                if let Some(pace) = &self.pace {
+                    let due = async { pace.lock().await.wait(batch.len()).await };
+                    if self.until_closing(due).await.is_none() {
+                        return Ok(());
                     }
                 }
+                self.sink.send(batch).await?;
             }
             self.metrics.add_session();
             if let Some(progress) = &self.progress {
@@ -221,16 +224,17 @@ mod tests {
 
     use super::*;
     use crate::config::Target;
-    use crate::visit::Batch;
 
     /// Takes nothing, or all; remembers how many batches waited at once, how large they were, and the last
     /// limit.
     #[derive(Default)]
     struct Fake {
         full: bool,
+        whole: bool,
         waiting: AtomicUsize,
         largest: AtomicUsize,
         batches: AtomicUsize,
+        messages: AtomicUsize,
         limit: std::sync::Mutex<Duration>,
     }
 
@@ -238,12 +242,18 @@ mod tests {
     impl Sink for Fake {
         async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError> {
             self.batches.fetch_add(1, SeqCst);
-            self.largest.fetch_max(batch.messages().count(), SeqCst);
+            let messages = batch.messages().count();
+            self.messages.fetch_add(messages, SeqCst);
+            self.largest.fetch_max(messages, SeqCst);
             if self.full {
                 self.waiting.fetch_add(1, SeqCst);
                 std::future::pending::<()>().await;
             }
             Ok(())
+        }
+
+        fn wants_sessions_whole(&self) -> bool {
+            self.whole
         }
 
         async fn flush(&self, limit: Duration) -> Result<(), DestinationError> {
@@ -313,5 +323,14 @@ mod tests {
         assert_eq!(sink.largest.load(SeqCst), 1);
         let batches = sink.batches.load(SeqCst);
         assert!((5_900..=6_001).contains(&batches), "{batches} in 600 s");
+
+        let sink = Arc::new(Fake {
+            whole: true,
+            ..Fake::default()
+        });
+        stream(&sink, &config(1_000, Some(10.0)), Duration::from_secs(600)).await;
+        assert!(sink.largest.load(SeqCst) > 10);
+        let messages = sink.messages.load(SeqCst);
+        assert!((5_900..=6_040).contains(&messages), "{messages} in 600 s");
     }
 }

@@ -97,6 +97,16 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
+    /// How many messages there are.
+    pub fn len(self) -> u64 {
+        self.messages.len() as u64
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// The messages, in their order.
     pub fn messages(self) -> impl Iterator<Item = Message<'a>> {
         self.messages.iter().map(move |(topic, range)| Message {

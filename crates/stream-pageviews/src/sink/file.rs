@@ -76,6 +76,11 @@ impl Sink for Files {
         Ok(())
     }
 
+    /// Files have no times that could tell which lines belong together.
+    fn wants_sessions_whole(&self) -> bool {
+        true
+    }
+
     async fn flush(&self, _limit: Duration) -> Result<(), DestinationError> {
         self.logs().iter().try_for_each(|log| {
             log.file

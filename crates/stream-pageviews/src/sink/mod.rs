@@ -25,6 +25,11 @@ pub trait Sink: Send + Sync {
     /// counts.
     async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError>;
 
+    /// Whether messages of one session have to be sent together.
+    fn wants_sessions_whole(&self) -> bool {
+        false
+    }
+
     /// Delivers what was taken, and gives up what is not delivered within `limit`; returns at most a second
     /// later. Afterwards nothing is sent any more. Whoever stops waiting may call it again with another
     /// limit.
