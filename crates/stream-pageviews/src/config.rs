@@ -1,6 +1,6 @@
 //! What stream-pageviews is told by its environment variables: whose sessions, how fast, and whereto.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, local_path};
@@ -348,7 +348,7 @@ fn check_sign_in(kafka: &KafkaConfig, problems: &mut Problems) {
             "signs in, but there is nothing to sign in with: give EVENTHUB_CONNECTION_STRING_PAGEVIEWS and \
              EVENTHUB_CONNECTION_STRING_STARS, or EVENTHUB_NAMESPACE for Microsoft Entra ID"
         }
-        (None, Some(_)) if security.sasl() && !security.tls() => {
+        (None, Some(_)) if can_be_overheard(kafka) => {
             "would send the token of Microsoft Entra ID unencrypted: give SASL_SSL"
         }
         _ => return,
@@ -359,9 +359,22 @@ fn check_sign_in(kafka: &KafkaConfig, problems: &mut Problems) {
     );
 }
 
+/// Whether what signs in crosses a network without TLS.
+fn can_be_overheard(kafka: &KafkaConfig) -> bool {
+    let is_here = |server: &str| {
+        let (host, _) = server.trim().rsplit_once(':').unwrap_or((server, ""));
+        let address = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    };
+    kafka.security == SecurityProtocol::SaslPlaintext && !kafka.bootstrap_servers.split(',').all(is_here)
+}
+
 /// Judges each connection string by itself, against its hub, and against the endpoint: one in Azure must be
-/// the one in the strings, while other servers may be reached by any name. A key that is not public goes over
-/// TLS only.
+/// the one in the strings, while other servers may be reached by any name. A key that is not public crosses a
+/// network by TLS only.
 fn check_connection_strings(kafka: &KafkaConfig, problems: &mut Problems) {
     let names = [
         "EVENTHUB_CONNECTION_STRING_PAGEVIEWS",
@@ -379,7 +392,7 @@ fn check_connection_strings(kafka: &KafkaConfig, problems: &mut Problems) {
     {
         let string = ConnectionString::parse(secret.expose());
         if let Ok(string) = &string
-            && kafka.security == SecurityProtocol::SaslPlaintext
+            && can_be_overheard(kafka)
             && !string.is_emulator()
         {
             problems.report(

@@ -67,6 +67,15 @@ fn other_brokers_are_reached_as_they_want_it() {
         (VIEWS_NAME, VIEWS),
         (STARS_NAME, STARS),
     ]);
+    // On this machine nobody listens in.
+    for servers in ["localhost:9092", "127.0.0.1:9092,[::1]:9093"] {
+        let here = [
+            ("KAFKA_BOOTSTRAP_SERVERS", servers),
+            ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        ];
+        kafka(&[here[0], here[1], (VIEWS_NAME, VIEWS), (STARS_NAME, STARS)]);
+        kafka(&[here[0], here[1], ("EVENTHUB_NAMESPACE", "playground")]);
+    }
     // An endpoint under a name of one's own is not bound to the name in the string.
     kafka(&[
         ("KAFKA_BOOTSTRAP_SERVERS", "gateway.example:9093"),
@@ -80,6 +89,7 @@ fn other_brokers_are_reached_as_they_want_it() {
 fn what_makes_no_sense_is_said_under_its_name() {
     let namespace = ("EVENTHUB_NAMESPACE", "playground");
     let servers = ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092");
+    let elsewhere = ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092,broker:9092");
     let sasl_ssl = ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL");
     let sasl_plaintext = ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT");
     let cut = VIEWS.split(';').next().unwrap_or_default();
@@ -148,12 +158,12 @@ fn what_makes_no_sense_is_said_under_its_name() {
             "EVENTHUB_CONNECTION_STRING_STARS is the emulator's (UseDevelopmentEmulator=true)",
         ),
         (
-            vec![servers, sasl_plaintext, namespace],
+            vec![elsewhere, sasl_plaintext, namespace],
             "SASL_PLAINTEXT, which would send the token of Microsoft Entra ID unencrypted",
         ),
         (
             vec![
-                servers,
+                elsewhere,
                 sasl_plaintext,
                 (VIEWS_NAME, EMULATOR),
                 (STARS_NAME, STARS),
