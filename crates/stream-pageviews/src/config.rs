@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, local_path};
-use datagen_core::model::MAX_ID;
 use datagen_core::model::session::Pause;
+use datagen_core::model::{DEFAULT_MAX_ID, MAX_ID};
 use datagen_core::pace::MAX_RATE;
 use datagen_core::secret::Secret;
 use datagen_core::settings;
@@ -175,8 +175,8 @@ impl StreamConfig {
         });
         let target = read_target(settings, problems)?;
         Some(Self {
-            user_max_id: user_max_id.unwrap_or(999_999),
-            product_max_id: product_max_id.unwrap_or(999_999),
+            user_max_id: user_max_id.unwrap_or(DEFAULT_MAX_ID),
+            product_max_id: product_max_id.unwrap_or(DEFAULT_MAX_ID),
             sessions,
             pause: Pause {
                 mean: mean.unwrap_or(10.0),

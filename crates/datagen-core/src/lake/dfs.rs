@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
-use super::request::{Fault, GaveUp, Requests, Resume, Subject};
+use super::request::{Fault, GaveUp, Requests, Resume, Subject, lock};
 use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY, Writer};
 use crate::entra::EntraCredential;
@@ -152,10 +152,6 @@ impl Lake for DfsLake {
         let used = std::mem::take(&mut *lock(&self.door.used));
         join_all(used.iter().map(|filesystem| self.door.clean_up(filesystem))).await;
     }
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn encode(names: &[&str]) -> Vec<String> {

@@ -189,9 +189,7 @@ impl Requests {
     }
 
     fn made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.made
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.made)
     }
 
     /// As [`run`](Self::run), for the first requests to a filesystem: if it is missing, it is made by `create`.
@@ -417,6 +415,11 @@ impl Requests {
         };
         Some(advice.to_owned())
     }
+}
+
+/// What `mutex` guards, which no panic leaves half changed here.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A time of a SAS, in one of the forms that Azure takes: to the day, to the minute, to the second or finer.
