@@ -39,6 +39,27 @@ impl Generator {
         }
     }
 
+    /// The binary of this workspace with the name `name`, of the same build as the running test. It is there after
+    /// `cargo test --workspace`, which builds all binaries.
+    ///
+    /// # Panics
+    /// If it has not been built.
+    pub fn of_workspace(name: &str) -> Self {
+        // target/debug/deps/TEST -> target/debug
+        let test = std::env::current_exe().expect("the path of this test");
+        let path = test
+            .ancestors()
+            .nth(2)
+            .expect("cargo puts tests into target/PROFILE/deps");
+        let path = path.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        assert!(
+            path.exists(),
+            "{} has not been built: run `cargo test --workspace`, or `cargo build --workspace` first",
+            path.display()
+        );
+        Self::new(path.to_str().expect("the target directory has a name in UTF-8"))
+    }
+
     /// The binary at `path`, where writing more than `blocks` of 512 bytes to a file fails, as on a full
     /// disk.
     pub fn with_file_size_limit(path: &str, blocks: u32) -> Self {
@@ -93,6 +114,14 @@ impl Generator {
         let finished = self.run();
         assert_eq!(finished.code, Some(0), "{name}: {}", finished.output);
         finished
+    }
+
+    /// Starts it and leaves it running. Its standard error is a pipe to be read, and must be before it is full.
+    pub fn start_logging(mut self) -> Child {
+        self.command.stdout(Stdio::null()).stderr(Stdio::piped());
+        self.command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// Starts it and leaves it running, without its output.
