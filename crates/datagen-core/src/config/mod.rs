@@ -39,7 +39,7 @@ macro_rules! settings {
     (
         $(#[$attr:meta])*
         $vis:vis struct $name:ident {
-            $( $field:ident: $type:ty = $variable:literal, default $default:literal, $meaning:literal; )+
+            $( $field:ident: $type:ty = $variable:literal, default $default:expr, $meaning:literal; )+
         }
     ) => {
         $(#[$attr])*

@@ -10,7 +10,7 @@ use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Setting};
 use datagen_core::model::order::OrderRange;
-use datagen_core::model::{DEFAULT_MAX_ID, MAX_ID};
+use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::pace::MAX_RATE;
 use datagen_core::settings;
 
@@ -24,9 +24,9 @@ settings! {
     pub struct OrderSettings {
         count: u64 = "COUNT", default "10000000",
             "How many orders, with ids 1 to COUNT. 0 to 2147483647.";
-        user_max_id: u64 = "USER_MAX_ID", default "999999",
+        user_max_id: u64 = "USER_MAX_ID", default defaults::USER_MAX_ID_TEXT,
             "The highest existing user id; orders refer to users 0 to USER_MAX_ID. 0 to 2147483647.";
-        product_max_id: u64 = "PRODUCT_MAX_ID", default "999999",
+        product_max_id: u64 = "PRODUCT_MAX_ID", default defaults::PRODUCT_MAX_ID_TEXT,
             "The highest existing product id; items refer to products 0 to PRODUCT_MAX_ID. 0 to 2147483647.";
         date_from: NaiveDate = "DATE_FROM", default "1 January ten years before this year",
             "The first day of orders, YYYY-MM-DD. From 1753-01-01 on, as SQL Server's datetime.";
@@ -79,8 +79,8 @@ impl OrdersConfig {
             count: count.unwrap_or(10_000_000),
             seed: common.seed.unwrap_or(0),
             range: OrderRange {
-                user_max_id: user_max_id.unwrap_or(DEFAULT_MAX_ID),
-                product_max_id: product_max_id.unwrap_or(DEFAULT_MAX_ID),
+                user_max_id: user_max_id.unwrap_or(defaults::USER_MAX_ID),
+                product_max_id: product_max_id.unwrap_or(defaults::PRODUCT_MAX_ID),
                 dates: range,
             },
             dates,
