@@ -83,14 +83,14 @@ impl Replaced {
         let by = run.parameters.to_json();
         match self.missing {
             Some(missing) => tracing::warn!(
-                replaced,
-                by,
+                %replaced,
+                %by,
                 "{destination}: dropping the tables {names} of an earlier run and creating them again, \
                  because the table {missing} is missing"
             ),
             None => tracing::warn!(
-                replaced,
-                by,
+                %replaced,
+                %by,
                 "{destination}: dropping the tables {names} of another run, with all their rows"
             ),
         }
