@@ -172,6 +172,7 @@ impl GenUsers {
         }
         let files = digest?.finish(format!("{folder}/{file_name}"));
         drop(ticker);
+        lake::verify::file(lake, &path, files.bytes).await?;
 
         let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
         let path = LakePath::manifest(folder, file_name);

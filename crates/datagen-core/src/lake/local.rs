@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total};
 use crate::blocking::blocking;
 use crate::error::DestinationError;
 
@@ -110,6 +110,56 @@ impl Lake for Directory {
         blocking(move || {
             let failed = |error: io::Error| DestinationError::io(&lake.root, &error);
             sync_file_system(&lake.root).map_err(failed)
+        })
+        .await
+    }
+
+    fn describe(&self, path: &str) -> String {
+        self.root.join(path).display().to_string()
+    }
+
+    async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError> {
+        let target = self.target(path);
+        blocking(move || {
+            let mut total = Total::default();
+            match fs::metadata(&target) {
+                Ok(metadata) if metadata.is_file() => total.add(metadata.len()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(DestinationError::io(&target, &error)),
+            }
+            Ok(Some(total))
+        })
+        .await
+    }
+
+    async fn total(
+        &self,
+        folder: &'static str,
+        select: SelectName,
+    ) -> Result<Option<Total>, DestinationError> {
+        let folder = self.root.join(folder);
+        blocking(move || {
+            let failed = |error: io::Error| DestinationError::io(&folder, &error);
+            let mut total = Total::default();
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(total)),
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
+                if !entry.file_name().to_str().is_some_and(&select) {
+                    continue;
+                }
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_file() => total.add(metadata.len()),
+                    Ok(_) => {}
+                    // Removed since it was listed.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            Ok(Some(total))
         })
         .await
     }
