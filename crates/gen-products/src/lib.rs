@@ -77,6 +77,8 @@ impl GenProducts {
     async fn write_all(&self, lake: &Arc<dyn Lake>, context: &Context) -> Result<(), DestinationError> {
         let shard = context.common.shard;
         let ids = shard.range(self.count);
+        let consequence = "a reader of the manifests counts every product more than once";
+        lake::splits::warn_of_other_splits(&**lake, FOLDER, shard, consequence).await?;
         let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
         let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);
