@@ -79,7 +79,11 @@ fn check_threads_and_memory() -> Result<NonZeroUsize, DestinationError> {
         .len()
         .checked_sub(OTHER_THREADS)
         .and_then(NonZeroUsize::new);
-    let memory = Vec::<u8>::new().try_reserve_exact(MEMORY_BYTES);
+    let mut reserve = Vec::<u8>::new();
+    let memory = reserve.try_reserve_exact(MEMORY_BYTES);
+    // An allocation that is visibly unused may be optimised away.
+    std::hint::black_box(&reserve);
+    drop(reserve);
     drop(closed);
     let started = threads.len();
     for thread in threads {

@@ -84,7 +84,12 @@ pub fn main<G: Generator>() -> ExitCode {
 /// the program or a library, so nothing that it interrupted may go on.
 fn report_panics<G: Generator>() {
     std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
         let place = panic
             .location()
             .map_or_else(String::new, |place| format!(" at {place}"));

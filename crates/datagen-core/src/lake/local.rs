@@ -212,7 +212,7 @@ fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     use std::os::unix::fs::MetadataExt;
     let mut synced = HashSet::new();
     for folder in folders {
-        let sync = || {
+        let mut sync = || {
             let directory = File::open(folder)?;
             if synced.insert(directory.metadata()?.dev()) {
                 rustix::fs::syncfs(&directory)?;
@@ -231,13 +231,13 @@ fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
 #[cfg(not(target_os = "linux"))]
 fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     for folder in folders {
-        let sync_files = || {
+        let sync_files = || -> io::Result<()> {
             for file in fs::read_dir(folder)? {
                 File::open(file?.path())?.sync_all()?;
             }
             Ok(())
         };
-        sync_files().map_err(|error: io::Error| DestinationError::io(folder, &error))?;
+        sync_files().map_err(|error| DestinationError::io(folder, &error))?;
         sync_directory(folder)?;
     }
     Ok(())
@@ -316,7 +316,7 @@ enum Leftover {
 /// Removes a temporary file that no process has locked. Its lock is held meanwhile, so that a process that is
 /// about to lock the file waits, and then sees that it is gone.
 fn remove_if_abandoned(path: &Path) -> io::Result<Leftover> {
-    let removed = || {
+    let try_to_remove = || -> io::Result<Leftover> {
         if !fs::symlink_metadata(path)?.is_file() {
             return Ok(Leftover::InUse);
         }
@@ -332,7 +332,7 @@ fn remove_if_abandoned(path: &Path) -> io::Result<Leftover> {
         fs::remove_file(path)?;
         Ok(Leftover::Removed)
     };
-    match removed() {
+    match try_to_remove() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Leftover::InUse),
         result => result,
     }
