@@ -19,6 +19,9 @@ const OTHER_THREADS: usize = 6;
 /// Address space that a generator needs beside its threads' stacks, in bytes: what it may use at the most.
 const MEMORY_BYTES: usize = 128 << 20;
 
+/// A thread's stack, in bytes: the default of the standard library and the runtime.
+const STACK_BYTES: usize = 2 << 20;
+
 /// Checks the limits of this process.
 ///
 /// Returns how many workers its runtime may have: one per processor, or fewer where threads are limited.
@@ -29,8 +32,10 @@ pub(crate) fn check() -> Result<NonZeroUsize, DestinationError> {
     if SystemTime::now() < SystemTime::UNIX_EPOCH {
         return Err(too_low("the clock is before 1970", "set it"));
     }
+    let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     check_descriptors()?;
-    check_threads_and_memory()
+    check_memory(processors.get() + OTHER_THREADS)?;
+    usable_workers(processors)
 }
 
 fn too_low(problem: impl Into<String>, advice: &str) -> DestinationError {
@@ -58,9 +63,27 @@ fn check_descriptors() -> Result<(), DestinationError> {
     Ok(())
 }
 
-fn check_threads_and_memory() -> Result<NonZeroUsize, DestinationError> {
-    let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    // The threads stay until the lock is free, so that all of them exist at once.
+/// Checks the memory that a generator may use at the most, and the stacks of `threads` threads.
+fn check_memory(threads: usize) -> Result<(), DestinationError> {
+    let bytes = MEMORY_BYTES + threads * STACK_BYTES;
+    let mut reserve = Vec::<u8>::new();
+    let reserved = reserve.try_reserve_exact(bytes);
+    // An allocation that is visibly unused may be optimised away.
+    std::hint::black_box(&reserve);
+    reserved.map_err(|_| {
+        too_low(
+            format!(
+                "there is not enough memory: {} MiB of address space are needed beside what is in use",
+                bytes >> 20
+            ),
+            "raise the limit of memory (ulimit -v)",
+        )
+    })
+}
+
+/// Starts as many threads as a generator needs, all at once, and ends them.
+fn usable_workers(processors: NonZeroUsize) -> Result<NonZeroUsize, DestinationError> {
+    // The threads stay until the lock is free, so that all of them exist at the same time.
     let gate = Arc::new(RwLock::new(()));
     let closed = gate.write();
     let mut threads = Vec::new();
@@ -75,38 +98,24 @@ fn check_threads_and_memory() -> Result<NonZeroUsize, DestinationError> {
             }
         }
     }
-    let workers = threads
-        .len()
-        .checked_sub(OTHER_THREADS)
-        .and_then(NonZeroUsize::new);
-    let mut reserve = Vec::<u8>::new();
-    let memory = reserve.try_reserve_exact(MEMORY_BYTES);
-    // An allocation that is visibly unused may be optimised away.
-    std::hint::black_box(&reserve);
-    drop(reserve);
+    // Each thread has reserved address space for its allocations by now, and keeps it for later threads.
+    let memory = check_memory(0);
     drop(closed);
     let started = threads.len();
     for thread in threads {
+        // It cannot panic.
         let _ = thread.join();
     }
-    match (workers, refused, memory) {
-        (Some(workers), _, Ok(())) => Ok(workers),
-        (_, _, Err(_)) => Err(too_low(
+    memory?;
+    let workers = started.checked_sub(OTHER_THREADS).and_then(NonZeroUsize::new);
+    workers.ok_or_else(|| {
+        let reason = refused.map_or_else(String::new, |error| format!(" ({error})"));
+        too_low(
             format!(
-                "there is not enough memory: {} MiB are needed",
-                MEMORY_BYTES >> 20
+                "only {started} of at least {} threads can be started{reason}",
+                OTHER_THREADS + 1
             ),
-            "raise the limit of memory (ulimit -v)",
-        )),
-        (None, refused, Ok(())) => {
-            let reason = refused.map_or_else(String::new, |error| format!(" ({error})"));
-            Err(too_low(
-                format!(
-                    "only {started} of at least {} threads can be started{reason}",
-                    OTHER_THREADS + 1
-                ),
-                "raise the limit of processes (ulimit -u, the container's pids)",
-            ))
-        }
-    }
+            "raise the limit of processes (ulimit -u, the container's pids)",
+        )
+    })
 }
