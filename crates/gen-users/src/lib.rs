@@ -158,6 +158,8 @@ impl GenUsers {
         let ids = shard.range(count);
         let file_name = shard.file_name(folder);
         let path = LakePath::data(folder, file_name.as_str());
+        let consequence = "a reader of the folder reads every record more than once";
+        lake::splits::warn_of_other_splits(lake, folder, shard, consequence).await?;
         let (progress, ticker) = Progress::start(bar, folder, Some(ids.end - ids.start));
         let mut digest = self
             .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
@@ -172,6 +174,7 @@ impl GenUsers {
         }
         let files = digest?.finish(format!("{folder}/{file_name}"));
         drop(ticker);
+        lake::verify::file(lake, &path, files.bytes).await?;
 
         let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
         let path = LakePath::manifest(folder, file_name);

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use datagen_core::blocking::blocking;
 use datagen_core::error::DestinationError;
+use datagen_core::file_system::create_directory;
 use datagen_core::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
@@ -64,7 +65,7 @@ impl Sqlite {
         let opened = path.clone();
         let connection = interruptible(move || {
             let directory = opened.parent().expect("the path names a file in a directory");
-            std::fs::create_dir_all(directory).map_err(|error| DestinationError::io(directory, &error))?;
+            create_directory(directory)?;
             if opened.is_dir() {
                 return Err(DestinationError::io(
                     &opened,
