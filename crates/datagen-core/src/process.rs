@@ -82,7 +82,7 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     };
     let log_format = common.log_format;
     let bar = Bar::new(log_format == LogFormat::Text);
-    telemetry::init(log_format, &common.log_filter, &bar);
+    telemetry::init(log_format, &common.log_filter, common.colors, &bar);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
