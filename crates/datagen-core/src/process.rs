@@ -111,7 +111,7 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     };
     let log_format = common.log_format;
     let bar = Bar::new(log_format == LogFormat::Text);
-    telemetry::init(log_format, &common.log_filter, &bar);
+    telemetry::init(log_format, &common.log_filter, common.colors, &bar);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.get())
         // Under a limit of threads, one for calls that wait must not be lost to other uses while it is idle.

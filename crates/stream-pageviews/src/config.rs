@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, local_path};
+use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, is_host, local_path};
 use datagen_core::model::session::Pause;
 use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::pace::MAX_RATE;
@@ -316,13 +316,14 @@ fn other_broker(servers: String, variables: KafkaVariables, problems: &mut Probl
     let is_server = |server: &str| {
         let parts = server.trim().rsplit_once(':');
         parts.is_some_and(|(host, port)| {
-            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
+            let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            is_host(address.unwrap_or(host)) && port.parse::<u16>().is_ok_and(|port| port > 0)
         })
     };
     if !servers.split(',').all(is_server) {
         problems.report(
             "KAFKA_BOOTSTRAP_SERVERS",
-            "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme",
+            "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme, a user or a password",
         );
     }
     let kafka = KafkaConfig {
