@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
-use datagen_core::secret::Secret;
+use datagen_settings::Secret;
 use gen_orders::config::{Dates, SqlServer, Target};
 use gen_orders::database::{Database, Table};
 use gen_orders::rows::{self, ITEMS, ORDERS};

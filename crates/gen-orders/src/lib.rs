@@ -12,10 +12,10 @@ pub mod retry;
 pub mod rows;
 pub mod run;
 
-use datagen_core::config::common::Common;
-use datagen_core::config::{Environment, Problems, Settings, Variable};
-use datagen_core::error::Failure;
-use datagen_core::process::{Context, Generator};
+use datagen_process::common::Common;
+use datagen_settings::{Environment, Problems, Settings, Variable};
+use datagen_process::error::Failure;
+use datagen_process::generator::{Context, Generator};
 
 use crate::config::{OrderSettings, OrdersConfig, ServerSettings, TargetSettings};
 

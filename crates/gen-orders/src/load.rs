@@ -3,14 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_core::error::{DestinationError, Failure};
-use datagen_core::manifest::Manifest;
+use datagen_process::error::{DestinationError, Failure};
+use datagen_process::manifest::Manifest;
 use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
-use datagen_core::pace::Pace;
-use datagen_core::process::{Context, Generator};
-use datagen_core::progress::Progress;
-use datagen_core::shard::Shard;
+use datagen_process::pace::Pace;
+use datagen_process::generator::{Context, Generator};
+use datagen_process::progress::Progress;
+use datagen_process::shard::Shard;
 use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;

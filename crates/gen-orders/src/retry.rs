@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use datagen_core::error::DestinationError;
-use datagen_core::retry::Backoff;
+use datagen_process::error::DestinationError;
+use datagen_process::retry::Backoff;
 use tokio::time::Instant;
 
 /// The pauses between attempts.

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datagen_core::config::common::Common;
-use datagen_core::config::{Environment, Problems, Settings, Variable};
-use datagen_core::error::{DestinationError, Failure};
-use datagen_core::lake::config::{LakeConfig, LakeSettings};
-use datagen_core::lake::{self, Lake, LakePath, Total, Writer};
-use datagen_core::manifest::{Files, FilesDigest, Manifest};
+use datagen_process::common::Common;
+use datagen_settings::{Environment, Problems, Settings, Variable};
+use datagen_process::error::{DestinationError, Failure};
+use datagen_lake::config::{LakeConfig, LakeSettings};
+use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
+use datagen_process::manifest::{Files, FilesDigest, Manifest};
 use datagen_core::model::product::{ProductName, Products};
 use datagen_core::model::{MAX_ID, defaults};
-use datagen_core::pace::{MAX_RATE, Pace};
-use datagen_core::process::{Context, Generator};
-use datagen_core::progress::Progress;
-use datagen_core::settings;
+use datagen_process::pace::{MAX_RATE, Pace};
+use datagen_process::generator::{Context, Generator};
+use datagen_process::progress::Progress;
+use datagen_settings::settings;
 use datagen_core::text::TextBuf;
 use tokio::task::JoinSet;
 

@@ -5,21 +5,21 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_core::blocking::blocking;
-use datagen_core::chunks;
-use datagen_core::config::common::Common;
-use datagen_core::config::{Environment, Problems, Settings, Variable};
-use datagen_core::error::{DestinationError, Failure};
-use datagen_core::lake::config::{LakeConfig, LakeSettings};
-use datagen_core::lake::{self, Lake, LakePath, Writer};
-use datagen_core::manifest::{FilesDigest, Manifest};
+use datagen_process::blocking::blocking;
+use datagen_process::chunks;
+use datagen_process::common::Common;
+use datagen_settings::{Environment, Problems, Settings, Variable};
+use datagen_process::error::{DestinationError, Failure};
+use datagen_lake::config::{LakeConfig, LakeSettings};
+use datagen_lake::{self as lake, Lake, LakePath, Writer};
+use datagen_process::manifest::{FilesDigest, Manifest};
 use datagen_core::model::user::{self, Users};
 use datagen_core::model::vip::{self, Vips};
 use datagen_core::model::{MAX_ID, defaults};
-use datagen_core::process::{Context, Generator};
-use datagen_core::progress::{Bar, Progress};
-use datagen_core::settings;
-use datagen_core::shard::Shard;
+use datagen_process::generator::{Context, Generator};
+use datagen_process::progress::{Bar, Progress};
+use datagen_settings::settings;
+use datagen_process::shard::Shard;
 use datagen_core::text::TextBuf;
 
 settings! {

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    datagen_core::process::main::<gen_users::GenUsers>()
+    datagen_process::main::<gen_users::GenUsers>()
 }

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, is_host, local_path};
+use datagen_settings::{Environment, FromSetting, Problems, Setting, Text, is_host, local_path};
 use datagen_core::model::session::Pause;
 use datagen_core::model::{MAX_ID, defaults};
-use datagen_core::pace::MAX_RATE;
-use datagen_core::secret::Secret;
-use datagen_core::settings;
+use datagen_process::pace::MAX_RATE;
+use datagen_settings::Secret;
+use datagen_settings::settings;
 
 use crate::sink::kafka::connection_string::ConnectionString;
 use crate::visit::Topic;

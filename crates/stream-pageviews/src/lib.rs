@@ -9,10 +9,10 @@ pub mod sink;
 pub mod stream;
 pub mod visit;
 
-use datagen_core::config::common::Common;
-use datagen_core::config::{Environment, Problems, Settings, Variable};
-use datagen_core::error::Failure;
-use datagen_core::process::{Context, Generator};
+use datagen_process::common::Common;
+use datagen_settings::{Environment, Problems, Settings, Variable};
+use datagen_process::error::Failure;
+use datagen_process::generator::{Context, Generator};
 
 use crate::config::{StreamConfig, StreamSettings};
 use crate::metrics::prometheus::Listener;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    datagen_core::process::main::<stream_pageviews::StreamPageviews>()
+    datagen_process::main::<stream_pageviews::StreamPageviews>()
 }

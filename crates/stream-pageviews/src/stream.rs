@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datagen_core::error::DestinationError;
+use datagen_process::error::DestinationError;
 use datagen_core::model::session::Sessions;
-use datagen_core::pace::Pace;
-use datagen_core::process::Context;
-use datagen_core::progress::Progress;
-use datagen_core::shard::Shard;
+use datagen_process::pace::Pace;
+use datagen_process::generator::Context;
+use datagen_process::progress::Progress;
+use datagen_process::shard::Shard;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -216,11 +216,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use async_trait::async_trait;
-    use datagen_core::config::common::Common;
-    use datagen_core::config::{Environment, Problems};
+    use datagen_process::common::Common;
+    use datagen_settings::{Environment, Problems};
     use datagen_core::model::session::Pause;
-    use datagen_core::progress::Bar;
-    use datagen_core::shutdown::{Shutdown, Signal};
+    use datagen_process::progress::Bar;
+    use datagen_process::shutdown::{Shutdown, Signal};
 
     use super::*;
     use crate::config::Target;

@@ -1,6 +1,6 @@
 //! Which Kafka endpoints a configuration may describe, and what is said of those that make no sense.
 
-use datagen_core::config::{Environment, Problems};
+use datagen_settings::{Environment, Problems};
 use stream_pageviews::config::{KafkaConfig, SecurityProtocol, StreamConfig, Target};
 
 const VIEWS: &str = "Endpoint=sb://playground.servicebus.windows.net/;SharedAccessKeyName=send;\

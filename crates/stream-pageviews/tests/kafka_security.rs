@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
-use datagen_core::entra::AccessToken;
-use datagen_core::secret::Secret;
+use datagen_azure::entra::AccessToken;
+use datagen_settings::Secret;
 use stream_pageviews::config::SecurityProtocol;
 use stream_pageviews::sink::kafka::health::Undeliverable;
 use stream_pageviews::sink::kafka::producers::Producers;

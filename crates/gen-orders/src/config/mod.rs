@@ -7,12 +7,12 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use chrono::{Datelike, NaiveDate, Utc};
-use datagen_core::config::common::Common;
-use datagen_core::config::{Environment, Problems, Setting};
+use datagen_process::common::Common;
+use datagen_settings::{Environment, Problems, Setting};
 use datagen_core::model::order::OrderRange;
 use datagen_core::model::{MAX_ID, defaults};
-use datagen_core::pace::MAX_RATE;
-use datagen_core::settings;
+use datagen_process::pace::MAX_RATE;
+use datagen_settings::settings;
 
 use self::dates::LAST_DATE;
 

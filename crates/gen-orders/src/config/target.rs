@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use datagen_core::config::{Environment, Problems, Text, is_host, local_path};
-use datagen_core::secret::Secret;
-use datagen_core::settings;
+use datagen_settings::{Environment, Problems, Text, is_host, local_path};
+use datagen_settings::Secret;
+use datagen_settings::settings;
 
 settings! {
     /// What names the database.

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datagen_core::error::DestinationError;
-use datagen_core::shard::Shard;
+use datagen_process::error::DestinationError;
+use datagen_process::shard::Shard;
 
 pub use self::chunk_set::ChunkSet;
 use crate::config::Target;

@@ -1,7 +1,7 @@
 //! What a run does with the tables that it finds in a database: continue them, create them, replace them, or
 //! leave them alone because they are not its own.
 
-use datagen_core::error::DestinationError;
+use datagen_process::error::DestinationError;
 
 use super::Prepared;
 use crate::run::Run;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use datagen_core::blocking::blocking;
-use datagen_core::error::DestinationError;
-use datagen_core::file_system::create_directory;
-use datagen_core::shard::Shard;
+use datagen_process::blocking::blocking;
+use datagen_process::error::DestinationError;
+use datagen_process::file_system::create_directory;
+use datagen_process::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use datagen_core::progress::LOG_PERIOD;
+use datagen_process::progress::LOG_PERIOD;
 
 use crate::sink::Sink;
 use crate::visit::Topic;

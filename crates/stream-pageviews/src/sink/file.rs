@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datagen_core::error::DestinationError;
-use datagen_core::file_system::{create_directory, lock, sync_directory, unlock};
+use datagen_process::error::DestinationError;
+use datagen_process::file_system::{create_directory, lock, sync_directory, unlock};
 
 use super::{Delivery, Sink, Taken};
 use crate::visit::{Batch, Topic};

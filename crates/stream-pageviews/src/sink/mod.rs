@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datagen_core::error::DestinationError;
+use datagen_process::error::DestinationError;
 
 use crate::config::Target;
 use crate::visit::{Batch, Message};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use datagen_core::error::DestinationError;
+use datagen_process::error::DestinationError;
 use tiberius::error::{Error, IoErrorKind};
 
 /// A key is there already: "Violation of PRIMARY KEY constraint".

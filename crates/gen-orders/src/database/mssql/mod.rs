@@ -23,8 +23,8 @@ use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datagen_core::error::DestinationError;
-use datagen_core::shard::Shard;
+use datagen_process::error::DestinationError;
+use datagen_process::shard::Shard;
 use tiberius::error::Error;
 use tiberius::{Row, ToSql};
 

@@ -6,8 +6,8 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use datagen_core::entra::{EntraCredential, SQL_SCOPE};
-use datagen_core::error::DestinationError;
+use datagen_azure::entra::{EntraCredential, SQL_SCOPE};
+use datagen_process::error::DestinationError;
 use futures_util::TryStreamExt;
 use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row, ToSql, TokenRow};

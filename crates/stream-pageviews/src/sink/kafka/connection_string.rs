@@ -5,7 +5,7 @@
 //! the whole string as a password and says no more than "authentication failed", so what can be told
 //! beforehand is.
 
-use datagen_core::secret::Secret;
+use datagen_settings::Secret;
 
 /// A connection string whose parts are there; its key is only in [`ConnectionString::secret`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use datagen_core::entra::EntraCredential;
-use datagen_core::error::DestinationError;
+use datagen_azure::entra::EntraCredential;
+use datagen_process::error::DestinationError;
 
 use self::connection_string::ConnectionString;
 use self::health::Undeliverable;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datagen_core::secret::Secret;
+use datagen_settings::Secret;
 use rdkafka::ClientConfig;
 
 use super::token::TokenSource;

@@ -1,7 +1,7 @@
 //! Bearer tokens for SASL OAUTHBEARER, from wherever they come.
 
 use async_trait::async_trait;
-use datagen_core::entra::{AccessToken, EntraCredential};
+use datagen_azure::entra::{AccessToken, EntraCredential};
 
 /// A source of access tokens. librdkafka asks again when 80 % of a token's life is over.
 #[async_trait]

@@ -31,9 +31,9 @@ use azure_identity::{
 };
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
-use crate::azure_http::{OnErrorStatus, SdkHttpClient};
-use crate::error::causes;
-use crate::secret::Secret;
+use crate::http::{OnErrorStatus, SdkHttpClient};
+use datagen_process::error::causes;
+use datagen_settings::Secret;
 
 /// Azure Storage, both its Blob and its Data Lake API.
 pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -310,7 +310,7 @@ fn describe(method: &Method, error: &azure_core::Error) -> EntraError {
         (Method::DeveloperTools, _) => true,
         (_, Some(status)) => status.is_client_error() && !matches!(u16::from(status), 404 | 408 | 410 | 429),
         // Not an answer: a transport error, which may pass, or a setting that will not.
-        (_, None) => crate::azure_http::Failure::find(error).is_none(),
+        (_, None) => crate::http::Failure::find(error).is_none(),
     };
     let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
     let cause = cause.lines().next().unwrap_or_default();
@@ -442,7 +442,7 @@ mod tests {
                 "{error}"
             );
         }
-        let refused = crate::azure_http::Failure::Connect {
+        let refused = crate::http::Failure::Connect {
             message: "Connection refused".into(),
             certificate: false,
         };

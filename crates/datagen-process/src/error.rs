@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::Problems;
+use datagen_settings::Problems;
 use crate::shutdown::Signal;
 
 /// Why a generator stopped before its work was done. Each has its exit code.

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::common::{Common, CommonSettings};
-use crate::config::{Environment, Problems, Settings, Variable};
+use crate::common::{Common, CommonSettings};
+use datagen_settings::{Environment, Problems, Settings, Variable};
 use crate::error::Failure;
 use crate::limits;
 use crate::progress::Bar;

@@ -2,7 +2,7 @@
 //! everything and stores nothing, or a folder that was removed during the run, is noticed here.
 
 use super::{Lake, LakePath, SelectName, Total};
-use crate::error::DestinationError;
+use datagen_process::error::DestinationError;
 
 /// Checks that the file at `path` has `bytes` bytes.
 ///

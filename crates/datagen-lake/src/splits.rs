@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Lake, LakePath};
-use crate::error::DestinationError;
-use crate::shard::Shard;
+use datagen_process::error::DestinationError;
+use datagen_process::shard::Shard;
 
 /// Logs one warning if the lake has manifests of `folder` of another number of shards than `shard.count`.
 /// `consequence` says what a reader meets then. Lakes whose credentials may not list are not checked.
@@ -71,7 +71,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::lake::local::Directory;
+    use crate::local::Directory;
 
     #[tokio::test]
     async fn manifests_of_other_splits_are_found() {

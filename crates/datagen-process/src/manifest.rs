@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::DATA_VERSION;
+use datagen_core::model::DATA_VERSION;
 use crate::shard::Shard;
 
 /// A description of one kind's data of one shard.

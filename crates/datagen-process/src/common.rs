@@ -1,7 +1,7 @@
 //! The variables that all four generators read.
 
-use super::{Environment, FromSetting, Problems, Setting, Text};
-use crate::settings;
+use datagen_settings::{Environment, FromSetting, Problems, Setting, Text};
+use datagen_settings::settings;
 use crate::shard::Shard;
 use crate::telemetry::{LogFormat, check_filter};
 

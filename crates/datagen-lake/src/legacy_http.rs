@@ -19,8 +19,8 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::config::Account;
-use crate::azure_http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
-use crate::secret::Secret;
+use datagen_azure::http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
+use datagen_settings::Secret;
 
 const RENAME_SOURCE: &str = "x-ms-rename-source";
 
@@ -160,7 +160,7 @@ fn response(status: u16, headers: &reqwest_legacy::header::HeaderMap, body: Byte
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::config::Api;
+    use crate::config::Api;
 
     fn client(service: &str, sas: Option<&str>) -> LegacyHttpClient {
         LegacyHttpClient::new(&Account {

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep};
 use super::Total;
 use super::config::{Account, Api};
 use super::upload::PUTS_IN_FLIGHT;
-use crate::azure_http::Failure;
-use crate::entra::EntraError;
-use crate::error::{DestinationError, causes};
-use crate::retry::Backoff;
+use datagen_azure::http::Failure;
+use datagen_azure::entra::EntraError;
+use datagen_process::error::{DestinationError, causes};
+use datagen_process::retry::Backoff;
 
 /// How long a request is tried again before the run is given up: longer than a storage partition takes to
 /// move or a gateway to restart.
@@ -487,7 +487,7 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use datagen_settings::Secret;
 
     fn account(sas: Option<&str>) -> Account {
         Account {

@@ -16,7 +16,7 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::text::TextBuf;
+use datagen_core::text::TextBuf;
 
 /// How the work is cut.
 #[derive(Clone, Debug)]

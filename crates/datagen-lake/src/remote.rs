@@ -8,8 +8,8 @@ use super::blob::BlobLake;
 use super::config::{Account, Api};
 use super::dfs::DfsLake;
 use super::{Lake, Writer};
-use crate::entra::EntraCredential;
-use crate::error::DestinationError;
+use datagen_azure::entra::EntraCredential;
+use datagen_process::error::DestinationError;
 
 /// Nothing is asked of the account yet: the first write finds out whether it is there and lets us in.
 ///

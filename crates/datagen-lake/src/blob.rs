@@ -27,9 +27,9 @@ use super::config::Account;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total};
-use crate::azure_http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
-use crate::entra::EntraCredential;
-use crate::error::DestinationError;
+use datagen_azure::http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
+use datagen_azure::entra::EntraCredential;
+use datagen_process::error::DestinationError;
 
 /// An account behind its Blob API.
 #[derive(Clone)]
@@ -173,7 +173,7 @@ impl Door {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push(container).extend(names);
         }
-        url.set_query(self.account.sas.as_ref().map(crate::secret::Secret::expose));
+        url.set_query(self.account.sas.as_ref().map(datagen_settings::Secret::expose));
         url
     }
 

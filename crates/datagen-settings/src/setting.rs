@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer};
 
 use super::Problems;
-use crate::secret::Secret;
+use crate::Secret;
 
 /// What stands for a value that is not UTF-8: no environment variable can have a NUL in it.
 pub(super) const NOT_UTF8: &str = "\0";

@@ -12,20 +12,20 @@
 //! - [`splits`]: whether the folder has the files of a run that was split otherwise;
 //! - [`verify`]: whether what was published is there.
 
-#[cfg(feature = "lake")]
+#[cfg(feature = "azure")]
 mod blob;
 pub mod config;
-#[cfg(feature = "lake")]
+#[cfg(feature = "azure")]
 mod dfs;
-#[cfg(feature = "lake")]
+#[cfg(feature = "azure")]
 mod legacy_http;
 pub mod local;
-#[cfg(feature = "lake")]
+#[cfg(feature = "azure")]
 mod remote;
-#[cfg(feature = "lake")]
+#[cfg(feature = "azure")]
 mod request;
 pub mod splits;
-#[cfg(feature = "lake")]
+#[cfg(feature = "azure")]
 mod upload;
 pub mod verify;
 
@@ -39,9 +39,9 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use self::config::{LakeConfig, Location};
-use crate::error::{DestinationError, Failure};
-use crate::shard::Shard;
-use crate::shutdown::Shutdown;
+use datagen_process::error::{DestinationError, Failure};
+use datagen_process::shard::Shard;
+use datagen_process::shutdown::Shutdown;
 
 /// How long cleaning up behind a run may take: a process that was told to stop has about ten seconds.
 const CLEANING: Duration = Duration::from_secs(5);
@@ -121,7 +121,7 @@ impl Writer {
 
     /// Whether the writer called `name` cannot be at work beside this one: it is this one, killed earlier, or
     /// it has the same program's work cut into another number of shards.
-    #[cfg(feature = "lake")]
+    #[cfg(feature = "azure")]
     fn succeeds(&self, name: &str) -> bool {
         let cut = name
             .strip_prefix(self.program)
@@ -278,9 +278,9 @@ pub async fn open(config: &LakeConfig, writer: Writer) -> Result<Arc<dyn Lake>, 
     match &config.location {
         // Its locks tell unfinished files that are written from those that are left.
         Location::Directory(directory) => Ok(Arc::new(local::Directory::open(directory).await?)),
-        #[cfg(feature = "lake")]
+        #[cfg(feature = "azure")]
         Location::Account(account) => remote::open(account, writer).await,
-        #[cfg(not(feature = "lake"))]
+        #[cfg(not(feature = "azure"))]
         Location::Account(account) => Err(DestinationError::permanent(
             account.to_string(),
             format!("{} was built without Azure's clients", writer.program),
@@ -303,7 +303,7 @@ pub async fn write_manifest(
     file.publish().await
 }
 
-#[cfg(all(test, feature = "lake"))]
+#[cfg(all(test, feature = "azure"))]
 mod tests {
     use super::*;
 

@@ -1,19 +1,19 @@
 //! Both doors of a storage account against the test kit's strict server: whole files, faults, error lines.
 //!
 //! `.ci/lake` tests the Blob door against Azurite.
-#![cfg(feature = "lake")]
+#![cfg(feature = "azure")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use datagen_core::config::Problems;
-use datagen_core::error::{DestinationError, Failure};
-use datagen_core::lake::config::{LakeConfig, Location};
-use datagen_core::lake::{self, Lake, LakePath, Writer};
-use datagen_core::shard::Shard;
-use datagen_core::shutdown::{Shutdown, Signal};
+use datagen_settings::Problems;
+use datagen_process::error::{DestinationError, Failure};
+use datagen_lake::config::{LakeConfig, Location};
+use datagen_lake::{self as lake, Lake, LakePath, Writer};
+use datagen_process::shard::Shard;
+use datagen_process::shutdown::{Shutdown, Signal};
 use testkit::dfs::auth::{Account, SasScope};
 use testkit::dfs::store::{File, Node, Store};
 use testkit::dfs::{Bodies, DfsServer};

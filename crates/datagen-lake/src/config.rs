@@ -7,9 +7,9 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::config::{Environment, FromSetting, Problems, Text, is_host, local_path};
-use crate::secret::Secret;
-use crate::settings;
+use datagen_settings::{Environment, FromSetting, Problems, Text, is_host, local_path};
+use datagen_settings::Secret;
+use datagen_settings::settings;
 
 settings! {
     /// The variables that name the lake.

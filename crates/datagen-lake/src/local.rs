@@ -19,9 +19,9 @@ use bytes::Bytes;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total};
-use crate::blocking::blocking;
-use crate::error::DestinationError;
-use crate::file_system::{self, LockState, create_directory, sync_directory};
+use datagen_process::blocking::blocking;
+use datagen_process::error::DestinationError;
+use datagen_process::file_system::{self, LockState, create_directory, sync_directory};
 
 /// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 20;

@@ -48,14 +48,14 @@ macro_rules! settings {
         // The meanings are written for `--help`, where brackets would be in the way.
         #[allow(rustdoc::bare_urls)]
         #[derive(Debug, Default, $crate::serde::Deserialize)]
-        #[serde(default, crate = "datagen_core::serde")]
+        #[serde(default, crate = "datagen_settings::serde")]
         $vis struct $name {
-            $( #[doc = $meaning] $vis $field: $crate::config::Setting<$type>, )+
+            $( #[doc = $meaning] $vis $field: $crate::Setting<$type>, )+
         }
 
-        impl $crate::config::Settings for $name {
-            const VARIABLES: &'static [$crate::config::Variable] = &[
-                $( $crate::config::Variable { name: $variable, default: $default, meaning: $meaning }, )+
+        impl $crate::Settings for $name {
+            const VARIABLES: &'static [$crate::Variable] = &[
+                $( $crate::Variable { name: $variable, default: $default, meaning: $meaning }, )+
             ];
         }
     };
@@ -162,7 +162,7 @@ mod tests {
     settings! {
         struct Sample {
             count: u64 = "COUNT", default "5", "How many.";
-            password: crate::secret::Secret = "PASSWORD", default "", "The password.";
+            password: crate::Secret = "PASSWORD", default "", "The password.";
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{Blocks, LakeFile};
-use crate::error::DestinationError;
+use datagen_process::error::DestinationError;
 
 /// What the two doors do differently.
 #[async_trait]

@@ -24,7 +24,7 @@ use futures_util::{Stream, stream};
 
 pub use client::{OnErrorStatus, SdkHttpClient};
 
-use crate::error::causes;
+use datagen_process::error::causes;
 
 /// How long a request may make no progress (no byte of its body taken, no answer) before it is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,7 +97,7 @@ impl Failure {
 
     /// Makes the failure out of an answer that is not a success. The service's code is in a header, or only in
     /// the body: `{"error":{"code":"…"}}` of the Data Lake API, `<Error><Code>…</Code>` of the Blob API.
-    pub(crate) fn from_answer<'h>(
+    pub fn from_answer<'h>(
         status: u16,
         header: impl Fn(&'static str) -> Option<&'h str>,
         body: &[u8],
@@ -111,7 +111,7 @@ impl Failure {
     }
 
     /// Makes the failure out of a transport error; `error` must not print a URL any more.
-    pub(crate) fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
+    pub fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
         let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
         let message = causes.last().cloned().unwrap_or_default();
         // What rustls calls `InvalidCertificate`, however deep other crates wrapped it.

@@ -28,8 +28,8 @@ use super::legacy_http::LegacyHttpClient;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject, lock};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, Writer};
-use crate::entra::EntraCredential;
-use crate::error::DestinationError;
+use datagen_azure::entra::EntraCredential;
+use datagen_process::error::DestinationError;
 
 /// Path segments keep the unreserved characters of RFC 3986; the SDK encodes nothing.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -545,7 +545,7 @@ struct LegacyCredential(EntraCredential);
 #[async_trait]
 impl TokenCredential for LegacyCredential {
     async fn get_token(&self, scopes: &[&str]) -> azure_core_legacy::Result<LegacyToken> {
-        let scope = scopes.first().copied().unwrap_or(crate::entra::STORAGE_SCOPE);
+        let scope = scopes.first().copied().unwrap_or(datagen_azure::entra::STORAGE_SCOPE);
         let token = self.0.token(scope).await.map_err(|error| {
             let message = error.to_string();
             LegacyError::full(ErrorKind::Credential, error, message)

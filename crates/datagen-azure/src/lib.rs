@@ -1,0 +1,7 @@
+//! Microsoft Azure as the generators use it, below any particular service.
+//!
+//! - [`entra`]: sign-in with Microsoft Entra ID;
+//! - [`http`]: the HTTP transport below Azure's SDKs.
+
+pub mod entra;
+pub mod http;

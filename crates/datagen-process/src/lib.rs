@@ -1,0 +1,27 @@
+//! What the processes of the four generators share. [`main`] is a generator's whole life; what it is made of:
+//!
+//! - [`generator`]: the trait that a generator implements, and the run from the environment to the exit code;
+//! - [`common`]: the settings that all generators read;
+//! - [`telemetry`] (the log), [`progress`] (bars, progress lines, the summary), [`shutdown`] (signals);
+//! - [`error`]: what can end a run, with the exit code of each;
+//! - [`shard`] (ranges of ids per process) and [`chunks`] (ranges of ids per thread);
+//! - [`file_system`]: locks and durable directories on any file system;
+//! - [`pace`] (RATE), [`retry`] (pauses between attempts), [`blocking`] (calls that wait);
+//! - [`manifest`]: the description of what was written.
+
+pub mod blocking;
+pub mod chunks;
+pub mod common;
+pub mod error;
+pub mod file_system;
+pub mod generator;
+mod limits;
+pub mod manifest;
+pub mod pace;
+pub mod progress;
+pub mod retry;
+pub mod shard;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use generator::main;
