@@ -27,8 +27,8 @@ use super::config::Account;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total};
-use datagen_azure::http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
 use datagen_azure::entra::EntraCredential;
+use datagen_azure::http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
 use datagen_process::error::DestinationError;
 
 /// An account behind its Blob API.

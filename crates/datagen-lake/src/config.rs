@@ -7,21 +7,10 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use datagen_settings::{Environment, FromSetting, Problems, Text, is_host, local_path};
-use datagen_settings::Secret;
-use datagen_settings::settings;
+use datagen_settings::catalog::LakeSettings;
+use datagen_settings::{Environment, Problems, Secret, is_host, local_path};
 
-settings! {
-    /// The variables that name the lake.
-    pub struct LakeSettings {
-        lake_url: Text = "LAKE_URL", default "",
-            "Where the files go: file:///dir, or https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]] (or .blob.) to sign in with Microsoft Entra ID. Either this or STORAGE_SAS.";
-        storage_sas: Secret = "STORAGE_SAS", default "",
-            "The same https:// URL with a SAS: …/[FILESYSTEM/[DIR/]]?sv=…&sig=…. With an empty path each kind is a filesystem of its own: users, vipusers, products.";
-        lake_api: Api = "LAKE_API", default "by the host's name",
-            "Which door of the account: dfs (Data Lake API) or blob (Blob API).";
-    }
-}
+pub use datagen_settings::catalog::LakeApi as Api;
 
 /// Which lake, and how to sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,69 +58,39 @@ impl fmt::Display for Account {
     }
 }
 
-/// The two APIs of a storage account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// The Data Lake API: create, append, flush, rename.
-    Dfs,
-    /// The Blob API: blocks and their commit.
-    Blob,
-}
-
-impl FromSetting for Api {
-    const EXPECTED: &'static str = "dfs or blob";
-
-    fn from_setting(text: &str) -> Result<Self, String> {
-        match text {
-            "dfs" => Ok(Self::Dfs),
-            "blob" => Ok(Self::Blob),
-            _ => Err(format!(
-                "is not an API of a storage account: give {}",
-                Self::EXPECTED
-            )),
-        }
-    }
-}
-
 /// What a URL of a lake looks like, for messages.
 const URL_FORM: &str = "https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]";
 
 impl LakeConfig {
-    /// Reads and judges the variables.
+    /// Reads and validates the settings.
     pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
-        let settings: LakeSettings = environment.read();
-        let api = settings.lake_api.value("LAKE_API", problems);
-        let (by_url, by_sas) = (settings.lake_url.is_set(), settings.storage_sas.is_set());
-        let lake_url = settings.lake_url.value("LAKE_URL", problems);
-        let sas_url = settings.storage_sas.value("STORAGE_SAS", problems);
-        match (by_url, by_sas) {
-            (false, false) => {
-                problems.report(
-                    "LAKE_URL",
-                    format_args!(
-                        "is not set and neither is STORAGE_SAS: name a destination, file:///dir or {URL_FORM}"
-                    ),
-                );
-                return None;
-            }
-            (true, true) if lake_url.is_some() && sas_url.is_some() => {
-                problems.report(
-                    "LAKE_URL",
-                    "and STORAGE_SAS name two destinations: unset one of them",
-                );
-                return None;
+        let settings: LakeSettings = environment.read(problems);
+        let (url, sas) = (LakeSettings::LAKE_URL, LakeSettings::STORAGE_SAS);
+        match (environment.is_set(&url), environment.is_set(&sas)) {
+            (false, false) => problems.report(
+                &url,
+                format_args!(
+                    "is not set and neither is STORAGE_SAS: name a destination, file:///dir or {URL_FORM}"
+                ),
+            ),
+            (true, true) => {
+                problems.report(&url, "and STORAGE_SAS name two destinations: unset one of them");
             }
             _ => {}
         }
-        let (variable, location) = match (lake_url, sas_url) {
-            (Some(Text(url)), _) => ("LAKE_URL", parse_lake_url(&url, api)),
-            (_, Some(url)) => ("STORAGE_SAS", parse_sas_url(&url, api)),
-            _ => return None,
+        if problems.concern(&url) || problems.concern(&sas) {
+            return None;
+        }
+        let api = settings.lake_api;
+        let (variable, location) = match (settings.lake_url, settings.storage_sas) {
+            (Some(text), _) => (url, parse_lake_url(&text.0, api)),
+            (None, Some(secret)) => (sas, parse_sas_url(&secret, api)),
+            (None, None) => return None,
         };
         match location {
             Ok(location) => Some(Self { location }),
-            Err(fault) => {
-                problems.report(variable, fault);
+            Err(problem) => {
+                problems.report(&variable, problem);
                 None
             }
         }

@@ -545,7 +545,10 @@ struct LegacyCredential(EntraCredential);
 #[async_trait]
 impl TokenCredential for LegacyCredential {
     async fn get_token(&self, scopes: &[&str]) -> azure_core_legacy::Result<LegacyToken> {
-        let scope = scopes.first().copied().unwrap_or(datagen_azure::entra::STORAGE_SCOPE);
+        let scope = scopes
+            .first()
+            .copied()
+            .unwrap_or(datagen_azure::entra::STORAGE_SCOPE);
         let token = self.0.token(scope).await.map_err(|error| {
             let message = error.to_string();
             LegacyError::full(ErrorKind::Credential, error, message)

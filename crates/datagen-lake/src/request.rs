@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::Total;
 use super::config::{Account, Api};
 use super::upload::PUTS_IN_FLIGHT;
-use datagen_azure::http::Failure;
 use datagen_azure::entra::EntraError;
+use datagen_azure::http::Failure;
 use datagen_process::error::{DestinationError, causes};
 use datagen_process::retry::Backoff;
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use datagen_settings::Problems;
-use datagen_process::error::{DestinationError, Failure};
 use datagen_lake::config::{LakeConfig, Location};
 use datagen_lake::{self as lake, Lake, LakePath, Writer};
+use datagen_process::error::{DestinationError, Failure};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::{Shutdown, Signal};
+use datagen_settings::Problems;
 use testkit::dfs::auth::{Account, SasScope};
 use testkit::dfs::store::{File, Node, Store};
 use testkit::dfs::{Bodies, DfsServer};

@@ -1,110 +1,58 @@
-//! The variables that all four generators read.
+//! The settings that all generators read, validated.
 
-use datagen_settings::{Environment, FromSetting, Problems, Setting, Text};
-use datagen_settings::settings;
+use datagen_settings::catalog::{CommonSettings, LogFormat};
+use datagen_settings::{Environment, Problems};
+
 use crate::shard::Shard;
-use crate::telemetry::{LogFormat, check_filter};
+use crate::telemetry::check_filter;
 
-settings! {
-    /// What every generator reads.
-    pub struct CommonSettings {
-        seed: u64 = "SEED", default "0",
-            "Which data: the same seed gives the same bytes. 0 to 18446744073709551615.";
-        shard_index: u32 = "SHARD_INDEX", default "0",
-            "This process's part of the work, from 0 to SHARD_COUNT - 1.";
-        shard_count: u32 = "SHARD_COUNT", default "1",
-            "How many processes share the work. 1 to 99999.";
-        log_format: LogFormat = "LOG_FORMAT", default "text",
-            "Form of the log on standard error: text or json.";
-        rust_log: Text = "RUST_LOG", default "info",
-            "Which log lines are written: error, warn, info, debug, trace, off, or directives such as info,gen_users=debug.";
-        no_color: Text = "NO_COLOR", default "",
-            "No colours on a terminal, if it is set to anything.";
-    }
-}
-
-/// The highest SHARD_COUNT: file names give the shard five digits.
-pub const MAX_SHARDS: u32 = 99_999;
-
-/// What every generator is told.
+/// The validated settings that all generators share.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// Which data; `None` where it was left to the generator.
-    pub seed: Option<u64>,
-    /// Which part of the work.
+    /// This process's part of the work.
     pub shard: Shard,
     /// The form of the log.
     pub log_format: LogFormat,
-    /// Which log lines are written, as an `EnvFilter` reads it.
+    /// Which log lines are written, in the syntax of `EnvFilter`.
     pub log_filter: String,
-    /// Whether a terminal may be shown colours.
+    /// Whether the log may have colours on a terminal.
     pub colors: bool,
 }
 
 impl Common {
-    /// Reads and judges the variables.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
-        let before = problems.len();
-        let settings: CommonSettings = environment.read();
-        let seed = settings.seed.value("SEED", problems);
-        let count = settings
-            .shard_count
-            .within("SHARD_COUNT", 1..=MAX_SHARDS, problems)
-            .unwrap_or(1);
-        let index = settings
-            .shard_index
-            .within("SHARD_INDEX", 0..=MAX_SHARDS - 1, problems)
-            .unwrap_or(0);
-        if problems.len() == before && index >= count {
+    /// Reads and validates the settings. What is wrong is reported to `problems`.
+    pub fn read(environment: &Environment, problems: &mut Problems) -> Self {
+        let settings: CommonSettings = environment.read(problems);
+        let (index, count) = (settings.shard_index, settings.shard_count);
+        let is_concerned = [CommonSettings::SHARD_INDEX, CommonSettings::SHARD_COUNT]
+            .iter()
+            .any(|variable| problems.concern(variable));
+        if index >= count && !is_concerned {
             problems.report(
-                "SHARD_INDEX",
+                &CommonSettings::SHARD_INDEX,
                 format_args!("is {index}, but SHARD_COUNT is {count}: give 0 to {}", count - 1),
             );
         }
-        let log_format = settings
-            .log_format
-            .value("LOG_FORMAT", problems)
-            .unwrap_or_default();
-        let log_filter = settings.rust_log.value("RUST_LOG", problems);
-        let log_filter = log_filter.map_or_else(|| "info".to_owned(), |Text(filter)| filter);
-        if let Err(fault) = check_filter(&log_filter) {
+        let log_filter = settings.rust_log.0;
+        if let Err(problem) = check_filter(&log_filter) {
             problems.report(
-                "RUST_LOG",
-                format_args!("is not a log filter ({fault}): give error, warn, info, debug, trace or off"),
+                &CommonSettings::RUST_LOG,
+                format_args!("is not a log filter ({problem}): give error, warn, info, debug, trace or off"),
             );
         }
-        (problems.len() == before).then_some(Self {
-            seed,
+        Self {
             shard: Shard { index, count },
-            log_format,
+            log_format: settings.log_format,
             log_filter,
-            // Any value counts, and an empty one does not: <https://no-color.org>.
-            colors: !matches!(settings.no_color, Setting::Value(_)),
-        })
-    }
-}
-
-impl LogFormat {
-    /// The form that is asked for, whatever else is wrong with the configuration.
-    pub(crate) fn of(environment: &Environment) -> Self {
-        let settings: CommonSettings = environment.read();
-        settings
-            .log_format
-            .value("LOG_FORMAT", &mut Problems::default())
-            .unwrap_or_default()
-    }
-}
-
-impl FromSetting for LogFormat {
-    const EXPECTED: &'static str = "text or json";
-
-    fn from_setting(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(format!("is not a log format: give {}", Self::EXPECTED)),
+            colors: settings.no_color.is_none(),
         }
     }
+}
+
+/// The form of the log that is asked for, whatever else is wrong with the configuration.
+pub(crate) fn log_format(environment: &Environment) -> LogFormat {
+    let settings: CommonSettings = environment.read(&mut Problems::default());
+    settings.log_format
 }
 
 #[cfg(test)]
@@ -114,7 +62,10 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Result<Common, String> {
         let mut problems = Problems::default();
         let common = Common::read(&pairs.iter().copied().collect(), &mut problems);
-        common.ok_or_else(|| problems.to_string())
+        match problems.is_empty() {
+            true => Ok(common),
+            false => Err(problems.to_string()),
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use datagen_settings::Problems;
 use crate::shutdown::Signal;
+use datagen_settings::Problems;
 
 /// Why a generator stopped before its work was done. Each has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -95,8 +95,7 @@ impl fmt::Display for DestinationError {
 impl std::error::Error for DestinationError {}
 
 /// An error and its causes, the innermost last.
-#[cfg(feature = "entra")]
-pub(crate) fn causes<'e>(
+pub fn causes<'e>(
     error: &'e (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())

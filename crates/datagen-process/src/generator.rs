@@ -5,33 +5,30 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::common::{Common, CommonSettings};
-use datagen_settings::{Environment, Problems, Settings, Variable};
+use datagen_settings::catalog::{self, LogFormat};
+use datagen_settings::{Environment, Problems, render, similar};
+
+use crate::common::{self, Common};
 use crate::error::Failure;
 use crate::limits;
 use crate::progress::Bar;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry;
 
 /// A generator: what [`main`] needs to make a process of it.
 pub trait Generator: Sized {
-    /// The name of the binary.
-    const NAME: &'static str;
+    /// Its name and the settings that it reads.
+    const SETTINGS: catalog::Generator;
     /// The version of the binary's crate.
     const VERSION: &'static str;
     /// One line that says what it does.
     const ABOUT: &'static str;
-    /// What applies without SEED, in words.
-    const SEED_DEFAULT: &'static str = "0";
     /// What a signal makes the exit code, in words.
     const EXIT_CODE_OF_SIGNALS: &'static str = "130/143 interrupted by SIGINT/SIGTERM";
 
-    /// The variables it reads beside the common ones, in the order of `--help`.
-    fn variables() -> Vec<&'static [Variable]>;
-
-    /// Reads and judges its configuration. Everything that is wrong is reported to `problems`; the result is
-    /// `None` only if something was.
-    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self>;
+    /// Reads and validates its configuration. Everything that is wrong is reported to `problems`; the result is `None`
+    /// only if something was.
+    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self>;
 
     /// Does the work, to its end or until `context.shutdown` is requested.
     fn run(self, context: Context) -> impl Future<Output = Result<(), Failure>>;
@@ -68,7 +65,7 @@ pub fn main<G: Generator>() -> ExitCode {
         arguments.next(),
     ) {
         (Some("--help" | "-h"), None) => print(&help::<G>()),
-        (Some("--version" | "-V"), None) => print(&format!("{} {}\n", G::NAME, G::VERSION)),
+        (Some("--version" | "-V"), None) => print(&format!("{} {}\n", G::SETTINGS.name, G::VERSION)),
         _ if std::env::args_os().len() > 1 => {
             complain::<G>(
                 "takes no arguments but --help and --version; it is configured by environment variables",
@@ -94,7 +91,7 @@ fn report_panics<G: Generator>() {
             .location()
             .map_or_else(String::new, |place| format!(" at {place}"));
         let line = format!("internal error{place}: {message}").replace(['\n', '\r'], " ");
-        complain::<G>(&line, LogFormat::of(&Environment::of_process()));
+        complain::<G>(&line, common::log_format(&Environment::of_process()));
         std::process::exit(i32::from(EXIT_DESTINATION));
     }));
 }
@@ -103,15 +100,18 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     // The clock comes first: the defaults of dates depend on it.
     let workers = match limits::check() {
         Ok(workers) => workers,
-        Err(error) => return fail::<G>(&Failure::Destination(error), LogFormat::of(environment)),
+        Err(error) => return fail::<G>(&Failure::Destination(error), common::log_format(environment)),
     };
     let (common, generator) = match configure::<G>(environment) {
         Ok(configured) => configured,
-        Err(problems) => return fail::<G>(&Failure::Configuration(problems), LogFormat::of(environment)),
+        Err(problems) => {
+            return fail::<G>(&Failure::Configuration(problems), common::log_format(environment));
+        }
     };
     let log_format = common.log_format;
     let bar = Bar::new(log_format == LogFormat::Text);
     telemetry::init(log_format, &common.log_filter, common.colors, &bar);
+    warn_of_misspellings::<G>(environment);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.get())
         // Under a limit of threads, one for calls that wait must not be lost to other uses while it is idle.
@@ -171,20 +171,24 @@ fn catch_file_size_signal() -> std::io::Result<()> {
 fn configure<G: Generator>(environment: &Environment) -> Result<(Common, G), Problems> {
     let mut problems = Problems::default();
     let common = Common::read(environment, &mut problems);
-    // The generator's own problems are wanted too when the common ones already fail the run.
-    let stand_in = || Common::read(&Environment::default(), &mut Problems::default());
-    let known = common.clone().or_else(stand_in);
-    let generator = known.and_then(|common| G::configure(environment, &common, &mut problems));
-    match (common, generator) {
-        (Some(common), Some(generator)) if problems.is_empty() => Ok((common, generator)),
+    match G::configure(environment, &mut problems) {
+        Some(generator) if problems.is_empty() => Ok((common, generator)),
         _ => Err(problems),
+    }
+}
+
+/// Warns of variables that are probably misspelt settings, and therefore have no effect.
+fn warn_of_misspellings<G: Generator>(environment: &Environment) {
+    for misspelling in similar::misspellings(environment, G::SETTINGS.variables()) {
+        let similar::Misspelling { found, known } = misspelling;
+        tracing::warn!("{found} is not a setting and has no effect: is {known} meant?");
     }
 }
 
 fn fail<G: Generator>(failure: &Failure, log_format: LogFormat) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
-            problems.lines().for_each(|line| complain::<G>(line, log_format));
+            problems.lines().for_each(|line| complain::<G>(&line, log_format));
             ExitCode::from(EXIT_CONFIGURATION)
         }
         Failure::Destination(_) => {
@@ -201,7 +205,7 @@ fn fail<G: Generator>(failure: &Failure, log_format: LogFormat) -> ExitCode {
 /// Writes a line to standard error, whatever RUST_LOG says; for collectors with the fields of the log's lines. A
 /// closed standard error must not turn a clean exit into a panic.
 fn complain<G: Generator>(line: &str, log_format: LogFormat) {
-    let line = format!("{}: {line}", G::NAME);
+    let line = format!("{}: {line}", G::SETTINGS.name);
     let line = match log_format {
         LogFormat::Text => line,
         LogFormat::Json => {
@@ -223,50 +227,13 @@ fn print(text: &str) -> ExitCode {
 
 /// The text of `--help`.
 fn help<G: Generator>() -> String {
-    let mut text = format!(
-        "{} {}: {}\n\nIt takes no arguments and is configured by environment variables:\n",
-        G::NAME,
+    format!(
+        "{} {}: {}\n\nIt takes no arguments and is configured by environment variables:\n{}\n\
+         Exit codes: 0 done, 1 the destination failed, 2 wrong configuration, {}.\n",
+        G::SETTINGS.name,
         G::VERSION,
-        G::ABOUT
-    );
-    for variable in G::variables()
-        .into_iter()
-        .chain([CommonSettings::VARIABLES])
-        .flatten()
-    {
-        text.push_str(&format!("\n  {}", variable.name));
-        let default = match variable.name {
-            "SEED" => G::SEED_DEFAULT,
-            _ => variable.default,
-        };
-        if !default.is_empty() {
-            text.push_str(&format!("  [default: {default}]"));
-        }
-        text.push('\n');
-        for line in wrap(variable.meaning, 92) {
-            text.push_str(&format!("      {line}\n"));
-        }
-    }
-    text.push_str(&format!(
-        "\nExit codes: 0 done, 1 the destination failed, 2 wrong configuration, {}.\n",
+        G::ABOUT,
+        render::help(&G::SETTINGS),
         G::EXIT_CODE_OF_SIGNALS
-    ));
-    text
-}
-
-/// Breaks `text` into lines of at most `width` characters, at spaces.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.last_mut().expect("there is always a line");
-        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines
+    )
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use datagen_core::model::DATA_VERSION;
 use crate::shard::Shard;
+use datagen_core::model::DATA_VERSION;
 
 /// A description of one kind's data of one shard.
 #[derive(Clone, Debug, Serialize)]

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The highest RATE that means anything: a record a nanosecond.
-pub const MAX_RATE: f64 = 1e9;
-
 /// The longest time between two records that is kept, in seconds: a year, so that no clock overflows.
 const LONGEST_INTERVAL: f64 = 365.0 * 86_400.0;
 
@@ -26,9 +23,9 @@ pub struct Pace {
 const SLACK: Duration = Duration::from_millis(100);
 
 impl Pace {
-    /// `rate` records a second; 0 or `None` is no bound.
-    pub fn new(rate: Option<f64>) -> Self {
-        let interval = rate.filter(|rate| *rate > 0.0).map_or(0.0, f64::recip);
+    /// `rate` records per second; 0 means no limit.
+    pub fn new(rate: f64) -> Self {
+        let interval = if rate > 0.0 { rate.recip() } else { 0.0 };
         Self {
             interval: interval.min(LONGEST_INTERVAL),
             due: Instant::now(),
@@ -56,7 +53,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_kept_and_a_stall_is_not_made_up() {
         let start = Instant::now();
-        let mut pace = Pace::new(Some(100.0));
+        let mut pace = Pace::new(100.0);
         for _ in 0..201 {
             pace.wait(1).await;
         }
@@ -73,7 +70,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_lowest_rates_overflow_no_clock() {
         for rate in [1e-19, 1e-300, f64::from_bits(1)] {
-            let mut pace = Pace::new(Some(rate));
+            let mut pace = Pace::new(rate);
             pace.wait(100_000).await;
             let second = tokio::time::timeout(Duration::from_secs(86_400), pace.wait(1));
             assert!(second.await.is_err(), "{rate}");
@@ -83,7 +80,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_rate_is_no_wait() {
         let start = Instant::now();
-        let mut pace = Pace::new(None);
+        let mut pace = Pace::new(0.0);
         pace.wait(1_000_000_000).await;
         pace.wait(1).await;
         assert_eq!(start.elapsed(), Duration::ZERO);

@@ -11,17 +11,9 @@ use tracing_subscriber::fmt::time::ChronoUtc;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::progress::Bar;
+use datagen_settings::catalog::LogFormat;
 
-/// The form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line, for collectors.
-    Json,
-}
+use crate::progress::Bar;
 
 /// Libraries that write URLs with their SAS, request headers or bodies at DEBUG and TRACE: never below INFO,
 /// whatever RUST_LOG says. Matched as prefixes of a log line's target.
@@ -154,7 +146,7 @@ mod tests {
         assert_eq!(cap("azure_storage::authorization", "trace"), LevelFilter::WARN);
         assert_eq!(cap("typespec_client_core::http", "trace"), LevelFilter::WARN);
         assert_eq!(cap("hyper_util::client", "trace"), LevelFilter::INFO);
-        assert_eq!(cap("datagen_core::lake", "trace"), LevelFilter::TRACE);
+        assert_eq!(cap("datagen_lake", "trace"), LevelFilter::TRACE);
         assert_eq!(cap("gen_users", "trace"), LevelFilter::TRACE);
     }
 

@@ -12,12 +12,12 @@ pub mod retry;
 pub mod rows;
 pub mod run;
 
-use datagen_process::common::Common;
-use datagen_settings::{Environment, Problems, Settings, Variable};
 use datagen_process::error::Failure;
 use datagen_process::generator::{Context, Generator};
+use datagen_settings::catalog;
+use datagen_settings::{Environment, Problems};
 
-use crate::config::{OrderSettings, OrdersConfig, ServerSettings, TargetSettings};
+use crate::config::OrdersConfig;
 
 /// The generator of orders.
 #[derive(Debug)]
@@ -26,20 +26,12 @@ pub struct GenOrders {
 }
 
 impl Generator for GenOrders {
-    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const SETTINGS: catalog::Generator = catalog::GEN_ORDERS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn variables() -> Vec<&'static [Variable]> {
-        vec![
-            OrderSettings::VARIABLES,
-            TargetSettings::VARIABLES,
-            ServerSettings::VARIABLES,
-        ]
-    }
-
-    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
-        let config = OrdersConfig::read(environment, common, problems)?;
+    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let config = OrdersConfig::read(environment, problems)?;
         Some(Self { config })
     }
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_process::error::{DestinationError, Failure};
-use datagen_process::manifest::Manifest;
 use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
-use datagen_process::pace::Pace;
+use datagen_process::error::{DestinationError, Failure};
 use datagen_process::generator::{Context, Generator};
+use datagen_process::manifest::Manifest;
+use datagen_process::pace::Pace;
 use datagen_process::progress::Progress;
 use datagen_process::shard::Shard;
 use serde::Serialize;
@@ -223,7 +223,7 @@ async fn load_chunks(
 fn chunk_orders(config: &OrdersConfig) -> u32 {
     let configured = config.chunk_orders.get();
     match config.rate {
-        Some(rate) if rate > 0.0 => configured.min((rate / 4.0).ceil() as u32),
+        rate if rate > 0.0 => configured.min((rate / 4.0).ceil() as u32),
         _ => configured,
     }
 }

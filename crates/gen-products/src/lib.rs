@@ -3,30 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datagen_process::common::Common;
-use datagen_settings::{Environment, Problems, Settings, Variable};
-use datagen_process::error::{DestinationError, Failure};
-use datagen_lake::config::{LakeConfig, LakeSettings};
-use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
-use datagen_process::manifest::{Files, FilesDigest, Manifest};
 use datagen_core::model::product::{ProductName, Products};
-use datagen_core::model::{MAX_ID, defaults};
-use datagen_process::pace::{MAX_RATE, Pace};
-use datagen_process::generator::{Context, Generator};
-use datagen_process::progress::Progress;
-use datagen_settings::settings;
 use datagen_core::text::TextBuf;
+use datagen_lake::config::LakeConfig;
+use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
+use datagen_process::error::{DestinationError, Failure};
+use datagen_process::generator::{Context, Generator};
+use datagen_process::manifest::{Files, FilesDigest, Manifest};
+use datagen_process::pace::Pace;
+use datagen_process::progress::Progress;
+use datagen_settings::catalog::{self, FiniteSettings, ProductSettings};
+use datagen_settings::{Environment, Problems};
 use tokio::task::JoinSet;
-
-settings! {
-    /// What gen-products reads beside the common variables and the lake's.
-    pub struct ProductSettings {
-        count: u64 = "COUNT", default defaults::PRODUCTS_TEXT,
-            "How many products, with ids 0 to COUNT - 1. 0 to 2147483648.";
-        rate: f64 = "RATE", default "0",
-            "Products a second at the most; 0 is as fast as the destination takes them. 0 to 1000000000.";
-    }
-}
 
 /// The folder of the products.
 const FOLDER: &str = "products";
@@ -35,38 +23,29 @@ const FOLDER: &str = "products";
 #[derive(Debug)]
 pub struct GenProducts {
     count: u64,
-    rate: Option<f64>,
+    rate: f64,
     seed: u64,
     lake: LakeConfig,
 }
 
 impl Generator for GenProducts {
-    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const SETTINGS: catalog::Generator = catalog::GEN_PRODUCTS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn variables() -> Vec<&'static [Variable]> {
-        vec![ProductSettings::VARIABLES, LakeSettings::VARIABLES]
-    }
-
-    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
-        let settings: ProductSettings = environment.read();
-        let count = settings
-            .count
-            .within("COUNT", 0..=MAX_ID + 1, problems)
-            .unwrap_or(defaults::PRODUCTS);
-        let rate = settings.rate.within("RATE", 0.0..=MAX_RATE, problems);
-        let lake = LakeConfig::read(environment, problems)?;
+    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let FiniteSettings { seed } = environment.read(problems);
+        let ProductSettings { count, rate } = environment.read(problems);
         Some(Self {
             count,
             rate,
-            seed: common.seed.unwrap_or(0),
-            lake,
+            seed,
+            lake: LakeConfig::read(environment, problems)?,
         })
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
-        let writer = Writer::new(Self::NAME, context.common.shard);
+        let writer = Writer::new(Self::SETTINGS.name, context.common.shard);
         let write = async |lake| Ok(self.write_all(&lake, &context).await?);
         lake::session(&self.lake, writer, &context.shutdown, write).await
     }

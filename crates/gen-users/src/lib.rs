@@ -5,34 +5,20 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_process::blocking::blocking;
-use datagen_process::chunks;
-use datagen_process::common::Common;
-use datagen_settings::{Environment, Problems, Settings, Variable};
-use datagen_process::error::{DestinationError, Failure};
-use datagen_lake::config::{LakeConfig, LakeSettings};
-use datagen_lake::{self as lake, Lake, LakePath, Writer};
-use datagen_process::manifest::{FilesDigest, Manifest};
 use datagen_core::model::user::{self, Users};
 use datagen_core::model::vip::{self, Vips};
-use datagen_core::model::{MAX_ID, defaults};
-use datagen_process::generator::{Context, Generator};
-use datagen_process::progress::{Bar, Progress};
-use datagen_settings::settings;
-use datagen_process::shard::Shard;
 use datagen_core::text::TextBuf;
-
-settings! {
-    /// What gen-users reads beside the common variables and the lake's.
-    pub struct UserSettings {
-        count: u64 = "COUNT", default defaults::USERS_TEXT,
-            "How many users, with ids 0 to COUNT - 1. 0 to 2147483648.";
-        vip_count: u64 = "VIP_COUNT", default "10000, or COUNT if that is less",
-            "How many of them are VIP users. 0 to COUNT.";
-        threads: u32 = "THREADS", default "all processors",
-            "How many threads make users at the most; the data do not depend on it. 1 to 256.";
-    }
-}
+use datagen_lake::config::LakeConfig;
+use datagen_lake::{self as lake, Lake, LakePath, Writer};
+use datagen_process::blocking::blocking;
+use datagen_process::chunks;
+use datagen_process::error::{DestinationError, Failure};
+use datagen_process::generator::{Context, Generator};
+use datagen_process::manifest::{FilesDigest, Manifest};
+use datagen_process::progress::{Bar, Progress};
+use datagen_process::shard::Shard;
+use datagen_settings::catalog::{self, DEFAULT_VIPS, FiniteSettings, UserSettings};
+use datagen_settings::{Environment, Problems};
 
 /// What all blocks of users may have together, in bytes: it keeps the process below 128 MiB however many
 /// processors the machine has. A dozen threads make more than any network takes.
@@ -49,46 +35,39 @@ pub struct GenUsers {
 }
 
 impl Generator for GenUsers {
-    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const SETTINGS: catalog::Generator = catalog::GEN_USERS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn variables() -> Vec<&'static [Variable]> {
-        vec![UserSettings::VARIABLES, LakeSettings::VARIABLES]
-    }
-
-    fn configure(environment: &Environment, common: &Common, problems: &mut Problems) -> Option<Self> {
-        let settings: UserSettings = environment.read();
-        let count_is_set = settings.count.is_set();
-        let count = settings.count.within("COUNT", 0..=MAX_ID + 1, problems);
-        let count = count.or((!count_is_set).then_some(defaults::USERS));
-        let vip_count = settings.vip_count.within("VIP_COUNT", 0..=MAX_ID + 1, problems);
-        if let (Some(count), Some(vips)) = (count, vip_count)
+    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let FiniteSettings { seed } = environment.read(problems);
+        let UserSettings {
+            count,
+            vip_count,
+            threads,
+        } = environment.read(problems);
+        if let Some(vips) = vip_count
             && vips > count
+            && !problems.concern(&UserSettings::COUNT)
         {
             problems.report(
-                "VIP_COUNT",
+                &UserSettings::VIP_COUNT,
                 format_args!("is {vips}, more than the {count} users of COUNT: give 0 to {count}"),
             );
         }
-        let threads = settings.threads.within("THREADS", 1..=256, problems);
-        let lake = LakeConfig::read(environment, problems)?;
-        let count = count?;
-        let vip_count = vip_count.unwrap_or(count.min(10_000));
+        let threads = threads.and_then(|threads| NonZeroUsize::new(threads as usize));
         Some(Self {
             count,
-            vip_count,
-            threads: match threads {
-                Some(threads) => NonZeroUsize::new(threads as usize)?,
-                None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            },
-            seed: common.seed.unwrap_or(0),
-            lake,
+            vip_count: vip_count.unwrap_or(count.min(DEFAULT_VIPS)),
+            threads: threads
+                .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+            seed,
+            lake: LakeConfig::read(environment, problems)?,
         })
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
-        let writer = Writer::new(Self::NAME, context.common.shard);
+        let writer = Writer::new(Self::SETTINGS.name, context.common.shard);
         let write = async |lake: Arc<dyn Lake>| self.write_both(&*lake, &context).await;
         lake::session(&self.lake, writer, &context.shutdown, write).await
     }

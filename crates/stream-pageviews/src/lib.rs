@@ -9,12 +9,12 @@ pub mod sink;
 pub mod stream;
 pub mod visit;
 
-use datagen_process::common::Common;
-use datagen_settings::{Environment, Problems, Settings, Variable};
 use datagen_process::error::Failure;
 use datagen_process::generator::{Context, Generator};
+use datagen_settings::catalog;
+use datagen_settings::{Environment, Problems};
 
-use crate::config::{StreamConfig, StreamSettings};
+use crate::config::StreamConfig;
 use crate::metrics::prometheus::Listener;
 
 /// The generator of the two streams.
@@ -24,17 +24,12 @@ pub struct StreamPageviews {
 }
 
 impl Generator for StreamPageviews {
-    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const SETTINGS: catalog::Generator = catalog::STREAM_PAGEVIEWS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
-    const SEED_DEFAULT: &'static str = "random, and logged";
     const EXIT_CODE_OF_SIGNALS: &'static str = "0 after SIGINT/SIGTERM, 130/143 after a second one";
 
-    fn variables() -> Vec<&'static [Variable]> {
-        vec![StreamSettings::VARIABLES]
-    }
-
-    fn configure(environment: &Environment, _common: &Common, problems: &mut Problems) -> Option<Self> {
+    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
         let config = StreamConfig::read(environment, problems)?;
         Some(Self { config })
     }

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datagen_process::error::DestinationError;
 use datagen_core::model::session::Sessions;
-use datagen_process::pace::Pace;
+use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
+use datagen_process::pace::Pace;
 use datagen_process::progress::Progress;
 use datagen_process::shard::Shard;
 use tokio::runtime::Handle;
@@ -46,7 +46,7 @@ pub async fn run(
     page: Option<Listener>,
     context: &Context,
 ) -> Result<(), DestinationError> {
-    let seed = context.common.seed.unwrap_or_else(rand::random);
+    let seed = config.seed.unwrap_or_else(rand::random);
     tracing::info!(seed, "streaming; the same SEED gives the same sessions");
     let shard = context.common.shard;
     let metrics = Arc::new(Metrics::new(Arc::clone(&sink)));
@@ -74,10 +74,7 @@ pub async fn run(
         shard,
         sink: Arc::clone(&sink),
         desks: std::iter::repeat_with(Mutex::default).take(desks).collect(),
-        pace: config
-            .rate
-            .filter(|rate| *rate > 0.0)
-            .map(|rate| Mutex::new(Pace::new(Some(rate)))),
+        pace: (config.rate > 0.0).then(|| Mutex::new(Pace::new(config.rate))),
         metrics: Arc::clone(&metrics),
         progress: shown.as_ref().map(|(progress, _)| progress.clone()),
         closing: CancellationToken::new(),
@@ -216,11 +213,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use async_trait::async_trait;
-    use datagen_process::common::Common;
-    use datagen_settings::{Environment, Problems};
     use datagen_core::model::session::Pause;
+    use datagen_process::common::Common;
     use datagen_process::progress::Bar;
     use datagen_process::shutdown::{Shutdown, Signal};
+    use datagen_settings::{Environment, Problems};
 
     use super::*;
     use crate::config::Target;
@@ -266,7 +263,7 @@ mod tests {
         }
     }
 
-    fn config(visitors: u32, rate: Option<f64>) -> StreamConfig {
+    fn config(visitors: u32, rate: f64) -> StreamConfig {
         StreamConfig {
             user_max_id: 9,
             product_max_id: 9,
@@ -276,6 +273,7 @@ mod tests {
                 stddev: 5.0,
             },
             concurrent_users: visitors,
+            seed: None,
             rate,
             target: Target::Directory(PathBuf::new()),
             metrics: None,
@@ -285,7 +283,7 @@ mod tests {
     /// Streams for a time, then a signal comes.
     async fn stream(sink: &Arc<Fake>, config: &StreamConfig, time: Duration) {
         let context = Context {
-            common: Common::read(&Environment::default(), &mut Problems::default()).unwrap(),
+            common: Common::read(&Environment::default(), &mut Problems::default()),
             shutdown: Shutdown::default(),
             bar: Bar::hidden(),
         };
@@ -305,7 +303,7 @@ mod tests {
             full: true,
             ..Fake::default()
         });
-        stream(&sink, &config(5_000, None), Duration::from_secs(600)).await;
+        stream(&sink, &config(5_000, 0.0), Duration::from_secs(600)).await;
         // The test's runtime has one thread.
         assert_eq!(sink.waiting.load(SeqCst), DESKS_PER_THREAD);
         // What the last sessions waited for is gone from the time for the rest.
@@ -315,11 +313,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sessions_are_sent_whole_and_with_a_rate_message_by_message() {
         let sink = Arc::new(Fake::default());
-        stream(&sink, &config(10, None), Duration::from_secs(600)).await;
+        stream(&sink, &config(10, 0.0), Duration::from_secs(600)).await;
         assert!(sink.largest.load(SeqCst) > 10);
 
         let sink = Arc::new(Fake::default());
-        stream(&sink, &config(1_000, Some(10.0)), Duration::from_secs(600)).await;
+        stream(&sink, &config(1_000, 10.0), Duration::from_secs(600)).await;
         assert_eq!(sink.largest.load(SeqCst), 1);
         let batches = sink.batches.load(SeqCst);
         assert!((5_900..=6_001).contains(&batches), "{batches} in 600 s");
@@ -328,7 +326,7 @@ mod tests {
             whole: true,
             ..Fake::default()
         });
-        stream(&sink, &config(1_000, Some(10.0)), Duration::from_secs(600)).await;
+        stream(&sink, &config(1_000, 10.0), Duration::from_secs(600)).await;
         assert!(sink.largest.load(SeqCst) > 10);
         let messages = sink.messages.load(SeqCst);
         assert!((5_900..=6_040).contains(&messages), "{messages} in 600 s");

@@ -1,7 +1,8 @@
 //! Which Kafka endpoints a configuration may describe, and what is said of those that make no sense.
 
+use datagen_settings::catalog::SecurityProtocol;
 use datagen_settings::{Environment, Problems};
-use stream_pageviews::config::{KafkaConfig, SecurityProtocol, StreamConfig, Target};
+use stream_pageviews::config::{KafkaConfig, StreamConfig, Target};
 
 const VIEWS: &str = "Endpoint=sb://playground.servicebus.windows.net/;SharedAccessKeyName=send;\
                      SharedAccessKey=PLANTED;EntityPath=pageviews";

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
 use datagen_azure::entra::AccessToken;
 use datagen_settings::Secret;
-use stream_pageviews::config::SecurityProtocol;
+use datagen_settings::catalog::SecurityProtocol;
 use stream_pageviews::sink::kafka::health::Undeliverable;
 use stream_pageviews::sink::kafka::producers::Producers;
 use stream_pageviews::sink::kafka::settings::{Broker, Login};

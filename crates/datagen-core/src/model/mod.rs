@@ -5,7 +5,6 @@
 //! record allocates. Each JSON record also implements `serde::Serialize`, by the same parts: tests hold
 //! that `serde_json` writes the same bytes.
 
-pub mod defaults;
 pub mod order;
 pub mod product;
 pub mod session;

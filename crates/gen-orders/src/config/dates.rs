@@ -3,12 +3,10 @@
 use std::ops::Range;
 
 use chrono::{Datelike, NaiveDate};
+use datagen_settings::catalog::LAST_DATE;
 
 /// How many full calendar years the default range has.
 const DEFAULT_YEARS: i32 = 10;
-
-/// The last day that may bound the orders: years have four digits.
-pub(super) const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
 
 /// DATE_FROM and DATE_TO as configured; `None` where the default applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use datagen_settings::catalog::SecurityProtocol;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
-use stream_pageviews::config::SecurityProtocol;
 use stream_pageviews::sink::kafka::producers::{Producers, Record, Route};
 use stream_pageviews::sink::kafka::settings::{Broker, Login, Patience};
 

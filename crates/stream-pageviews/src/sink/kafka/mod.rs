@@ -83,7 +83,7 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Undeliverable> {
         login,
         login_name: login_name.to_owned(),
     };
-    if !config.security.sasl() {
+    if !config.security.has_sasl() {
         return Ok(Topic::ALL.map(|topic| route(topic, Login::None, "us")).to_vec());
     }
     if let Some(strings) = &config.connection_strings {

@@ -9,7 +9,7 @@ use datagen_settings::Secret;
 use rdkafka::ClientConfig;
 
 use super::token::TokenSource;
-use crate::config::SecurityProtocol;
+use datagen_settings::catalog::SecurityProtocol;
 
 /// How a producer signs in.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers
     );
     set("security.protocol", broker.security.as_str());
 
-    if broker.security.tls() {
+    if broker.security.has_tls() {
         set("enable.ssl.certificate.verification", "true");
         set("ssl.endpoint.identification.algorithm", "https");
         match &broker.ca_file {
@@ -137,7 +137,7 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers
             None => set("ssl.ca.location", "probe"),
         }
     }
-    if broker.security.sasl() {
+    if broker.security.has_sasl() {
         match login {
             Login::None => {}
             Login::Plain { user, password } => {

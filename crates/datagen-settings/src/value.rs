@@ -1,0 +1,305 @@
+//! The types that a setting can have.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::IntErrorKind;
+
+use chrono::NaiveDate;
+
+use crate::Secret;
+
+/// A type of settings, as far as documentation and error messages need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number.
+    Integer,
+    /// A finite number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A date, `YYYY-MM-DD`.
+    Date,
+    /// An IP address with a port.
+    Address,
+    /// Text of one line.
+    Text,
+    /// Text of one line that must not be printed.
+    Secret,
+    /// Any text: only whether there is some counts.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Kind {
+    /// Its name in the machine-readable form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Address => "address",
+            Self::Text => "text",
+            Self::Secret => "secret",
+            Self::Flag => "flag",
+            Self::Choice(_) => "choice",
+        }
+    }
+
+    /// What a value is, with an article where one is needed: `a whole number`, `text or json`.
+    pub fn noun(self) -> String {
+        match self {
+            Self::Integer => "a whole number".to_owned(),
+            Self::Number => "a number".to_owned(),
+            Self::Boolean => "true or false".to_owned(),
+            Self::Date => "a date as YYYY-MM-DD".to_owned(),
+            Self::Address => "an IP address with a port, such as 0.0.0.0:9464".to_owned(),
+            Self::Text => "text of one line".to_owned(),
+            Self::Secret => "the secret text, of one line".to_owned(),
+            Self::Flag => "any text".to_owned(),
+            Self::Choice([words @ .., last]) if !words.is_empty() => {
+                format!("{} or {last}", words.join(", "))
+            }
+            Self::Choice(words) => words.concat(),
+        }
+    }
+}
+
+/// A type that the text of a variable can be read as.
+pub trait Value: Sized {
+    /// What it is called in documentation and messages.
+    const KIND: Kind;
+    /// Whether empty text means that the variable is not set. Otherwise empty text is an error.
+    const MAY_BE_EMPTY: bool = false;
+
+    /// Reads `text`, which is trimmed and not empty.
+    ///
+    /// # Errors
+    /// If the text is not such a value.
+    fn parse(text: &str) -> Result<Self, ValueError>;
+}
+
+/// Why a text is not a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueError {
+    /// It has another form.
+    Malformed,
+    /// It has the form, but the value is too small or too large.
+    OutOfRange,
+    /// Something that deserves its own explanation, to follow the name of the variable.
+    Explained(&'static str),
+}
+
+/// `text` without the underscores that group its digits, as in `1_000_000`.
+fn ungrouped(text: &str) -> String {
+    let is_digit = |place: usize| text.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
+    let groups = |place: usize| place > 0 && is_digit(place - 1) && is_digit(place + 1);
+    text.char_indices()
+        .filter(|&(place, c)| c != '_' || !groups(place))
+        .map(|(_, c)| c)
+        .collect()
+}
+
+/// Whether `text` is the address of a service, `tcp://10.0.0.1:1433`. Kubernetes sets `NAME_PORT` to it for each
+/// service `name`: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+fn is_service_address(text: &str) -> bool {
+    let schemes = ["tcp://", "udp://", "sctp://"];
+    schemes.iter().any(|scheme| text.starts_with(scheme))
+}
+
+fn is_negative(digits: &str) -> bool {
+    let digits = digits.strip_prefix('-').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+macro_rules! whole_number {
+    ($($type:ty),+) => {$(
+        impl Value for $type {
+            const KIND: Kind = Kind::Integer;
+
+            fn parse(text: &str) -> Result<Self, ValueError> {
+                let digits = ungrouped(text);
+                digits.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+                    IntErrorKind::PosOverflow => ValueError::OutOfRange,
+                    _ if is_negative(&digits) => ValueError::OutOfRange,
+                    _ if is_service_address(text) => ValueError::Explained(
+                        "is the address that Kubernetes puts into this variable for a service of a matching name (set \
+                         the variable in the pod, or enableServiceLinks to false)",
+                    ),
+                    _ => ValueError::Malformed,
+                })
+            }
+        }
+    )+};
+}
+whole_number!(u16, u32, u64);
+
+impl Value for f64 {
+    const KIND: Kind = Kind::Number;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        let number = ungrouped(text).parse().ok();
+        number
+            .filter(|number: &f64| number.is_finite())
+            .ok_or(ValueError::Malformed)
+    }
+}
+
+impl Value for bool {
+    const KIND: Kind = Kind::Boolean;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => Ok(true),
+            "false" | "0" | "no" => Ok(false),
+            _ => Err(ValueError::Malformed),
+        }
+    }
+}
+
+impl Value for NaiveDate {
+    const KIND: Kind = Kind::Date;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        // `%Y` and `%d` also accept signs and spaces.
+        let is_of_the_form = text.len() == 10
+            && text.bytes().enumerate().all(|(place, byte)| match place {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let date = is_of_the_form.then(|| Self::parse_from_str(text, "%Y-%m-%d").ok());
+        date.flatten().ok_or(ValueError::Malformed)
+    }
+}
+
+impl Value for SocketAddr {
+    const KIND: Kind = Kind::Address;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        text.parse().map_err(|_| ValueError::Malformed)
+    }
+}
+
+/// Text of one line, not a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(pub String);
+
+fn one_line(text: &str) -> Result<String, ValueError> {
+    match text.contains(char::is_control) {
+        true => Err(ValueError::Explained(
+            "has a line break or another control character in it",
+        )),
+        false => Ok(text.to_owned()),
+    }
+}
+
+impl Value for Text {
+    const KIND: Kind = Kind::Text;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        one_line(text).map(Text)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Value for Secret {
+    const KIND: Kind = Kind::Secret;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        one_line(text).map(Secret::new)
+    }
+}
+
+/// A variable of which only counts whether it has any text: <https://no-color.org>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag;
+
+impl Value for Flag {
+    const KIND: Kind = Kind::Flag;
+    const MAY_BE_EMPTY: bool = true;
+
+    fn parse(_text: &str) -> Result<Self, ValueError> {
+        Ok(Self)
+    }
+}
+
+/// Declares an enum of settings: the words that a variable can be set to, in any case.
+macro_rules! choice {
+    (
+        $(#[$attr:meta])*
+        pub enum $Enum:ident { $( $(#[$variant_attr:meta])* $Variant:ident = $word:literal, )+ }
+    ) => {
+        $(#[$attr])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $Enum { $( $(#[$variant_attr])* $Variant, )+ }
+
+        impl $Enum {
+            /// The word in the variable.
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$Variant => $word, )+ }
+            }
+        }
+
+        impl std::fmt::Display for $Enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl $crate::Value for $Enum {
+            const KIND: $crate::Kind = $crate::Kind::Choice(&[$($word),+]);
+
+            fn parse(text: &str) -> Result<Self, $crate::value::ValueError> {
+                match text {
+                    $( _ if text.eq_ignore_ascii_case($word) => Ok(Self::$Variant), )+
+                    _ => Err($crate::value::ValueError::Malformed),
+                }
+            }
+        }
+    };
+}
+pub(crate) use choice;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_each_type() {
+        assert_eq!(bool::parse("Yes"), Ok(true));
+        assert_eq!(f64::parse("2.5"), Ok(2.5));
+        assert_eq!(f64::parse("10_000.5"), Ok(10_000.5));
+        assert_eq!(f64::parse("inf"), Err(ValueError::Malformed));
+        assert_eq!(f64::parse("NaN"), Err(ValueError::Malformed));
+        assert_eq!(u64::parse("1_000"), Ok(1_000));
+        assert_eq!(u32::parse("1_0_0"), Ok(100));
+        for text in ["_1", "1_", "1__0", "_", "1_ 0"] {
+            assert_eq!(u64::parse(text), Err(ValueError::Malformed), "{text}");
+        }
+        for text in ["2024-02-30", "24-2-3", "+2024-1-01", "2024- 1-01", "2024-01- 1"] {
+            assert_eq!(NaiveDate::parse(text), Err(ValueError::Malformed), "{text}");
+        }
+        assert_eq!(
+            NaiveDate::parse("2024-02-29"),
+            Ok(NaiveDate::from_ymd_opt(2024, 2, 29).unwrap())
+        );
+        assert!(matches!(Text::parse("a\nb"), Err(ValueError::Explained(_))));
+        assert!(matches!(
+            u16::parse("tcp://10.0.0.1:1433"),
+            Err(ValueError::Explained(_))
+        ));
+    }
+
+    #[test]
+    fn choices_are_listed_as_in_a_sentence() {
+        assert_eq!(Kind::Choice(&["a"]).noun(), "a");
+        assert_eq!(Kind::Choice(&["a", "b"]).noun(), "a or b");
+        assert_eq!(Kind::Choice(&["a", "b", "c"]).noun(), "a, b or c");
+    }
+}
