@@ -2,6 +2,7 @@
 //!
 //! - [`process`]: runs a generator as a process with nothing but the given environment;
 //! - [`dfs`]: a strict storage account in memory; [`faults`]: a proxy that breaks things before it;
+//! - [`stub`]: an HTTP server that makes up its answers.
 //! - [`imds`]: the identity endpoint of Azure's machines.
 //! - [`tds`]: a TDS server (SQL Server's protocol) with faults on demand.
 //! - [`kafka`]: TLS and SASL before a plain Kafka broker.
@@ -11,6 +12,7 @@ pub mod faults;
 pub mod imds;
 pub mod kafka;
 pub mod process;
+pub mod stub;
 pub mod tds;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
