@@ -28,6 +28,7 @@ use super::legacy_http::LegacyHttpClient;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject, lock};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, Writer};
+use crate::azure_http::Failure;
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -137,7 +138,13 @@ impl Lake for DfsLake {
             }
             door.resume.missed();
         }
-        door.write(&target, contents).await
+        match door.write(&target, contents.clone()).await {
+            Err(error) if error.transient => {
+                tracing::warn!("sending the file again after: {error}");
+                door.write(&target, contents).await
+            }
+            written => written,
+        }
     }
 
     fn puts_in_flight(&self) -> usize {
@@ -269,18 +276,20 @@ impl Door {
     /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
     /// it; the service keeps no digest of a file that was appended to.
     async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
-        // Without an end: the SDK's own is beyond what some servers parse.
-        let read = || {
-            self.file(target, &target.path)
-                .read()
-                .range(Range::RangeFrom(0..))
-        };
+        // One byte more tells a longer file; without an end, the SDK's own is beyond what some servers parse.
+        let end = contents.len() as u64 + 1;
+        let read = || self.file(target, &target.path).read().range(Range::Range(0..end));
         match self.run(&target.subject, read).await {
             Ok(found) => Ok(found.data == *contents),
             // Not there; empty (which has no range); or not to be read by these credentials or from this server.
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((400 | 403 | 404 | 416, _))) => {
                 Ok(false)
             }
+            // From a server that knows no ranges.
+            Err(GaveUp {
+                fault: Fault::Http(Failure::TooLong),
+                ..
+            }) => Ok(false),
             Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
