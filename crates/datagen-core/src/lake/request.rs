@@ -350,7 +350,7 @@ impl Requests {
             Ok(total) => Ok(Some(total)),
             Err(gave_up) => match gave_up.fault.status() {
                 Some((404, _)) => Ok(Some(Total::default())),
-                Some((403, _)) => Ok(None),
+                Some((403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions")) => Ok(None),
                 _ => Err(self.error(subject, &gave_up)),
             },
         }
