@@ -804,6 +804,8 @@ async fn the_files_of_a_folder_are_counted() {
             };
             let found = lake.total("products", Box::new(select)).await.unwrap();
             assert_eq!(found, Some(expected), "{door} {path}");
+            let pages = server.log().iter().filter(|line| line.contains(" List")).count();
+            assert_eq!(pages, 3, "{door} {path}");
             lake::verify::folder(&*lake, "products", Box::new(select), expected)
                 .await
                 .unwrap();
@@ -868,8 +870,12 @@ async fn what_may_not_be_read_is_not_verified() {
 async fn a_small_file_whose_parts_were_lost_is_sent_again() {
     let server = server().await;
     let lake = open("dfs", server.address(), "bronze").await;
-    server.store().lose_parts_once();
+    server.store().lose_parts_once(1);
     let path = LakePath::data("products", "product_0.json");
     lake.put(&path, small(0)).await.unwrap();
     assert_eq!(read(&server, "bronze", "products/product_0.json"), small(0));
+    server.store().lose_parts_once(1);
+    let path = LakePath::manifest("products", "products.json");
+    lake::write_manifest(&*lake, &path, small(1)).await.unwrap();
+    assert_eq!(read(&server, "bronze", "_datagen/products.json"), small(1));
 }

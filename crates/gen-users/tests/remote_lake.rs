@@ -50,7 +50,7 @@ async fn a_file_in_the_way_of_the_commit_makes_the_run_begin_again() {
 async fn a_file_whose_parts_were_lost_is_sent_again() {
     for door in ["blob", "dfs"] {
         let server = server(Bodies::Kept).await;
-        server.store().lose_parts_once();
+        server.store().lose_parts_once(2);
         let count = 30_000;
         let run = gen_users(&server, door)
             .env("COUNT", count.to_string())

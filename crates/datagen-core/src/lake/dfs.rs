@@ -138,13 +138,7 @@ impl Lake for DfsLake {
             }
             door.resume.missed();
         }
-        match door.write(&target, contents.clone()).await {
-            Err(error) if error.transient => {
-                tracing::warn!("sending the file again after: {error}");
-                door.write(&target, contents).await
-            }
-            written => written,
-        }
+        door.write(&target, contents).await
     }
 
     fn puts_in_flight(&self) -> usize {
@@ -294,8 +288,18 @@ impl Door {
         }
     }
 
-    /// Writes and publishes a file whole.
+    /// Writes and publishes a file whole; once more from its beginning if the service lost a part of it.
     async fn write(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
+        match self.write_once(target, contents.clone()).await {
+            Err(error) if error.transient => {
+                tracing::warn!("sending the file again after: {error}");
+                self.write_once(target, contents).await
+            }
+            written => written,
+        }
+    }
+
+    async fn write_once(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
         let temporary = self.begin(target).await?;
         let length = contents.len() as u64;
         if length > 0 {

@@ -3,7 +3,7 @@
 //! It also mends what that crate gets wrong on the wire:
 //! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
 //!   that the service wants for the source;
-//! - the place to continue a listing from is called `marker`, as in the Blob API;
+//! - two parameters of listings have their names of the Blob API, `marker` and `maxresults`;
 //! - an answer whose headers are not all there, or not all as the crate expects them, counts as an error
 //!   though it is none.
 
@@ -76,7 +76,7 @@ impl LegacyHttpClient {
         let progress = Progress::default();
         let method = reqwest_legacy::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
-        let mut outgoing = self.http.request(method, with_continuation(request.url()));
+        let mut outgoing = self.http.request(method, with_data_lake_names(request.url()));
         for (name, value) in request.headers().iter() {
             outgoing = if name.as_str() == RENAME_SOURCE {
                 outgoing.header(RENAME_SOURCE, self.rename_source(value.as_str()))
@@ -162,16 +162,20 @@ fn documented_statuses(request: &Request) -> &'static [u16] {
     }
 }
 
-/// The URL of a request with the Data Lake API's name for the place to continue from.
-fn with_continuation(url: &Url) -> Url {
-    let mut url = url.clone();
-    if let Some(query) = url.query()
-        && let Some(place) = query.split('&').find_map(|pair| pair.strip_prefix("marker="))
-    {
-        let renamed = query.replace(&format!("marker={place}"), &format!("continuation={place}"));
-        url.set_query(Some(&renamed));
-    }
-    url
+/// The URL of a request with the Data Lake API's names for the parameters of a listing.
+/// <https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/list>
+fn with_data_lake_names(url: &Url) -> Url {
+    let rename = |pair: &str| match pair.split_once('=') {
+        Some(("marker", value)) => format!("continuation={value}"),
+        Some(("maxresults", value)) => format!("maxResults={value}"),
+        _ => pair.to_owned(),
+    };
+    let mut renamed = url.clone();
+    let query = url
+        .query()
+        .map(|query| query.split('&').map(rename).collect::<Vec<_>>().join("&"));
+    renamed.set_query(query.as_deref());
+    renamed
 }
 
 fn response(status: u16, headers: &reqwest_legacy::header::HeaderMap, body: Bytes) -> Response {

@@ -50,7 +50,8 @@ pub struct File {
 pub struct Store {
     filesystems: HashMap<String, BTreeMap<String, Node>>,
     changes: u64,
-    loses_parts: bool,
+    /// From how many parts on the next commit loses them; `None` if it does not.
+    loses_parts: Option<usize>,
 }
 
 const NO_FILESYSTEM: ServiceError = ServiceError(404, "FilesystemNotFound");
@@ -96,19 +97,20 @@ impl Store {
         }
     }
 
-    /// The next commit or flush of a file for which something was sent finds nothing of it.
-    pub fn lose_parts_once(&mut self) {
-        self.loses_parts = true;
+    /// The next commit or flush of a file of which `parts` parts or more were sent finds none of them.
+    pub fn lose_parts_once(&mut self, parts: usize) {
+        self.loses_parts = Some(parts);
     }
 
     /// Drops what was sent for a file that is about to be committed, if that was asked for.
     fn lose_parts(&mut self, filesystem: &str, path: &str) -> Result<(), ServiceError> {
-        if self.loses_parts {
+        if let Some(least) = self.loses_parts {
             let file = self.file_mut(filesystem, path)?;
-            let has_parts = !file.staged.is_empty() || !file.uncommitted.is_empty();
-            file.staged.clear();
-            file.uncommitted.clear();
-            self.loses_parts = !has_parts;
+            if file.staged.len().max(file.uncommitted.len()) >= least {
+                file.staged.clear();
+                file.uncommitted.clear();
+                self.loses_parts = None;
+            }
         }
         Ok(())
     }
