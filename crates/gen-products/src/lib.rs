@@ -9,8 +9,8 @@ use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, LakeSettings};
 use datagen_core::lake::{self, Lake, LakePath, Total, Writer};
 use datagen_core::manifest::{Files, FilesDigest, Manifest};
-use datagen_core::model::MAX_ID;
 use datagen_core::model::product::{ProductName, Products};
+use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::pace::{MAX_RATE, Pace};
 use datagen_core::process::{Context, Generator};
 use datagen_core::progress::Progress;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 settings! {
     /// What gen-products reads beside the common variables and the lake's.
     pub struct ProductSettings {
-        count: u64 = "COUNT", default "100",
+        count: u64 = "COUNT", default defaults::PRODUCTS_TEXT,
             "How many products, with ids 0 to COUNT - 1. 0 to 2147483648.";
         rate: f64 = "RATE", default "0",
             "Products a second at the most; 0 is as fast as the destination takes them. 0 to 1000000000.";
@@ -54,7 +54,7 @@ impl Generator for GenProducts {
         let count = settings
             .count
             .within("COUNT", 0..=MAX_ID + 1, problems)
-            .unwrap_or(100);
+            .unwrap_or(defaults::PRODUCTS);
         let rate = settings.rate.within("RATE", 0.0..=MAX_RATE, problems);
         let lake = LakeConfig::read(environment, problems)?;
         Some(Self {
@@ -77,6 +77,8 @@ impl GenProducts {
     async fn write_all(&self, lake: &Arc<dyn Lake>, context: &Context) -> Result<(), DestinationError> {
         let shard = context.common.shard;
         let ids = shard.range(self.count);
+        let consequence = "a reader of the manifests counts every product more than once";
+        lake::splits::warn_of_other_splits(&**lake, FOLDER, shard, consequence).await?;
         let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
         let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);

@@ -135,13 +135,11 @@ impl Lake for BlobLake {
         requests.found(subject, answer.await)
     }
 
-    async fn total(
-        &self,
-        folder: &'static str,
-        select: SelectName,
-    ) -> Result<Option<Total>, DestinationError> {
-        // Its last name is empty, so that the prefix ends in a slash.
-        let Target { subject, names } = self.door.target(&LakePath::data(folder, ""));
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
+        let Target { subject, mut names } = self.door.target(beside);
+        // An empty last name, so that the prefix ends in a slash, or is empty.
+        names.pop();
+        names.push(String::new());
         let prefix = names.join("/");
         let answer = self.door.list(&subject, &prefix, &select);
         self.door.requests.found(&subject, answer.await)

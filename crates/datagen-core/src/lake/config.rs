@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::config::{Environment, FromSetting, Problems, Text, local_path};
+use crate::config::{Environment, FromSetting, Problems, Text, is_host, local_path};
 use crate::secret::Secret;
 use crate::settings;
 
@@ -220,7 +220,8 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
     }
     url.set_query(None);
     let host = match url.host() {
-        Some(Host::Domain(host)) => host.to_owned(),
+        Some(Host::Domain(host)) if is_host(host) => host.to_owned(),
+        Some(Host::Domain(_)) => return Err(format!("has a host that cannot exist: give {URL_FORM}")),
         Some(_) => String::new(),
         None => return Err(format!("has no host: give {URL_FORM}")),
     };
@@ -245,7 +246,8 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
     let mut names = names.into_iter();
     url.set_path("");
     if path_style {
-        let account = names.next().ok_or("is an emulator's URL without an account: give http://127.0.0.1:10000/devstoreaccount1/[FILESYSTEM/]")?;
+        let account = names.next().filter(|name| is_account(name));
+        let account = account.ok_or("is an emulator's URL without an account: give http://127.0.0.1:10000/devstoreaccount1/[FILESYSTEM/]")?;
         url.set_path(&format!("{account}/"));
     }
     let by_host = if path_style || host.contains(".blob.") {
@@ -286,6 +288,11 @@ fn check_name(name: &str) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Whether `name` has the form of an account's name, which may have `-secondary` at its end.
+fn is_account(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// The naming rules of containers:
@@ -487,6 +494,21 @@ mod tests {
                 "STORAGE_SAS",
                 "https://lake.dfs.core.windows.net/bronze/\t?sv=1\n&sig=hush",
                 "control character",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net;hush/bronze",
+                "a host that cannot exist",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net&hush",
+                "a host that cannot exist",
+            ),
+            (
+                "LAKE_URL",
+                "http://127.0.0.1:10000/devstoreaccount1_hush",
+                "without an account",
             ),
         ] {
             let fault = read(&[(variable, url)]).unwrap_err();

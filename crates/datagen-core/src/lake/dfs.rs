@@ -165,18 +165,13 @@ impl Lake for DfsLake {
         self.door.requests.found(&target.subject, answer)
     }
 
-    async fn total(
-        &self,
-        folder: &'static str,
-        select: SelectName,
-    ) -> Result<Option<Total>, DestinationError> {
-        let path = LakePath::data(folder, "");
-        let (filesystem, names) = self.door.place(&path);
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
+        let (filesystem, names) = self.door.place(beside);
         let subject = Subject {
             filesystem: filesystem.to_owned(),
-            file: folder.to_owned(),
+            file: beside.folder(),
         };
-        // Without the empty name of the file.
+        // Without the name of the file.
         let directory = names[..names.len() - 1].join("/");
         let mut total = Total::default();
         let add = |path: &Path| {

@@ -9,6 +9,7 @@
 //! - `remote`: a storage account, through one of two doors: `blob` (Blob API) or `dfs` (Data Lake API). Both
 //!   share `upload` (blocks side by side) and `request` (what is tried again, and what is said in the end).
 //!   The cargo feature `lake` builds them;
+//! - [`splits`]: whether the folder has the files of a run that was split otherwise;
 //! - [`verify`]: whether what was published is there.
 
 #[cfg(feature = "lake")]
@@ -23,6 +24,7 @@ pub mod local;
 mod remote;
 #[cfg(feature = "lake")]
 mod request;
+pub mod splits;
 #[cfg(feature = "lake")]
 mod upload;
 pub mod verify;
@@ -74,16 +76,12 @@ pub trait Lake: Send + Sync {
     /// If the destination fails.
     async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError>;
 
-    /// The files directly in `folder` whose names `select` accepts. A folder that is missing has none. `None` if
-    /// the credentials may write but not list.
+    /// The files directly in the folder of `beside` whose names `select` accepts. A folder that is missing has
+    /// none. `None` if the credentials may write but not list.
     ///
     /// # Errors
     /// If the destination fails.
-    async fn total(
-        &self,
-        folder: &'static str,
-        select: SelectName,
-    ) -> Result<Option<Total>, DestinationError>;
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError>;
 
     /// Removes what there is beside the published files when nothing is under way any more: what this writer,
     /// or one that cannot be at work beside it, left unfinished, and empty working directories. What cannot
@@ -205,6 +203,11 @@ impl LakePath {
             folder,
             name: name.into(),
         }
+    }
+
+    /// The folder's path below the root of a lake that has one: `users`, `_datagen`.
+    pub fn folder(&self) -> String {
+        self.in_directory()[0].to_owned()
     }
 
     /// The path below the root of a lake that has one: `users/users.json`, `_datagen/users.json`.

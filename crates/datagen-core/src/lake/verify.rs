@@ -24,7 +24,7 @@ pub async fn folder(
     select: SelectName,
     expected: Total,
 ) -> Result<(), DestinationError> {
-    let found = lake.total(folder, select).await?;
+    let found = lake.total(&LakePath::data(folder, ""), select).await?;
     check(lake, folder, expected, found)
 }
 
