@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::value::{Kind, Value, ValueError};
-use crate::{Environment, Problems};
+use crate::Problems;
 
 /// A documented environment variable.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,12 @@
 //! Development tasks of this workspace, run by `cargo xtask`:
 //!
 //! - [`playground`]: builds the four generators and fills a directory with data to query;
+//! - [`docs`]: writes the texts that are generated from the declaration of settings;
 //! - [`mod@bench`]: times the generators against peers, pair by pair, and prints ratios.
 
 mod bench;
 mod build;
+mod docs;
 mod playground;
 
 use clap::Parser;
@@ -15,6 +17,10 @@ use clap::Parser;
 enum Task {
     /// Build the generators and fill ./playground with data to query: no cloud, no containers.
     Playground(playground::Options),
+    /// Write docs/settings.md, which is generated from the declaration of settings.
+    Docs(docs::Options),
+    /// Print all settings as JSON.
+    Settings,
     /// Time the generators against peers and print the ratios.
     Bench(bench::Options),
 }
@@ -22,6 +28,8 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Playground(options) => playground::run(&options),
+        Task::Docs(options) => docs::run(&options),
+        Task::Settings => docs::print_settings(),
         Task::Bench(options) => bench::run(&options),
     }
 }
