@@ -802,7 +802,10 @@ async fn the_files_of_a_folder_are_counted() {
                 files: 990,
                 bytes: (10..1000).map(|id| small(id).len() as u64).sum(),
             };
-            let found = lake.total("products", Box::new(select)).await.unwrap();
+            let found = lake
+                .total(&LakePath::data("products", ""), Box::new(select))
+                .await
+                .unwrap();
             assert_eq!(found, Some(expected), "{door} {path}");
             let pages = server.log().iter().filter(|line| line.contains(" List")).count();
             assert_eq!(pages, 3, "{door} {path}");
@@ -826,7 +829,7 @@ async fn what_is_missing_is_no_file() {
         let path = LakePath::data("users", "users.json");
         for _ in ["no filesystem", "no folder"] {
             assert_eq!(lake.stat(&path).await.unwrap(), Some(Total::default()), "{door}");
-            let found = lake.total("users", Box::new(|_| true)).await.unwrap();
+            let found = lake.total(&path, Box::new(|_| true)).await.unwrap();
             assert_eq!(found, Some(Total::default()), "{door}");
             let _ = server.store().create_filesystem("bronze");
         }
@@ -859,7 +862,7 @@ async fn what_may_not_be_read_is_not_verified() {
         let path = LakePath::data("users", "users.json");
         assert_eq!(lake.stat(&path).await.unwrap(), None, "{door}");
         assert_eq!(
-            lake.total("users", Box::new(|_| true)).await.unwrap(),
+            lake.total(&path, Box::new(|_| true)).await.unwrap(),
             None,
             "{door}"
         );
