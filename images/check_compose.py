@@ -77,7 +77,7 @@ def main():
         generator = Generator(sys.argv[1], name)
         for services, how in ((by_default, "by default"), (with_all, "with all of .env.example")):
             environment = given(services[name])
-            check(generator.judge(environment), f"{name} takes {how} {', '.join(sorted(environment))}")
+            check(generator.problem(environment), f"{name} takes {how} {', '.join(sorted(environment))}")
         service = by_default[name]
         confined = service.get("read_only") and service.get("cap_drop") == ["ALL"]
         check(None if confined else "it is not", f"{name} is read-only and without capabilities")
