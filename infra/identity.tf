@@ -44,8 +44,9 @@ resource "time_sleep" "role_assignments" {
 # --- readers --------------------------------------------------------------------------------------
 
 locals {
-  # The client id of the Azure CLI, which signs in on behalf of a person; any other client id is that
-  # of the application that deploys. https://learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in
+  # The client id of the Azure CLI, which signs in on behalf of a person; any other client id is that of
+  # the application that deploys.
+  # https://learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in
   azure_cli_client_id = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
   deployer = {
@@ -61,10 +62,10 @@ locals {
     { for name in ["deployer"] : name => local.deployer if var.deployer_reads && !local.deployer_is_named },
   ) : {}
 
+  # Azure looks up the deployer itself: the Azure CLI may also be signed in as an application.
   principal_types = {
-    user        = "User"
-    group       = "Group"
-    application = "ServicePrincipal"
+    for name, reader in local.readers :
+    name => name == "deployer" ? null : { user = "User", group = "Group", application = "ServicePrincipal" }[reader.kind]
   }
 
   # KIND:ID:NAME;… as gen-orders takes it. SQL knows applications by their client id, users and groups
@@ -82,7 +83,7 @@ resource "azurerm_role_assignment" "lake_reader" {
   scope                = local.filesystem_id
   role_definition_name = "Storage Blob Data Reader"
   principal_id         = each.value.object_id
-  principal_type       = local.principal_types[each.value.kind]
+  principal_type       = local.principal_types[each.key]
 }
 
 resource "azurerm_role_assignment" "eventhubs_reader" {
@@ -92,7 +93,7 @@ resource "azurerm_role_assignment" "eventhubs_reader" {
   scope                = azurerm_eventhub_namespace.playground.id
   role_definition_name = "Azure Event Hubs Data Receiver"
   principal_id         = each.value.object_id
-  principal_type       = local.principal_types[each.value.kind]
+  principal_type       = local.principal_types[each.key]
 }
 
 # --- Kubernetes -----------------------------------------------------------------------------------

@@ -359,7 +359,7 @@ variable "quota" {
   type        = number
   default     = 100
   nullable    = false
-  description = "What the subscription may use in the region: container groups, and as many vCPUs in them (az container list-usage --location REGION)."
+  description = "What the subscription may use in the region: container groups, and as many vCPUs in them (PowerShell: Get-AzContainerInstanceUsage -Location REGION)."
 }
 
 variable "cpu" {

@@ -124,7 +124,7 @@ run "identity" {
   assert {
     condition = (
       { for name, role in azurerm_role_assignment.lake_reader : name => role.principal_id } == { deployer = data.azurerm_client_config.current.object_id } &&
-      { for name, role in azurerm_role_assignment.eventhubs_reader : name => role.principal_type } == { deployer = "User" }
+      { for name, role in azurerm_role_assignment.eventhubs_reader : name => role.principal_id } == { deployer = data.azurerm_client_config.current.object_id }
     )
     error_message = "The deployer should be able to read files and events."
   }
