@@ -3,7 +3,8 @@
 every .tf file under a directory
 
 * each resource and data source type must exist, each argument and nested block in it must exist and be
-  written as what it is (argument or block), each required one must be there, and none may be deprecated;
+  written as what it is (argument or block), each required one must be there, and none may be among
+  those that the next major version of azurerm removes;
 * the same holds for the provider block;
 * each reference (var, local, resource, data, module, each module's inputs and outputs) must name
   something that exists, attributes of resources and data sources included;
@@ -66,9 +67,7 @@ class Checker:
                 self.problem(where, f"no argument or block {key}")
                 continue
             self.checked += 1
-            required, nested, deprecated, _ = schema[key]
-            if deprecated:
-                self.problem(where, f"{key} is deprecated")
+            required, nested, _ = schema[key]
             is_block = isinstance(value, list) and bool(value) and all(
                 isinstance(item, dict) and item.get("__is_block__") for item in value
             )
@@ -79,7 +78,7 @@ class Checker:
             elif nested is not None:
                 for item in value:
                     self.block(f"{where}.{key}", provider, nested, item)
-        for key, (required, _, _, _) in schema.items():
+        for key, (required, _, _) in schema.items():
             if required and key not in present:
                 self.problem(where, f"required {key} is missing")
 
@@ -133,6 +132,8 @@ class Checker:
                                 self.problem(where, "no such type")
                             else:
                                 self.block(where, provider, schemas[type_name][0], body, top=True)
+                            for removed in sorted(provider_schemas.REMOVED_IN_AZURERM_5.get(type_name, set()) & set(body)):
+                                self.problem(where, f"azurerm 5 removes {removed}")
             for entry in tree.get("provider", []):
                 for name, body in entry.items():
                     name = unquote(name)

@@ -7,12 +7,20 @@ import json
 import re
 from pathlib import Path
 
-# Provider -> the npm package that describes it. No package describes azurerm 5.
+# Provider -> the npm package that describes it.
 PACKAGES = {
     "azurerm": "@cdktn/provider-azurerm",
     "http": "@cdktf/provider-http",
     "random": "@cdktf/provider-random",
     "time": "@cdktf/provider-time",
+}
+# No package describes azurerm 5. These are the arguments and blocks that it removes from the types used
+# here: https://registry.terraform.io/providers/hashicorp/azurerm/latest/docs/guides/5.0-upgrade-guide
+REMOVED_IN_AZURERM_5 = {
+    "azurerm_eventhub": {"namespace_name", "resource_group_name"},
+    "azurerm_federated_identity_credential": {"parent_id"},
+    "azurerm_storage_account": {"queue_properties", "static_website"},
+    "azurerm_storage_container": {"storage_account_name"},
 }
 # What the packages add to every configuration interface (in camel case).
 ADDED = {"connection", "count", "dependsOn", "forEach", "lifecycle", "provider", "provisioners"}
@@ -58,7 +66,7 @@ class Provider:
         self.configuration = f"{self.package}.provider.{name.capitalize()}ProviderConfig"
 
     def config(self, interface):
-        """name -> (required, nested interface or None, deprecated, property) of a block's content."""
+        """name -> (required, nested interface or None, property) of a block's content."""
         content = {}
         for base in self.types[interface].get("interfaces", []):
             if base in self.types:
@@ -74,7 +82,6 @@ class Provider:
             content[named[1] if named else snake(prop["name"])] = (
                 not prop.get("optional", False),
                 nested[1] if nested else None,
-                "deprecated" in prop.get("docs", {}),
                 prop,
             )
         return content
@@ -89,12 +96,12 @@ class Provider:
         class) count as computed. Nor is it known whether nested blocks form a list or a set: they count
         as lists."""
         attributes, blocks = {}, {}
-        for name, (required, nested, deprecated, prop) in self.config(interface).items():
+        for name, (required, nested, prop) in self.config(interface).items():
             if nested:
                 single = "fqn" in prop["type"]
                 blocks[name] = {"block": self.block(nested), "min": int(required), "max": int(single)}
             elif attribute_type(prop["type"]):
-                attributes[name] = {"type": attribute_type(prop["type"]), "required": required, "optional": not required, "computed": bool(fqn and not required), "deprecated": deprecated}
+                attributes[name] = {"type": attribute_type(prop["type"]), "required": required, "optional": not required, "computed": bool(fqn and not required)}
         if fqn:
             for name, prop in self.attributes(fqn).items():
                 if name not in attributes and name not in blocks and attribute_type(prop["type"]):

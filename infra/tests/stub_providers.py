@@ -13,6 +13,7 @@ Needs the Python packages tf (for the plugin protocol's messages) and grpcio.
 
 import json
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from pathlib import Path
 import provider_schemas
 
 REGISTRY = "registry.terraform.io/hashicorp"
+# As Terraform names it.
+PLATFORM = "linux_" + {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def install(configuration, node_modules, target):
@@ -33,7 +36,7 @@ def install(configuration, node_modules, target):
             "resources": {kind: provider.block(*provider.resources[kind]) for kind in used & set(provider.resources)},
             "data": {kind: provider.block(*provider.data[kind]) for kind in used & set(provider.data)},
         }
-        directory = target / "mirror" / REGISTRY / name / provider.version / "linux_amd64"
+        directory = target / "mirror" / REGISTRY / name / provider.version / PLATFORM
         directory.mkdir(parents=True, exist_ok=True)
         (target / f"{name}.json").write_text(json.dumps(schema), encoding="utf-8")
         plugin = directory / f"terraform-provider-{name}_v{provider.version}"
@@ -99,7 +102,7 @@ def serve(schema):
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
     with tempfile.TemporaryDirectory() as directory:
         socket = f"{directory}/socket"
-        # Without TLS, which Terraform would ask for but for TF_DISABLE_PLUGIN_TLS.
+        # Without TLS: environment() tells Terraform not to require it.
         server.add_insecure_port(f"unix://{socket}")
         server.start()
         print(f"1|6|unix|{socket}|grpc", flush=True)

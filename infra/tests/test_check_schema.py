@@ -32,6 +32,7 @@ MISTAKES = [
     ("generators.tf", "  name                = each.key\n", "", "required variable name is missing"),
     ("outputs.tf", "module.generator", "module.generators", "module.generators does not exist"),
     ("lake.tf", "= var.storage_replication", '= "LRS"', "variable storage_replication is never used"),
+    ("identity.tf", "user_assigned_identity_id ", "parent_id ", "azurerm 5 removes parent_id"),
     ("images.tf", "request_headers", "headers", "no argument or block headers"),
     ("variables.tf", '  description = "Users."\n', "", "variable users_count: has no description"),
     ("versions.tf", "data_plane_available", "dataplane_available", "no argument or block dataplane_available"),
