@@ -51,7 +51,7 @@ class Generator:
         """The lowest (None if the refusal does not name it) and the highest value of a variable, as text,
         from the refusal of a value far beyond them."""
         refusal = self.problem({variable: far}) or "no refusal"
-        limits = re.search(rf"\b{variable} is \S+ out of range: give (?:(\S+) to|a whole number up to) (\S+)$", refusal, re.M)
+        limits = re.search(rf"\b{variable} is (?:\S+ )?out of range: give (?:(\S+) to|a whole number up to) (\S+)$", refusal, re.M)
         if limits is None:
             raise SystemExit(f"FAILED: {self.binary.name} does not name the limits of {variable}: {refusal}")
         return limits.groups()
