@@ -1,21 +1,18 @@
 #!/usr/bin/env python3
-"""Checks docker-compose.yml beyond what a schema can: that each generator takes the environment that
-it is given, as it is by default and with everything in .env.example set; that .env.example names
-exactly what can be set; that the SAS is right; that only 127.0.0.1 is published; and that the
-generators are confined.
+"""Checks docker-compose.yml beyond what a schema can: that each generator accepts the environment that
+it is given, by default and with everything in .env.example set; that .env.example names exactly what can
+be set; that the SAS is right; that only 127.0.0.1 is published; that the generators are confined; that
+no other image follows a moving tag; and that no service restarts forever.
 
-Usage: check_compose.py BINARIES   (needs docker-compose, PyYAML, unshare and root)
+Usage: check_compose.py BINARIES   (needs PyYAML, unshare and root)
 """
 
 import base64
 import hashlib
 import hmac
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,25 +25,29 @@ ROOT = Path(__file__).resolve().parents[1]
 # https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+# The only form of interpolation in the file; $$ stands for a dollar sign.
+INTERPOLATION = re.compile(r"\$(?:\$|\{([A-Z_]+):-([^}]*)\})")
 
 
 def compose(settings):
-    """What docker-compose makes of the file with these settings."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **settings}
-    # An empty file in place of a .env that whoever runs this may have.
-    with tempfile.NamedTemporaryFile(suffix=".env") as nothing:
-        shown = subprocess.run(
-            ["docker-compose", "--env-file", nothing.name, "config"],
-            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-        )
-    if shown.returncode != 0:
-        raise SystemExit(f"FAILED: docker-compose config:\n{shown.stderr}")
-    return yaml.safe_load(shown.stdout)["services"]
+    """The file with these settings. (`docker compose config` does more, but is not available everywhere.)"""
+
+    def resolve(value):
+        if isinstance(value, dict):
+            return {key: resolve(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [resolve(inner) for inner in value]
+        if isinstance(value, str):
+            return INTERPOLATION.sub(lambda found: settings.get(found[1], found[2]) if found[1] else "$", value)
+        return value
+
+    return resolve(yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
 
 
-def given(service):
-    """The variables that the container gets: what is null is left out."""
-    return {k: str(v) for k, v in service["environment"].items() if v is not None}
+def given(service, settings):
+    """The variables that the container gets: one without a value comes from the settings, if it is there."""
+    environment = {name: settings.get(name) if value is None else value for name, value in service["environment"].items()}
+    return {name: str(value) for name, value in environment.items() if value is not None}
 
 
 def signature(fields):
@@ -71,33 +72,40 @@ def main():
 
     example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M))
     source = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    by_default, with_all = compose({}), compose(example)
+    document, with_all = compose({}), compose(example)
+    services = document["services"]
 
     for name in GENERATORS:
         generator = Generator(sys.argv[1], name)
-        for services, how in ((by_default, "by default"), (with_all, "with all of .env.example")):
-            environment = given(services[name])
-            check(generator.judge(environment), f"{name} takes {how} {', '.join(sorted(environment))}")
-        service = by_default[name]
+        for variant, settings, how in ((document, {}, "by default"), (with_all, example, "with all of .env.example")):
+            environment = given(variant["services"][name], settings)
+            check(generator.problem(environment), f"{name} accepts {how} {', '.join(sorted(environment))}")
+        service = services[name]
         confined = service.get("read_only") and service.get("cap_drop") == ["ALL"]
         check(None if confined else "it is not", f"{name} is read-only and without capabilities")
 
-    settable = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", source)) | {
-        k for name in GENERATORS for k, v in by_default[name]["environment"].items() if v is None
-    }
-    difference = sorted(settable ^ set(example))
-    check(difference, ".env.example names exactly what can be set")
-    # The example shows the defaults; SEED, LOG_FORMAT and RUST_LOG have none here.
-    values = dict(re.findall(r"(?<!\$)\$\{([A-Z_]+):-([^}]*)\}", source))
-    check(sorted(k for k in values if example.get(k) != values[k]), ".env.example shows the defaults")
+    defaults = dict(found for found in INTERPOLATION.findall(source) if found[0])
+    unusual = re.findall(r"\$\{[^}]*\}", INTERPOLATION.sub("", source))
+    check(unusual, "every setting has a default: ${NAME:-DEFAULT}")
+    passed_on = {k for name in GENERATORS for k, v in services[name]["environment"].items() if v is None}
+    check(sorted((set(defaults) | passed_on) ^ set(example)), ".env.example names exactly what can be set")
+    # SEED, LOG_FORMAT and RUST_LOG have no default here.
+    check(sorted(k for k in defaults if example.get(k) != defaults[k]), ".env.example shows the defaults")
 
-    fields = {k: v[0] for k, v in parse_qs(urlsplit(by_default["gen-users"]["environment"]["STORAGE_SAS"]).query).items()}
+    fields = {k: v[0] for k, v in parse_qs(urlsplit(services["gen-users"]["environment"]["STORAGE_SAS"]).query).items()}
     check(None if fields["sig"] == signature(fields) else "its signature is wrong", "the SAS is Azurite's own")
 
-    ports = [str(port) for service in by_default.values() for port in service.get("ports", [])]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
     check([p for p in ports if not p.startswith("127.0.0.1:")] or not ports, f"published on this machine only: {', '.join(ports)}")
 
-    hubs = json.loads((ROOT / "images/eventhubs-emulator/Config.json").read_text(encoding="utf-8"))
+    others = {service["image"] for name, service in services.items() if name not in GENERATORS}
+    check(sorted(i for i in others if re.search(r":[\w.-]*latest$|^[^:]*$", i)), f"pinned: {', '.join(sorted(others))}")
+    names = [image.partition(":")[0] for image in others]
+    check(sorted({n for n in names if names.count(n) > 1}), "each of these images has one version")
+    endless = sorted(n for n, s in services.items() if s.get("restart", "no") not in ("no", "on-failure:5"))
+    check(endless, "nothing restarts forever")
+
+    hubs = json.loads(document["configs"]["eventhubs"]["content"])
     names = [entity["Name"] for entity in hubs["UserConfig"]["NamespaceConfig"][0]["Entities"]]
     check(None if names == ["pageviews", "stars"] else names, "the emulator has the hubs pageviews and stars")
 

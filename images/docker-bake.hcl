@@ -1,4 +1,4 @@
-# The four images, for both architectures, from one compile an architecture. From the repository's root:
+# The four images for both architectures, with one compilation per architecture. From the repository's root:
 #
 #   docker buildx bake -f images/docker-bake.hcl                                  build, keep in the cache
 #   docker buildx bake -f images/docker-bake.hcl --load --set '*.platform=linux/amd64'   for local use

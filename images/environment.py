@@ -1,16 +1,18 @@
-"""What environment a generator takes, asked of its binary. Used by check_compose.py and by
-infra/tests/evaluate.py, which know what environment docker-compose.yml and Terraform give."""
+"""What environment a generator accepts, asked of its binary. Used by the checks of Compose
+(images/check_compose.py), Terraform (infra/tests/containers.py) and Kubernetes
+(infra/tests/check_kubernetes.py), which know what environment these give."""
 
 import re
 import subprocess
 from pathlib import Path
 
 GENERATORS = ["gen-users", "gen-products", "gen-orders", "stream-pageviews"]
-# Read by the sign-in with Microsoft Entra ID, not by the configuration that --help lists.
-SIGN_IN = {"AZURE_CLIENT_ID"}
-# Seconds in which a refusal is expected; a generator that accepts goes on to try its destination.
-PATIENCE = 3
-# No network, so that nobody's server is tried. Needs root (in a container: --privileged).
+# Not in the configuration that --help lists: AZURE_CLIENT_ID is read by the sign-in with Microsoft Entra
+# ID; a gen-orders that does not know SQL_READERS yet ignores it.
+ACCEPTED = {"AZURE_CLIENT_ID", "SQL_READERS"}
+# Seconds within which a refusal is expected; a generator that accepts goes on to try its destination.
+REFUSAL_SECONDS = 3
+# No network, so that no server is tried. Needs root (in a container: --privileged).
 WITHOUT_NETWORK = ["unshare", "--net"]
 
 
@@ -24,11 +26,11 @@ class Generator:
         self.variables = set(re.findall(r"^  ([A-Z][A-Z0-9_]+)\b", text, re.M))
         subprocess.run([*WITHOUT_NETWORK, "true"], check=True)
 
-    def judge(self, environment):
+    def problem(self, environment):
         """What is wrong with this environment, or None: a variable that --help does not list, an empty
         one, or a start that is refused (exit code 2). What comes after the configuration fails, or
-        waits, for want of a network, and is not looked at."""
-        unknown = sorted(set(environment) - self.variables - SIGN_IN)
+        waits, because there is no network, and is not looked at."""
+        unknown = sorted(set(environment) - self.variables - ACCEPTED)
         if unknown:
             return f"does not read {', '.join(unknown)}"
         empty = sorted(name for name, value in environment.items() if value == "")
@@ -37,7 +39,7 @@ class Generator:
         try:
             started = subprocess.run(
                 [*WITHOUT_NETWORK, self.binary],
-                capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False,
+                capture_output=True, text=True, env=environment, timeout=REFUSAL_SECONDS, check=False,
             )
         except subprocess.TimeoutExpired:
             return None
@@ -46,10 +48,10 @@ class Generator:
         return None
 
     def limits(self, variable, far):
-        """The lowest (None if the refusal does not say it) and the highest value of a variable, as text,
-        by the refusal of a value far beyond them."""
-        refusal = self.judge({variable: far}) or "no refusal"
-        limits = re.search(rf"\b{variable} is \S+ out of range: give (?:(\S+) to|a whole number up to) (\S+)$", refusal, re.M)
+        """The lowest (None if the refusal does not name it) and the highest value of a variable, as text,
+        from the refusal of a value far beyond them."""
+        refusal = self.problem({variable: far}) or "no refusal"
+        limits = re.search(rf"\b{variable} is (?:\S+ )?out of range: give (?:(\S+) to|a whole number up to) (\S+)$", refusal, re.M)
         if limits is None:
-            raise SystemExit(f"FAILED: {self.binary.name} does not tell the limits of {variable}: {refusal}")
+            raise SystemExit(f"FAILED: {self.binary.name} does not name the limits of {variable}: {refusal}")
         return limits.groups()

@@ -5,10 +5,11 @@
 #
 #   docker.io/library/rust:1.95-slim-bookworm   a Debian 12 by debootstrap with gcc, and this
 #                                               machine's Rust toolchain
-#   gcr.io/distroless/cc-debian12:nonroot       libc6, libgcc-s1, ca-certificates, base-files and
-#                                               tzdata unpacked into an empty root: less than the
-#                                               real one has (no libssl, no libstdc++), so that an
-#                                               image that runs on it runs on the real one
+#   gcr.io/distroless/cc-debian13:nonroot       libc6, libgcc-s1, ca-certificates, base-files and
+#                                               tzdata of Debian 12, unpacked into an empty root: less
+#                                               than the real one has (no libssl, no libstdc++) and an
+#                                               older C library, so that an image that runs on it runs
+#                                               on the real one
 #
 # Then each image is started as a container would be: its own entrypoint, user and environment,
 # read-only root file system, no capabilities, one writable directory. `--help` is asked of each,
@@ -80,7 +81,7 @@ if ! b inspect --type image "$rust_image" >/dev/null 2>&1; then
 fi
 
 # --- stand-in for the run-time image ------------------------------------------------------------
-base_image=gcr.io/distroless/cc-debian12:nonroot
+base_image=gcr.io/distroless/cc-debian13:nonroot
 if ! b inspect --type image "$base_image" >/dev/null 2>&1; then
     say "Stand-in for $base_image"
     root=$work/base-root debs=$work/debs

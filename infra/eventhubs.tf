@@ -1,9 +1,9 @@
-# The Event Hubs namespace with the hubs `pageviews` and `stars`, written to by the Kafka protocol.
+# The Event Hubs namespace with the hubs `pageviews` and `stars`, written to using the Kafka protocol.
 
 resource "azurerm_eventhub_namespace" "playground" {
   name                = local.unique_name
-  location            = azurerm_resource_group.playground.location
-  resource_group_name = azurerm_resource_group.playground.name
+  location            = var.location
+  resource_group_name = local.resource_group_name
   # Basic has no Kafka endpoint.
   sku      = "Standard"
   capacity = var.eventhubs_capacity
@@ -26,7 +26,7 @@ resource "azurerm_eventhub" "hub" {
   message_retention = 1
 }
 
-# --- sign_in = "keys": a rule a hub that may send only --------------------------------------------
+# --- sign_in = "keys": a rule per hub that may only send --------------------------------------------
 
 resource "azurerm_eventhub_authorization_rule" "send" {
   for_each = { for name, hub in azurerm_eventhub.hub : name => hub if local.keys }
@@ -34,7 +34,7 @@ resource "azurerm_eventhub_authorization_rule" "send" {
   name                = "stream-pageviews"
   eventhub_name       = each.value.name
   namespace_name      = azurerm_eventhub_namespace.playground.name
-  resource_group_name = azurerm_resource_group.playground.name
+  resource_group_name = local.resource_group_name
 
   send   = true
   listen = false

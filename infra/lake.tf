@@ -3,14 +3,14 @@
 resource "azurerm_storage_account" "lake" {
   #checkov:skip=CKV_AZURE_59:The containers and the notebooks that read the data have no fixed network; access needs Entra ID or a SAS
   #checkov:skip=CKV2_AZURE_33:As above, a private endpoint would need a virtual network around everything that reads the data
-  #checkov:skip=CKV_AZURE_206:The data can be made again at any time; var.storage_replication changes it
+  #checkov:skip=CKV_AZURE_206:The data can be generated again at any time; var.storage_replication changes it
   #checkov:skip=CKV_AZURE_33:No queue is used
-  #checkov:skip=CKV2_AZURE_38:Deleted data can be made again; soft delete would go on costing
+  #checkov:skip=CKV2_AZURE_38:Deleted data can be generated again; soft delete would continue to cost
   #checkov:skip=CKV2_AZURE_1:Synthetic data; the platform's keys encrypt it
 
   name                     = local.unique_name
-  location                 = azurerm_resource_group.playground.location
-  resource_group_name      = azurerm_resource_group.playground.name
+  location                 = var.location
+  resource_group_name      = local.resource_group_name
   account_kind             = "StorageV2"
   account_tier             = "Standard"
   account_replication_type = var.storage_replication
@@ -19,7 +19,7 @@ resource "azurerm_storage_account" "lake" {
   min_tls_version                 = "TLS1_2"
   https_traffic_only_enabled      = true
   allow_nested_items_to_be_public = false
-  # A SAS is signed by a shared key: without one the account refuses both.
+  # A SAS is signed with a shared key: without shared keys the account refuses both.
   shared_access_key_enabled       = local.keys
   default_to_oauth_authentication = true
   local_user_enabled              = false
@@ -27,10 +27,10 @@ resource "azurerm_storage_account" "lake" {
   tags = var.tags
 }
 
-# The filesystem, made as a container through Azure Resource Manager: azurerm's own filesystem
-# resource calls the data plane, to which the deployer may have no rights.
+# The filesystem, created as a container through Azure Resource Manager: azurerm's own filesystem
+# resource calls the data plane, on which the deployer may have no rights.
 resource "azurerm_storage_container" "bronze" {
-  #checkov:skip=CKV2_AZURE_21:Synthetic data; reads of it need no log
+  #checkov:skip=CKV2_AZURE_21:Synthetic data; reads need no log
 
   name                  = "bronze"
   storage_account_id    = azurerm_storage_account.lake.id
@@ -61,7 +61,7 @@ data "azurerm_storage_account_blob_container_sas" "bronze" {
   container_name    = azurerm_storage_container.bronze.name
   https_only        = true
 
-  # A little back, as whoever runs Terraform may have a clock that is fast.
+  # In the past, because the clock of the machine that runs Terraform may be fast.
   start  = timeadd(time_static.sas[0].rfc3339, "-15m")
   expiry = timeadd(time_static.sas[0].rfc3339, "${var.sas_days * 24}h")
 
@@ -72,6 +72,8 @@ data "azurerm_storage_account_blob_container_sas" "bronze" {
     write  = true
     delete = true
     list   = true
+    # The Data Lake API publishes files by renaming them.
+    move = true
   }
 }
 

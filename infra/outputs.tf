@@ -5,7 +5,7 @@ output "subscription_id" {
 
 output "resource_group" {
   description = "Resource group that everything is in."
-  value       = azurerm_resource_group.playground.name
+  value       = local.resource_group_name
 }
 
 output "lake_url" {
@@ -29,7 +29,7 @@ output "sql_login" {
 }
 
 output "sql_password" {
-  description = "With sign_in = keys: its password (terraform output -raw sql_password)."
+  description = "With sign_in = keys: the password of that login (terraform output -raw sql_password)."
   value       = one(random_password.sql[*].result)
   sensitive   = true
 }
@@ -44,35 +44,21 @@ output "identity_client_id" {
   value       = one(azurerm_user_assigned_identity.generators[*].client_id)
 }
 
-output "logs" {
-  description = "Commands that follow the log of each container group."
-  value = [
-    for group in local.container_groups :
-    "az container logs --follow --resource-group ${azurerm_resource_group.playground.name} --name ${group}"
-  ]
+output "container_groups" {
+  description = "Names of the container groups."
+  value       = flatten([for generator in module.generator : generator.names])
 }
 
-output "states" {
-  description = "Command that tells which container groups still run (Running) and which are done (Succeeded)."
-  value       = "az container list --resource-group ${azurerm_resource_group.playground.name} --query \"[].{name: name, id: id}\" --output tsv | while read -r name id; do echo \"$name $(az container show --ids $id --query instanceView.state --output tsv)\"; done"
-}
-
-output "take_sql" {
-  description = "With sign_in = identity: command that makes you the SQL server's administrator once the orders are loaded (the generators' identity is it until then). It writes sql_administrator to a file, so that later applies keep it. Also give your address in sql_allowed_ips."
-  value = local.identity ? join(" ", [
-    "az ad signed-in-user show --output json",
-    "--query '{sql_administrator: {login_name: userPrincipalName, object_id: id}}'",
-    "> sql.auto.tfvars.json && terraform apply",
+output "kubernetes_settings" {
+  description = "With sign_in = identity: the content of infra/kubernetes/settings.env for this playground."
+  value = local.identity ? join("\n", [
+    for name, value in {
+      AZURE_CLIENT_ID    = azurerm_user_assigned_identity.generators[0].client_id
+      EVENTHUB_NAMESPACE = azurerm_eventhub_namespace.playground.name
+      LAKE_URL           = local.lake_url
+      SQL_DATABASE       = azurerm_mssql_database.orders.name
+      SQL_READERS        = local.sql_readers
+      SQL_SERVER         = azurerm_mssql_server.playground.fully_qualified_domain_name
+    } : "${name}=${value}" if value != null
   ]) : null
 }
-
-locals {
-  container_groups = concat(
-    module.gen_users.names,
-    module.gen_products.names,
-    module.gen_orders.names,
-    module.stream_pageviews.names,
-  )
-}
-
-data "azurerm_client_config" "current" {}

@@ -3,11 +3,15 @@
 locals {
   sql_login = "playground"
 
-  # The administrator makes the tables and loads them: by default the generators' own identity.
+  # The administrator creates the tables, loads them and admits the readers: by default the generators'
+  # own identity.
   sql_administrator = local.identity ? (
     var.sql_administrator != null ? var.sql_administrator : {
       login_name = azurerm_user_assigned_identity.generators[0].name
-      object_id  = azurerm_user_assigned_identity.generators[0].principal_id
+      object_id = {
+        principal = azurerm_user_assigned_identity.generators[0].principal_id
+        client    = azurerm_user_assigned_identity.generators[0].client_id
+      }[var.sql_administrator_id]
     }
   ) : null
 }
@@ -20,7 +24,7 @@ resource "random_password" "sql" {
   min_upper   = 1
   min_numeric = 1
   min_special = 1
-  # None that a shell, a URL or a connection string would trip over.
+  # Characters that need no escaping in a shell, a URL or a connection string.
   override_special = "-_.~"
 }
 
@@ -32,8 +36,8 @@ resource "azurerm_mssql_server" "playground" {
   #checkov:skip=CKV_AZURE_24:As above
 
   name                = local.unique_name
-  location            = azurerm_resource_group.playground.location
-  resource_group_name = azurerm_resource_group.playground.name
+  location            = var.location
+  resource_group_name = local.resource_group_name
   version             = "12.0"
   minimum_tls_version = "1.2"
 
@@ -53,7 +57,7 @@ resource "azurerm_mssql_server" "playground" {
   tags = var.tags
 }
 
-# The containers have no address of their own, so the server takes connections from Azure. 0.0.0.0 is
+# The containers have no fixed address, so the server accepts connections from Azure. 0.0.0.0 is
 # not an address range but the server's switch "allow Azure services and resources".
 resource "azurerm_mssql_firewall_rule" "azure" {
   #checkov:skip=CKV2_AZURE_34:Azure Container Instances without a virtual network come from any Azure address; login is still needed
@@ -74,18 +78,18 @@ resource "azurerm_mssql_firewall_rule" "allowed" {
 }
 
 resource "azurerm_mssql_database" "orders" {
-  #checkov:skip=CKV_AZURE_224:Synthetic data; nothing to prove by a ledger
-  #checkov:skip=CKV_AZURE_229:The data can be made again at any time; zones would cost more
+  #checkov:skip=CKV_AZURE_224:Synthetic data; nothing to prove with a ledger
+  #checkov:skip=CKV_AZURE_229:The data can be generated again at any time; zones would cost more
 
   name      = "orders"
   server_id = azurerm_mssql_server.playground.id
 
   sku_name = var.sql_sku
-  # The least that Azure offers for the SKU: an eighth of its vCores, and not below a half.
+  # The lowest value that Azure offers for the SKU: an eighth of its vCores, at least 0.5.
   min_capacity                = max(0.5, tonumber(regex("[0-9]+$", var.sql_sku)) / 8)
-  auto_pause_delay_in_minutes = 60
+  auto_pause_delay_in_minutes = 15
   max_size_gb                 = var.sql_max_size_gb
-  # Generated data need no backup in another region.
+  # Generated data needs no backup in another region.
   storage_account_type = "Local"
 
   tags = var.tags

@@ -1,25 +1,25 @@
-# --- where and what it is called ------------------------------------------------------------------
+# --- where and how it is called -------------------------------------------------------------------
 
 variable "subscription_id" {
   type        = string
   default     = null
-  description = "Azure subscription. By default the one that `az login` chose; ARM_SUBSCRIPTION_ID is not consulted (use TF_VAR_subscription_id)."
+  description = "Azure subscription. By default ARM_SUBSCRIPTION_ID or, without it, the Azure CLI's current subscription."
 
   validation {
-    condition     = var.subscription_id == null || can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.subscription_id))
+    condition     = var.subscription_id == null || can(regex(local.guid, var.subscription_id))
     error_message = "subscription_id must be a GUID."
   }
 }
 
 variable "location" {
   type        = string
-  default     = "westeurope"
+  default     = "swedencentral"
   nullable    = false
-  description = "Azure region of everything."
+  description = "Azure region of everything. Not every subscription may create SQL servers in every region (infra/README.md)."
 
   validation {
     condition     = can(regex("^[a-z0-9]+$", var.location))
-    error_message = "location must be a region's short name, such as westeurope."
+    error_message = "location must be the short name of a region, such as swedencentral."
   }
 }
 
@@ -27,11 +27,22 @@ variable "name" {
   type        = string
   default     = "dataplayground"
   nullable    = false
-  description = "Names begin with it. Six random characters follow where a name must be unique in the world."
+  description = "All names begin with it; six random characters follow."
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{2,15}$", var.name))
-    error_message = "name must be 3 to 16 lower-case letters and digits, a letter first (storage accounts allow nothing else)."
+    error_message = "name must be 3 to 16 lower-case letters and digits, starting with a letter (storage accounts allow nothing else)."
+  }
+}
+
+variable "resource_group_name" {
+  type        = string
+  default     = null
+  description = "An existing resource group to use. By default a new one is created."
+
+  validation {
+    condition     = var.resource_group_name == null || can(regex("^[-\\w._()]{0,89}[-\\w_()]$", var.resource_group_name))
+    error_message = "resource_group_name must be the name of a resource group, not its id."
   }
 }
 
@@ -43,17 +54,17 @@ variable "tags" {
 
   validation {
     condition     = length(var.tags) <= 45
-    error_message = "tags: at most 45 (Azure allows 50 a resource, some for its own use)."
+    error_message = "tags: at most 45 (Azure allows 50 per resource, some of them for its own use)."
   }
 }
 
-# --- how the generators sign in -------------------------------------------------------------------
+# --- signing in and access ------------------------------------------------------------------------
 
 variable "sign_in" {
   type        = string
   default     = "identity"
   nullable    = false
-  description = "`identity`: a managed identity, no secret anywhere; needs the right to assign roles (Owner or User Access Administrator). `keys`: a SAS, an SQL password and connection strings, in secure environment variables and in the Terraform state."
+  description = "`identity`: a managed identity and no secrets; the deployer needs the right to assign roles. `keys`: a SAS, an SQL password and connection strings, kept in secure environment variables and in the Terraform state."
 
   validation {
     condition     = contains(["identity", "keys"], var.sign_in)
@@ -61,23 +72,55 @@ variable "sign_in" {
   }
 }
 
+variable "deployer_reads" {
+  type        = bool
+  default     = true
+  nullable    = false
+  description = "With sign_in = identity: the account that runs Terraform may read files, events and orders."
+}
+
+variable "readers" {
+  type = map(object({
+    object_id = string
+    kind      = optional(string, "user")
+    client_id = optional(string)
+  }))
+  default     = {}
+  nullable    = false
+  description = "With sign_in = identity: further users, groups and applications that may read files, events and orders, by the name that they get as users of the database. `kind` is user, group or application; an application also needs its `client_id`."
+
+  validation {
+    condition = alltrue([
+      for reader in var.readers : can(regex(local.guid, reader.object_id)) && contains(["user", "group", "application"], reader.kind)
+    ])
+    error_message = "readers: each object_id must be a GUID, and kind must be user, group or application."
+  }
+
+  validation {
+    condition = alltrue([
+      for reader in var.readers : (reader.kind == "application") == can(regex(local.guid, reader.client_id))
+    ])
+    error_message = "readers: an application needs its client_id, a GUID; users and groups have none."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.readers) : can(regex("^[^;\\[\\]]{1,128}$", name)) && name != "deployer"])
+    error_message = "readers: a name must have 1 to 128 characters without ; [ and ], and must not be \"deployer\"."
+  }
+}
+
 variable "sas_days" {
   type        = number
   default     = 30
   nullable    = false
-  description = "With sign_in = keys: days after which the SAS expires. Renewed by `terraform apply -replace='time_static.sas[0]'`."
-
-  validation {
-    condition     = var.sas_days >= 1 && var.sas_days <= 365 && floor(var.sas_days) == var.sas_days
-    error_message = "sas_days must be a whole number, 1 to 365."
-  }
+  description = "With sign_in = keys: days until the SAS expires. Renew it with `terraform apply -replace='time_static.sas[0]'`."
 }
 
 variable "sql_allowed_ips" {
   type        = map(string)
   default     = {}
   nullable    = false
-  description = "IPv4 addresses that may reach the SQL server besides Azure itself, by a name for each rule, e.g. { home = \"203.0.113.7\" }."
+  description = "IPv4 addresses that may reach the SQL server in addition to Azure itself, by a name for each rule, e.g. { home = \"203.0.113.7\" }."
 
   validation {
     condition     = alltrue([for ip in values(var.sql_allowed_ips) : can(cidrhost("${ip}/32", 0))])
@@ -91,11 +134,34 @@ variable "sql_administrator" {
     object_id  = string
   })
   default     = null
-  description = "With sign_in = identity: the Entra administrator of the SQL server, if it should not be the generators' identity itself, e.g. you once the orders are loaded (output take_sql), or a group that both you and that identity are in (README)."
+  description = "With sign_in = identity: the Entra administrator of the SQL server if it should not be the generators' identity itself, e.g. a group that this identity is a member of (infra/README.md)."
 
   validation {
-    condition     = var.sql_administrator == null || can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.sql_administrator.object_id))
+    condition     = var.sql_administrator == null || can(regex(local.guid, var.sql_administrator.object_id))
     error_message = "sql_administrator.object_id must be a GUID."
+  }
+}
+
+variable "sql_administrator_id" {
+  type        = string
+  default     = "principal"
+  nullable    = false
+  description = "With sign_in = identity: the id by which the generators' identity becomes the SQL server's administrator, `principal` or `client`. Microsoft's documentation names both; try the other one if gen-orders reports error 18456."
+
+  validation {
+    condition     = contains(["principal", "client"], var.sql_administrator_id)
+    error_message = "sql_administrator_id must be principal or client."
+  }
+}
+
+variable "kubernetes_issuer" {
+  type        = string
+  default     = null
+  description = "With sign_in = identity: OIDC issuer URL of a Kubernetes cluster whose service account `generators` in the namespace `dataplayground` (infra/kubernetes) may sign in as the generators' identity."
+
+  validation {
+    condition     = var.kubernetes_issuer == null || can(regex("^https://", var.kubernetes_issuer))
+    error_message = "kubernetes_issuer must be an https:// URL."
   }
 }
 
@@ -103,17 +169,11 @@ variable "lake_api" {
   type        = string
   default     = "blob"
   nullable    = false
-  description = "The door of the Data Lake that users and products go through: `blob` (one call a product) or `dfs` (create, append, flush)."
+  description = "The API that writes users and products: `blob` (Blob API, one call per product) or `dfs` (Data Lake API: create, append, flush, rename)."
 
   validation {
     condition     = contains(["blob", "dfs"], var.lake_api)
     error_message = "lake_api must be blob or dfs."
-  }
-
-  # The Data Lake API publishes by a rename, whose permission (move) azurerm's SAS cannot give.
-  validation {
-    condition     = var.lake_api != "dfs" || var.sign_in != "keys"
-    error_message = "lake_api = dfs needs sign_in = identity: the SAS of sign_in = keys may not rename files."
   }
 }
 
@@ -133,14 +193,21 @@ variable "image_owner" {
 
 variable "image_tag" {
   type        = string
-  default     = "latest"
+  default     = "0.1.0"
   nullable    = false
-  description = "Tag of the images: latest, a version such as 0.1.0, or sha-<commit>."
+  description = "Tag of the images: a version such as 0.1.0, latest, or sha-<commit>."
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.image_tag))
     error_message = "image_tag must be a valid image tag."
   }
+}
+
+variable "check_images" {
+  type        = bool
+  default     = true
+  nullable    = false
+  description = "Check in the plan that the images can be pulled without signing in. Only turn it off where ghcr.io cannot be reached from the machine that runs Terraform."
 }
 
 # --- how much data --------------------------------------------------------------------------------
@@ -150,35 +217,20 @@ variable "users_count" {
   default     = 1000000
   nullable    = false
   description = "Users."
-
-  validation {
-    condition     = var.users_count >= 1 && var.users_count <= 2147483648 && floor(var.users_count) == var.users_count
-    error_message = "users_count must be a whole number, 1 (orders and pageviews refer to users) to 2147483648."
-  }
 }
 
 variable "vip_count" {
   type        = number
   default     = 10000
   nullable    = false
-  description = "VIP users among them; with fewer users than that, all of them."
-
-  validation {
-    condition     = var.vip_count >= 0 && var.vip_count <= 2147483648 && floor(var.vip_count) == var.vip_count
-    error_message = "vip_count must be a whole number, 0 to 2147483648."
-  }
+  description = "VIP users among them; all users if there are fewer."
 }
 
 variable "products_count" {
   type        = number
-  default     = 100000
+  default     = 1000
   nullable    = false
-  description = "Products, a file each (each costs a write operation)."
-
-  validation {
-    condition     = var.products_count >= 1 && var.products_count <= 2147483648 && floor(var.products_count) == var.products_count
-    error_message = "products_count must be a whole number, 1 (orders and pageviews refer to products) to 2147483648."
-  }
+  description = "Products, one file each (each costs a write operation)."
 }
 
 variable "orders_count" {
@@ -186,21 +238,15 @@ variable "orders_count" {
   default     = 10000000
   nullable    = false
   description = "Orders, with 1 to 10 items each."
-
-  validation {
-    condition     = var.orders_count >= 0 && var.orders_count <= 2147483647 && floor(var.orders_count) == var.orders_count
-    error_message = "orders_count must be a whole number, 0 to 2147483647."
-  }
 }
 
 variable "seed" {
   type        = string
   default     = null
-  description = "The same seed makes the same data. By default 0 for users, products and orders, random for the stream."
+  description = "The same seed generates the same data. By default 0 for users, products and orders, and random for the stream."
 
-  # A string: Terraform's numbers are exact, but tools that pass variables on as JSON may not be.
   validation {
-    condition     = var.seed == null || (can(regex("^(0|[1-9][0-9]*)$", var.seed)) && try(tonumber(var.seed) <= 18446744073709551615, false))
+    condition     = var.seed == null || try(can(regex("^(0|[1-9][0-9]{0,19})$", var.seed)) && tonumber(var.seed) <= 18446744073709551615, false)
     error_message = "seed must be a whole number, 0 to 18446744073709551615."
   }
 }
@@ -208,23 +254,13 @@ variable "seed" {
 variable "products_rate" {
   type        = number
   default     = null
-  description = "Products a second and shard; unset, as fast as the lake takes them."
-
-  validation {
-    condition     = var.products_rate == null || try(var.products_rate >= 1 && var.products_rate <= 1000000000 && floor(var.products_rate) == var.products_rate, false)
-    error_message = "products_rate must be a whole number, 1 to 1000000000."
-  }
+  description = "Products per second and shard; unset, as fast as the lake accepts them."
 }
 
 variable "orders_rate" {
   type        = number
   default     = null
-  description = "Orders a second and shard; unset, as fast as the database takes them."
-
-  validation {
-    condition     = var.orders_rate == null || try(var.orders_rate >= 1 && var.orders_rate <= 1000000000 && floor(var.orders_rate) == var.orders_rate, false)
-    error_message = "orders_rate must be a whole number, 1 to 1000000000."
-  }
+  description = "Orders per second and shard; unset, as fast as the database accepts them."
 }
 
 variable "order_dates" {
@@ -233,103 +269,120 @@ variable "order_dates" {
     to   = string
   })
   default     = null
-  description = "Range of order dates, YYYY-MM-DD, half-open. By default the ten full calendar years before the current one."
+  description = "Half-open range of order dates, YYYY-MM-DD. By default the ten full calendar years before the current one."
 
   validation {
     condition = var.order_dates == null || try(
       timecmp("${var.order_dates.from}T00:00:00Z", "${var.order_dates.to}T00:00:00Z") < 0 &&
       timecmp("${var.order_dates.from}T00:00:00Z", "1753-01-01T00:00:00Z") >= 0, false
     )
-    error_message = "order_dates must be two dates, YYYY-MM-DD, from before to, 1753-01-01 (as SQL Server's datetime) to 9999-12-31."
+    error_message = "order_dates must be two dates, YYYY-MM-DD, from before to, 1753-01-01 (the first date of SQL Server's datetime) to 9999-12-31."
   }
 }
 
 variable "session_pause" {
   type = object({
-    mean   = optional(number, 10)
-    stddev = optional(number, 5)
+    mean   = optional(number)
+    stddev = optional(number)
   })
   default     = {}
   nullable    = false
-  description = "Seconds between the stream's sessions; 0 and 0 make it a load generator."
+  description = "Seconds between the stream's sessions, 10 and 5 by default; a mean of 0 makes the stream a load generator."
 
   validation {
-    condition     = alltrue([for seconds in values(var.session_pause) : seconds >= 0 && seconds <= 86400])
+    condition     = alltrue([for seconds in values(var.session_pause) : seconds == null || try(seconds >= 0 && seconds <= 86400, false)])
     error_message = "session_pause: mean and stddev must be 0 to 86400."
   }
 }
 
 variable "concurrent_users" {
   type        = number
-  default     = 1
+  default     = null
+  description = "Independent sources of the stream's sessions. By default 1."
+}
+
+variable "settings" {
+  type        = map(map(string))
+  default     = {}
   nullable    = false
-  description = "Visitors that the stream has in the shop at once, each pausing and visiting by themselves; in each shard."
+  description = "Further environment variables per generator, as its --help lists them, e.g. { stream-pageviews = { METRICS_ADDR = \"0.0.0.0:9464\" } }. They override those that other variables set and are checked by the generator itself."
 
   validation {
-    condition     = var.concurrent_users >= 1 && var.concurrent_users <= 100000 && floor(var.concurrent_users) == var.concurrent_users
-    error_message = "concurrent_users must be a whole number, 1 to 100000."
+    condition     = alltrue([for generator in keys(var.settings) : contains(keys(local.shards), generator)])
+    error_message = "settings must be given by the names gen-users, gen-products, gen-orders and stream-pageviews."
   }
 }
 
-# --- how many machines, and how large -------------------------------------------------------------
+# --- how many containers, and how large -----------------------------------------------------------
 
 variable "users_shards" {
   type        = number
   default     = 1
   nullable    = false
-  description = "Container groups that share the users among them. More than one write users-00000-of-0000n.json and so on instead of users.json."
-
-  validation {
-    condition     = var.users_shards >= 0 && var.users_shards <= 60 && floor(var.users_shards) == var.users_shards
-    error_message = "users_shards must be a whole number, 0 (do not generate) to 60."
-  }
+  description = "Containers that share the users; 0 generates none. More than one write users-00000-of-0000n.json and so on instead of users.json."
 }
 
 variable "products_shards" {
   type        = number
   default     = 1
   nullable    = false
-  description = "Container groups that share the products among them."
-
-  validation {
-    condition     = var.products_shards >= 0 && var.products_shards <= 60 && floor(var.products_shards) == var.products_shards
-    error_message = "products_shards must be a whole number, 0 (do not generate) to 60."
-  }
+  description = "Containers that share the products; 0 generates none."
 }
 
 variable "orders_shards" {
   type        = number
   default     = 1
   nullable    = false
-  description = "Container groups that share the orders among them."
-
-  validation {
-    condition     = var.orders_shards >= 0 && var.orders_shards <= 60 && floor(var.orders_shards) == var.orders_shards
-    error_message = "orders_shards must be a whole number, 0 (do not generate) to 60."
-  }
+  description = "Containers that share the orders; 0 generates none."
 }
 
 variable "stream_shards" {
   type        = number
   default     = 1
   nullable    = false
-  description = "Container groups that stream, each its own sessions."
+  description = "Containers that share the stream; 0 streams nothing."
+}
+
+variable "shards_per_group" {
+  type        = number
+  default     = 4
+  nullable    = false
+  description = "Containers per container group. A group of more than 4 vCPUs may exceed what a region has available."
 
   validation {
-    condition     = var.stream_shards >= 0 && var.stream_shards <= 60 && floor(var.stream_shards) == var.stream_shards
-    error_message = "stream_shards must be a whole number, 0 (do not stream) to 60."
+    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * var.memory <= 240
+    error_message = "shards_per_group: a container group may have at most 31 vCPUs and 240 GB of memory."
   }
+}
+
+variable "quota" {
+  type        = number
+  default     = 100
+  nullable    = false
+  description = "What the subscription may use in the region: container groups, and as many vCPUs in them (PowerShell: Get-AzContainerInstanceUsage -Location REGION)."
 }
 
 variable "cpu" {
   type        = number
   default     = 1
   nullable    = false
-  description = "vCPUs of a container group."
+  description = "vCPUs per container of gen-users, gen-products and gen-orders."
 
   validation {
-    condition     = var.cpu >= 0.1 && var.cpu <= 4
-    error_message = "cpu must be 0.1 to 4."
+    condition     = var.cpu >= 0.1 && var.cpu <= 31
+    error_message = "cpu must be 0.1 to 31."
+  }
+}
+
+variable "stream_cpu" {
+  type        = number
+  default     = 0.25
+  nullable    = false
+  description = "vCPUs per container of stream-pageviews. The default is enough for some ten thousand messages per second."
+
+  validation {
+    condition     = var.stream_cpu >= 0.1 && var.stream_cpu <= 31
+    error_message = "stream_cpu must be 0.1 to 31."
   }
 }
 
@@ -337,11 +390,11 @@ variable "memory" {
   type        = number
   default     = 0.5
   nullable    = false
-  description = "GB of memory of a container group. A generator's need does not grow with the counts."
+  description = "GB of memory per container. What a generator needs does not grow with the counts."
 
   validation {
-    condition     = var.memory >= 0.3 && var.memory <= 16
-    error_message = "memory must be 0.3 to 16 GB."
+    condition     = var.memory >= 0.3 && var.memory <= 240
+    error_message = "memory must be 0.3 to 240 GB."
   }
 }
 
@@ -366,17 +419,17 @@ variable "log_filter" {
       for directive in split(",", var.log_filter) :
       can(regex("^([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)$", directive))
     ]), false)
-    error_message = "log_filter must be LEVEL or MODULE=LEVEL, or several with commas between; levels are off, error, warn, info, debug and trace."
+    error_message = "log_filter must be LEVEL or MODULE=LEVEL, or several separated by commas; levels are off, error, warn, info, debug and trace."
   }
 }
 
-# --- what is written to ---------------------------------------------------------------------------
+# --- the destinations -----------------------------------------------------------------------------
 
 variable "storage_replication" {
   type        = string
   default     = "LRS"
   nullable    = false
-  description = "Replication of the storage account. The data can be made again at any time: LRS is enough."
+  description = "Replication of the storage account. The data can be generated again at any time, so LRS is enough."
 
   validation {
     condition     = contains(["LRS", "ZRS", "GRS", "RAGRS", "GZRS", "RAGZRS"], var.storage_replication)
@@ -388,31 +441,21 @@ variable "eventhubs_capacity" {
   type        = number
   default     = 1
   nullable    = false
-  description = "Throughput units of the Event Hubs namespace: 1 MB/s or 1000 messages/s in, each."
-
-  validation {
-    condition     = var.eventhubs_capacity >= 1 && var.eventhubs_capacity <= 40 && floor(var.eventhubs_capacity) == var.eventhubs_capacity
-    error_message = "eventhubs_capacity must be a whole number, 1 to 40."
-  }
+  description = "Throughput units of the Event Hubs namespace: each takes in 1 MB or 1000 events per second."
 }
 
 variable "pageviews_partitions" {
   type        = number
   default     = 4
   nullable    = false
-  description = "Partitions of the hub pageviews (it cannot be changed later)."
-
-  validation {
-    condition     = var.pageviews_partitions >= 1 && var.pageviews_partitions <= 32 && floor(var.pageviews_partitions) == var.pageviews_partitions
-    error_message = "pageviews_partitions must be a whole number, 1 to 32."
-  }
+  description = "Partitions of the hub pageviews (they cannot be changed later)."
 }
 
 variable "sql_sku" {
   type        = string
   default     = "GP_S_Gen5_2"
   nullable    = false
-  description = "SKU of the database; GP_S_* is serverless: it pauses when nobody uses it."
+  description = "SKU of the database: serverless, which pauses 15 minutes after its last use."
 
   validation {
     condition     = can(regex("^GP_S_Gen5_(1|2|4|6|8|10|12|14|16|18|20|24|32|40)$", var.sql_sku))
@@ -425,9 +468,4 @@ variable "sql_max_size_gb" {
   default     = 32
   nullable    = false
   description = "Size limit of the database in GB."
-
-  validation {
-    condition     = var.sql_max_size_gb >= 1 && var.sql_max_size_gb <= 4096 && floor(var.sql_max_size_gb) == var.sql_max_size_gb
-    error_message = "sql_max_size_gb must be a whole number, 1 to 4096."
-  }
 }

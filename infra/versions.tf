@@ -1,18 +1,21 @@
 terraform {
+  # Validations that refer to other objects need 1.9.
   required_version = ">= 1.9"
 
-  # Versions are pinned by these constraints. `terraform init` writes .terraform.lock.hcl, which also
-  # pins checksums; it is not in the repository because it can be made only where the provider
-  # registry is reached. Whoever deploys this for others should commit theirs, made for all platforms:
+  # `terraform init` writes .terraform.lock.hcl, which pins exact versions and checksums. It is not in
+  # the repository, because it can only be written where the provider registry is reachable. If you
+  # deploy for others, commit yours, written for all platforms:
   #   terraform providers lock -platform=linux_amd64 -platform=darwin_arm64 -platform=windows_amd64
   required_providers {
     azurerm = {
-      source  = "hashicorp/azurerm"
-      version = "~> 4.55"
+      source = "hashicorp/azurerm"
+      # From 4.71 on, a SQL server that accepts Entra ID only can be updated. The configuration uses
+      # nothing that version 5 removes.
+      version = ">= 4.71, < 6"
     }
-    external = {
-      source  = "hashicorp/external"
-      version = "~> 2.3"
+    http = {
+      source  = "hashicorp/http"
+      version = "~> 3.5"
     }
     random = {
       source  = "hashicorp/random"
@@ -25,17 +28,11 @@ terraform {
   }
 }
 
-# The provider insists on a subscription from version 4 on. Who does not name one gets the one that
-# `az login` chose.
-data "external" "azure_cli" {
-  count   = var.subscription_id == null ? 1 : 0
-  program = ["az", "account", "show", "--query", "{id: id}", "--output", "json"]
-}
-
 provider "azurerm" {
-  subscription_id = var.subscription_id != null ? var.subscription_id : data.external.azure_cli[0].result.id
+  # If this is null, the provider uses ARM_SUBSCRIPTION_ID, then the Azure CLI's current subscription.
+  subscription_id = var.subscription_id
 
-  # Register just what is used here, instead of some sixty resource providers.
+  # Register only what is used here.
   resource_provider_registrations = "none"
   resource_providers_to_register = [
     "Microsoft.ContainerInstance",
@@ -45,7 +42,7 @@ provider "azurerm" {
     "Microsoft.Storage",
   ]
 
-  # No call to the storage account itself, only to Azure Resource Manager: the deployer needs no
+  # Terraform calls Azure Resource Manager only, never the storage account itself: deploying needs no
   # rights on the data, and the account may refuse shared keys.
   storage_use_azuread = true
 
@@ -54,7 +51,8 @@ provider "azurerm" {
       data_plane_available = false
     }
     resource_group {
-      # The group is ours: `terraform destroy` leaves nothing.
+      # `terraform destroy` also deletes what was added to the group by hand. A group that existed
+      # before (var.resource_group_name) is never deleted.
       prevent_deletion_if_contains_resources = false
     }
   }

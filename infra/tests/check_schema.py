@@ -1,90 +1,35 @@
 #!/usr/bin/env python3
-"""Checks the Terraform configuration without Terraform's provider registry.
+"""Checks the Terraform configuration without Terraform, against the schemas of provider_schemas.py. In
+every .tf file under a directory
 
-`terraform validate` needs the providers themselves. Where they cannot be had, this reads their
-schemas from the npm packages @cdktf/provider-* (each carries one in its `.jsii`) and checks, in every
-.tf file under a directory:
-
-* each resource and data source type exists, each argument and nested block in it exists and is
-  written as what it is (argument or block), each required one is there, none is deprecated;
-* the same for the provider block;
-* each reference (var, local, resource, data, module, each module's inputs and outputs) names
+* each resource and data source type must exist, each argument and nested block in it must exist and be
+  written as what it is (argument or block), each required one must be there, and none may be among
+  those that the next major version of azurerm removes;
+* the same holds for the provider block;
+* each reference (var, local, resource, data, module, each module's inputs and outputs) must name
   something that exists, attributes of resources and data sources included;
-* each variable has a type, a description and (unless it is sensitive) a validation, each output a
-  description, and each variable and local is used.
+* each variable must have a type and a description, each output a description, and each variable and
+  local must be used.
 
 Usage: check_schema.py DIRECTORY NODE_MODULES
-Prints one line a problem and exits with 1, or a summary and exits with 0. Needs python-hcl2.
+Prints one line per problem and exits with 1, or a summary and exits with 0. Needs python-hcl2.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
 
 import hcl2
 
+import provider_schemas
+
 # Arguments that Terraform itself understands in every resource, data source or module.
 META = {"count", "for_each", "depends_on", "lifecycle", "provider", "provisioner", "connection"}
-# What cdktf adds to every configuration interface (in camel case).
-CDKTF_META = {"connection", "count", "dependsOn", "forEach", "lifecycle", "provider", "provisioners"}
-
-
-def snake(name):
-    """accountKind -> account_kind, as Terraform has it."""
-    return re.sub(r"[A-Z]", lambda m: "_" + m.group().lower(), name)
 
 
 def unquote(name):
     """python-hcl2 8 keeps the quotation marks of block labels."""
     return name[1:-1] if name.startswith('"') else name
-
-
-class Provider:
-    """The schema of one provider, out of a `.jsii` file."""
-
-    def __init__(self, jsii, name):
-        self.name = name
-        document = json.loads(jsii.read_text(encoding="utf-8"))
-        self.types = document["types"]
-        self.version = re.search(r"provider version ([0-9.]+)", document["readme"]["markdown"]).group(1)
-        # Terraform type -> (configuration interface, class), by the class's documentation.
-        self.resources, self.data = {}, {}
-        for fqn, kind in self.types.items():
-            if kind["kind"] != "class" or not self._is_construct(kind):
-                continue
-            found = re.search(r"docs/(resources|data-sources)/\w+ (\w+)\}", kind.get("docs", {}).get("summary", ""))
-            if found:
-                target = self.resources if found[1] == "resources" else self.data
-                target[re.sub(r"^data_", "", found[2])] = (f"{fqn}Config", fqn)
-
-    def _is_construct(self, kind):
-        return kind.get("base") in ("cdktf.TerraformResource", "cdktf.TerraformDataSource")
-
-    def config(self, interface):
-        """name -> (required, nested interface or None, deprecated) of a block's content."""
-        content = {}
-        for base in self.types[interface].get("interfaces", []):
-            if base in self.types:
-                content |= self.config(base)
-        for prop in self.types[interface].get("properties", []):
-            if prop["name"] in CDKTF_META and not prop.get("override"):
-                if "cdktf." in json.dumps(prop["type"]) or prop["name"] == "connection":
-                    continue
-            nested = re.search(rf'"fqn": "(@cdktf/provider-{self.name}\.[^"]*)"', json.dumps(prop["type"]))
-            # The link in the documentation spells the argument as Terraform does (nfsv3_enabled).
-            summary = prop.get("docs", {}).get("summary", "")
-            named = re.search(r"#(\w+) ", summary) or re.match(r"(\w+) block\.", summary)
-            content[named[1] if named else snake(prop["name"])] = (
-                not prop.get("optional", False),
-                nested[1] if nested else None,
-                "deprecated" in prop.get("docs", {}),
-            )
-        return content
-
-    def attributes(self, fqn):
-        """Everything that can be read of a resource."""
-        return {snake(prop["name"]) for prop in self.types[fqn].get("properties", [])}
 
 
 class Checker:
@@ -122,9 +67,7 @@ class Checker:
                 self.problem(where, f"no argument or block {key}")
                 continue
             self.checked += 1
-            required, nested, deprecated = schema[key]
-            if deprecated:
-                self.problem(where, f"{key} is deprecated")
+            required, nested, _ = schema[key]
             is_block = isinstance(value, list) and bool(value) and all(
                 isinstance(item, dict) and item.get("__is_block__") for item in value
             )
@@ -155,8 +98,6 @@ class Checker:
                     for needed in ("type", "description"):
                         if needed not in body:
                             self.problem(where, f"has no {needed}")
-                    if "validation" not in body and str(body.get("sensitive")).lower() != "true":
-                        self.problem(where, "has no validation")
             for entry in tree.get("output", []):
                 for name, body in entry.items():
                     declared["output"][unquote(name)] = body
@@ -167,7 +108,7 @@ class Checker:
             for entry in tree.get("module", []):
                 for name, body in entry.items():
                     declared["module"][unquote(name)] = body
-                    source_directory = directory / unquote(body["source"])
+                    source_directory = (directory / unquote(body["source"])).resolve()
                     if source_directory not in modules:
                         modules[source_directory] = self.module(source_directory)
                     variables, _ = modules[source_directory]
@@ -191,6 +132,8 @@ class Checker:
                                 self.problem(where, "no such type")
                             else:
                                 self.block(where, provider, schemas[type_name][0], body, top=True)
+                            for removed in sorted(provider_schemas.REMOVED_IN_AZURERM_5.get(type_name, set()) & set(body)):
+                                self.problem(where, f"azurerm 5 removes {removed}")
             for entry in tree.get("provider", []):
                 for name, body in entry.items():
                     name = unquote(name)
@@ -201,8 +144,7 @@ class Checker:
 
     def provider_block(self, where, name, body):
         provider = self.providers[name]
-        interface = f"@cdktf/provider-{name}.provider.{name.capitalize()}ProviderConfig"
-        self.block(where, provider, interface, {k: v for k, v in body.items() if k != "alias"})
+        self.block(where, provider, provider.configuration, {k: v for k, v in body.items() if k != "alias"})
 
     def references(self, directory, text, declared, resources, data, modules):
         everything = "\n".join(re.sub(r"^\s*#.*$", "", source, flags=re.M) for source in text.values())
@@ -213,12 +155,14 @@ class Checker:
                 self.checked += 1
                 if name not in declared[kind]:
                     self.problem(directory, f"{prefix}.{name} does not exist")
-        for name, output in re.findall(r"\bmodule\.(\w+)\.(\w+)", everything):
+        for name, output in re.findall(r"\bmodule\.(\w+)(?:\.(\w+))?", everything):
             self.checked += 1
             if name not in declared["module"]:
                 self.problem(directory, f"module.{name} does not exist")
                 continue
-            _, outputs = modules[directory / unquote(declared["module"][name]["source"])]
+            if not output:
+                continue
+            _, outputs = modules[(directory / unquote(declared["module"][name]["source"])).resolve()]
             if output not in outputs:
                 self.problem(directory, f"module.{name} has no output {output}")
         kinds = "|".join(self.providers)
@@ -244,9 +188,7 @@ class Checker:
 
 def main():
     directory, node_modules = Path(sys.argv[1]), Path(sys.argv[2])
-    providers = {}
-    for name in ("azurerm", "random", "time", "external"):
-        providers[name] = Provider(node_modules / "@cdktf" / f"provider-{name}" / ".jsii", name)
+    providers = provider_schemas.load(node_modules)
     checker = Checker(providers)
     checker.module(directory)
     for problem in checker.problems:
