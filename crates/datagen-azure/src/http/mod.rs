@@ -199,6 +199,7 @@ pub async fn read_body<E>(body: impl Stream<Item = Result<Bytes, E>>) -> Result<
 /// As much of a body as is read.
 #[derive(Debug)]
 pub struct LimitedBody {
+    /// What was read.
     pub bytes: Bytes,
     /// Whether it ended within the limit.
     pub is_whole: bool,
