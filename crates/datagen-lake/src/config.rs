@@ -25,7 +25,21 @@ pub enum Location {
     /// A directory of this machine.
     Directory(PathBuf),
     /// A storage account.
+    #[cfg(feature = "azure")]
     Account(Account),
+}
+
+#[cfg(feature = "azure")]
+fn accept(account: Account) -> Result<Location, String> {
+    Ok(Location::Account(account))
+}
+
+#[cfg(not(feature = "azure"))]
+fn accept(_account: Account) -> Result<Location, String> {
+    Err(
+        "names a storage account, which this build leaves out: build the program with the feature `azure`"
+            .to_owned(),
+    )
 }
 
 /// A storage account and a place in it.
@@ -73,7 +87,7 @@ impl LakeConfig {
                     "is not set and neither is STORAGE_SAS: name a destination, file:///dir or {URL_FORM}"
                 ),
             ),
-            (true, true) => {
+            (true, true) if !problems.concern(&url) && !problems.concern(&sas) => {
                 problems.report(&url, "and STORAGE_SAS name two destinations: unset one of them");
             }
             _ => {}
@@ -118,7 +132,7 @@ fn parse_lake_url(text: &str, api: Option<Api>) -> Result<Location, String> {
     if url.query().is_some() || has_signature(text) {
         return Err("has a query: put a URL with a SAS into STORAGE_SAS, which is kept secret".to_owned());
     }
-    parse_account(url, api, None).map(Location::Account)
+    accept(parse_account(url, api, None)?)
 }
 
 fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
@@ -146,7 +160,7 @@ fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
         ));
     }
     let sas = Secret::new(query);
-    parse_account(url, api, Some(sas)).map(Location::Account)
+    accept(parse_account(url, api, Some(sas))?)
 }
 
 /// Whether a part of a URL that is printed has the signature of a SAS in it, however often it is percent-encoded.

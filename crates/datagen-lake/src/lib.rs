@@ -280,12 +280,6 @@ pub async fn open(config: &LakeConfig, writer: Writer) -> Result<Arc<dyn Lake>, 
         Location::Directory(directory) => Ok(Arc::new(local::Directory::open(directory).await?)),
         #[cfg(feature = "azure")]
         Location::Account(account) => remote::open(account, writer).await,
-        #[cfg(not(feature = "azure"))]
-        Location::Account(account) => Err(DestinationError::permanent(
-            account.to_string(),
-            format!("{} was built without Azure's clients", writer.program),
-        )
-        .advise("build it with the feature `lake` of datagen-core")),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::value::{Kind, Value, ValueError};
 use crate::Problems;
+use crate::value::{Kind, Value, ValueError};
 
 /// A documented environment variable.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +127,13 @@ fn parse<V: Value>(
     };
     let problem = match error {
         ValueError::OutOfRange => format!("is{shown} out of range: give {allowed}"),
-        ValueError::Malformed => format!("is{shown} not {}: give {allowed}", variable.kind.noun()),
+        ValueError::Malformed => {
+            let noun = match variable.kind {
+                Kind::Choice(_) => "an allowed value".to_owned(),
+                kind => kind.noun(),
+            };
+            format!("is{shown} not {noun}: give {allowed}")
+        }
         ValueError::Explained(what) => format!("{what}: give {allowed}"),
     };
     problems.report(variable, problem);
@@ -184,7 +190,7 @@ macro_rules! settings {
         impl $Struct {
             $(
                 #[doc = concat!("The variable ", stringify!($NAME), ".")]
-                pub const $NAME: $crate::Variable = $crate::Variable {
+                $vis const $NAME: $crate::Variable = $crate::Variable {
                     name: stringify!($NAME),
                     kind: <<$type as $crate::Field>::Value as $crate::Value>::KIND,
                     default: $crate::settings!(@default $type $(= $default)? $(, $words)?),

@@ -81,7 +81,7 @@ fn every_problem_is_named_in_one_line() {
         refused(
             &[("LAKE_API", "ftp")],
             2,
-            &["LAKE_API is not an API of a storage account: give dfs or blob"],
+            &["LAKE_API is not an allowed value: give dfs or blob"],
         ),
         refused(
             &[("LAKE_API", "dfs")],
@@ -150,7 +150,7 @@ fn every_problem_is_named_in_one_line() {
         refused(
             &[("LOG_FORMAT", "xml")],
             2,
-            &["LOG_FORMAT is not a log format: give text or json"],
+            &["LOG_FORMAT is not an allowed value: give text or json"],
         ),
         refused(
             &[("RUST_LOG", "gen_users=loud")],

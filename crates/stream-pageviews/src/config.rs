@@ -7,7 +7,7 @@ use datagen_core::model::session::Pause;
 use datagen_settings::catalog::{MessageSettings, SecurityProtocol, StreamSettings, WorldSettings};
 use datagen_settings::{Environment, Problems, Secret, Variable, is_host, local_path};
 
-use crate::sink::kafka::connection_string::ConnectionString;
+use crate::connection_string::ConnectionString;
 use crate::visit::Topic;
 
 /// The work of stream-pageviews.
@@ -39,7 +39,26 @@ pub enum Target {
     /// Two files in a directory of this machine.
     Directory(PathBuf),
     /// A Kafka endpoint.
+    #[cfg(feature = "kafka")]
     Kafka(KafkaConfig),
+}
+
+#[cfg(feature = "kafka")]
+fn accept(endpoint: KafkaConfig, _problems: &mut Problems) -> Option<Target> {
+    Some(Target::Kafka(endpoint))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn accept(endpoint: KafkaConfig, problems: &mut Problems) -> Option<Target> {
+    let variable = match endpoint.namespace {
+        Some(_) => MessageSettings::EVENTHUB_NAMESPACE,
+        None => MessageSettings::KAFKA_BOOTSTRAP_SERVERS,
+    };
+    problems.report(
+        &variable,
+        "names a Kafka endpoint, which this build leaves out: build stream-pageviews with the feature `kafka`",
+    );
+    None
 }
 
 /// A Kafka endpoint and how to sign in.
@@ -122,21 +141,22 @@ fn read_target(environment: &Environment, problems: &mut Problems) -> Option<Tar
     if problems.len() > before {
         return None;
     }
-    let target = match (settings.stream_url, settings.kafka_bootstrap_servers) {
-        (Some(url), _) => Target::Directory(directory(&url.0, &variables, problems)?),
-        (None, Some(servers)) => Target::Kafka(other_broker(servers.0, variables, problems)),
-        (None, None) => Target::Kafka(event_hubs(variables, problems)?),
+    let endpoint = match (settings.stream_url, settings.kafka_bootstrap_servers) {
+        (Some(url), _) => return directory(&url.0, &variables, problems).map(Target::Directory),
+        (None, Some(servers)) => other_broker(servers.0, variables, problems),
+        (None, None) => event_hubs(variables, problems)?,
     };
-    if let Target::Kafka(kafka) = &target {
-        check_connection_strings(kafka, problems);
-        if kafka.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
-            problems.report(
-                &MessageSettings::KAFKA_CA_FILE,
-                "is not a file: give the path of a PEM file",
-            );
-        }
+    check_connection_strings(&endpoint, problems);
+    if endpoint.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
+        problems.report(
+            &MessageSettings::KAFKA_CA_FILE,
+            "is not a file: give the path of a PEM file",
+        );
     }
-    (problems.len() == before).then_some(target)
+    if problems.len() > before {
+        return None;
+    }
+    accept(endpoint, problems)
 }
 
 /// Checks that the variables name one destination, and all of it.

@@ -4,6 +4,7 @@
 //! delivers them; [`stream`] keeps the pace and stops in good order; [`metrics`] tells how it goes.
 
 pub mod config;
+pub mod connection_string;
 pub mod metrics;
 pub mod sink;
 pub mod stream;

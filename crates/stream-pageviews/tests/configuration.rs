@@ -87,7 +87,9 @@ fn every_problem_is_named_in_one_line() {
         refused(
             &[("KAFKA_SECURITY_PROTOCOL", "TLS")],
             2,
-            &["KAFKA_SECURITY_PROTOCOL is not a security protocol"],
+            &[
+                "KAFKA_SECURITY_PROTOCOL is not an allowed value: give PLAINTEXT, SASL_PLAINTEXT, SASL_SSL or SSL",
+            ],
         ),
         refused(&[("SESSIONS", "-1")], 2, &["SESSIONS is -1, out of range"]),
         refused(
@@ -118,24 +120,6 @@ fn every_problem_is_named_in_one_line() {
     assert!(
         !directory.path().join("stream").exists(),
         "a refused run leaves nothing"
-    );
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_reported() {
-    let directory = tempfile::tempdir().unwrap();
-    // The device that is always full.
-    std::os::unix::fs::symlink("/dev/full", directory.path().join("pageviews.jsonl")).unwrap();
-    let finished = Generator::new(BINARY)
-        .env("STREAM_URL", format!("file://{}", directory.path().display()))
-        .env("SESSION_PAUSE_MEAN", "0")
-        .run();
-    assert_eq!(finished.code, Some(1), "{}", finished.output);
-    let line = finished.output.lines().last().unwrap();
-    assert!(
-        line.contains("pageviews.jsonl: No space left") && line.contains("make room"),
-        "{line}"
     );
 }
 

@@ -155,7 +155,7 @@ fn what_makes_no_sense_is_said_under_its_name() {
         (vec![servers, sasl_ssl], "there is nothing to sign in with"),
         (
             vec![servers, ("KAFKA_SECURITY_PROTOCOL", "TLS")],
-            "KAFKA_SECURITY_PROTOCOL is not a security protocol",
+            "KAFKA_SECURITY_PROTOCOL is not an allowed value",
         ),
         (
             vec![servers, (VIEWS_NAME, VIEWS), (STARS_NAME, STARS)],

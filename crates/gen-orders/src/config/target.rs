@@ -12,7 +12,22 @@ pub enum Target {
     /// A SQLite file of this machine.
     Sqlite(PathBuf),
     /// Azure SQL or SQL Server.
+    #[cfg(feature = "mssql")]
     SqlServer(SqlServer),
+}
+
+#[cfg(feature = "mssql")]
+fn accept(server: SqlServer, _problems: &mut Problems) -> Option<Target> {
+    Some(Target::SqlServer(server))
+}
+
+#[cfg(not(feature = "mssql"))]
+fn accept(_server: SqlServer, problems: &mut Problems) -> Option<Target> {
+    problems.report(
+        &DatabaseSettings::SQL_SERVER,
+        "names a SQL Server, which this build leaves out: build gen-orders with the feature `mssql`",
+    );
+    None
 }
 
 /// A database on a SQL Server, and how to reach it.
@@ -53,7 +68,7 @@ impl Target {
                 None
             }
             (true, false) => read_file(settings, environment, problems).map(Self::Sqlite),
-            (false, true) => read_server(settings, environment, problems).map(Self::SqlServer),
+            (false, true) => accept(read_server(settings, environment, problems)?, problems),
         }
     }
 }

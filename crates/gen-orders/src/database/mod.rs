@@ -10,6 +10,7 @@
 //! - [`mssql`]: Azure SQL or SQL Server.
 
 mod chunk_set;
+#[cfg(feature = "mssql")]
 pub mod mssql;
 mod plan;
 pub mod sqlite;
@@ -227,6 +228,7 @@ pub trait Connection: Send {
 pub async fn open(target: &Target) -> Result<Arc<dyn Database>, DestinationError> {
     match target {
         Target::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
+        #[cfg(feature = "mssql")]
         Target::SqlServer(server) => Ok(Arc::new(mssql::Mssql::open(server).await?)),
     }
 }

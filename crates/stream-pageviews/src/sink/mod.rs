@@ -5,6 +5,7 @@
 //! - [`kafka`]: Event Hubs, Kafka and what speaks like them.
 
 pub mod file;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 
 use std::sync::Arc;
@@ -99,6 +100,7 @@ impl Taken {
 pub async fn open(target: &Target) -> Result<Arc<dyn Sink>, DestinationError> {
     Ok(match target {
         Target::Directory(directory) => Arc::new(file::Files::open(directory)?),
+        #[cfg(feature = "kafka")]
         Target::Kafka(config) => Arc::new(kafka::Kafka::open(config).await?),
     })
 }

@@ -53,7 +53,7 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let binaries = build::release()?;
+    let binaries = build::for_benchmarks()?;
     let target = binaries
         .parent()
         .context("release binaries are below the target directory")?;

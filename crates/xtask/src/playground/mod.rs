@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.users
     );
     let directory = Directory::open(&options.dir)?;
-    let binaries = build::release()?;
+    let binaries = build::local_generators()?;
     let directory = directory.clear()?;
     eprintln!("filling {}", directory.display());
     let times = generate(options, &binaries, &directory)?;

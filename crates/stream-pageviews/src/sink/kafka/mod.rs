@@ -1,12 +1,10 @@
 //! The Kafka destination: Event Hubs by its Kafka endpoint, its emulator, Kafka, Redpanda.
 //!
-//! - [`connection_string`] reads and checks what Azure hands out;
 //! - [`settings`] turns a connection into librdkafka's properties, each with its reason;
 //! - [`token`] is where bearer tokens come from;
 //! - [`health`] listens to what librdkafka reports and decides when to give up;
 //! - [`producers`] sends.
 
-pub mod connection_string;
 pub mod health;
 pub mod producers;
 pub mod settings;
@@ -19,13 +17,13 @@ use async_trait::async_trait;
 use datagen_azure::entra::EntraCredential;
 use datagen_process::error::DestinationError;
 
-use self::connection_string::ConnectionString;
 use self::health::Undeliverable;
 use self::producers::{Producers, Record, Route};
 use self::settings::{Broker, Login, Patience};
 use self::token::EntraTokens;
 use super::{Delivery, Sink, Taken};
 use crate::config::KafkaConfig;
+use crate::connection_string::ConnectionString;
 use crate::visit::{Batch, Topic};
 
 /// The user name that goes with a connection string as password.
