@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use testkit::process::{Generator, Refused, assert_harmless, assert_readme_has_variables, assert_refused};
+use testkit::process::{Generator, Refused, assert_harmless, assert_refused};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gen-users");
 
@@ -256,7 +256,6 @@ fn a_full_disk_is_reported_and_leaves_nothing() {
 #[test]
 fn help_and_version_answer_and_other_arguments_do_not() {
     let help = Generator::new(BINARY).arg("--help").succeed().output;
-    assert_readme_has_variables(&help);
     for variable in [
         "COUNT",
         "VIP_COUNT",

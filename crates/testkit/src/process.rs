@@ -257,22 +257,6 @@ pub fn assert_limits_are_reported(path: &str, good: &[(&str, &str)]) {
     }
 }
 
-/// Checks that the README's table of variables has every variable that the generator's `--help` lists.
-pub fn assert_readme_has_variables(help: &str) {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
-    let readme = std::fs::read_to_string(readme).expect("the README is at the root");
-    // Names are indented by two spaces, their meanings further.
-    let variables = help
-        .lines()
-        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    for variable in variables.filter(|name| !name.is_empty()) {
-        assert!(
-            readme.contains(&format!("\n| {variable} | ")),
-            "{variable} is not in the README's table"
-        );
-    }
-}
-
 /// Checks that `output` has neither a panic nor a planted secret in it.
 pub fn assert_harmless(output: &str) {
     for bad in ["panicked", "RUST_BACKTRACE", "stack backtrace", PLANTED_SECRET] {
