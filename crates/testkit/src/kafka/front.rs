@@ -67,6 +67,8 @@ pub struct FrontCounts {
     pub refused: u64,
     /// `Produce` requests passed on.
     pub produced: u64,
+    /// `Metadata` requests passed on.
+    pub metadata: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ struct Shared {
     authenticated: AtomicU64,
     refused: AtomicU64,
     produced: AtomicU64,
+    metadata: AtomicU64,
 }
 
 impl FrontBuilder {
@@ -135,6 +138,7 @@ impl FrontBuilder {
             authenticated: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             produced: AtomicU64::new(0),
+            metadata: AtomicU64::new(0),
         });
         let acceptor = self.tls.map(ServerIdentity::acceptor);
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared)));
@@ -193,6 +197,7 @@ impl Front {
             authenticated: read(&self.shared.authenticated),
             refused: read(&self.shared.refused),
             produced: read(&self.shared.produced),
+            metadata: read(&self.shared.metadata),
         }
     }
 }
@@ -275,6 +280,9 @@ where
                 api if session.authenticated || api == Some(ApiKey::ApiVersions) => {
                     if api == Some(ApiKey::Produce) {
                         shared.produced.fetch_add(1, Ordering::SeqCst);
+                    }
+                    if api == Some(ApiKey::Metadata) {
+                        shared.metadata.fetch_add(1, Ordering::SeqCst);
                     }
                     if matches!(api, Some(ApiKey::ApiVersions | ApiKey::Metadata)) {
                         lock(&expected).insert(head.correlation_id, head);
