@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::{env, fs};
 
@@ -96,6 +97,7 @@ fn main() {
     let ages = read("age_groups", 3);
     numbers(&mut out, "AGE_GROUP_FIRST", "u8", column(&ages, 0));
     numbers(&mut out, "AGE_GROUP_LAST", "u8", column(&ages, 1));
+    numbers(&mut out, "AGE_GROUP_INHABITANTS", "u32", column(&ages, 2));
     alias(&mut out, "AGE_GROUP_ALIAS", &column(&ages, 2));
 
     let mut occupations = read("occupations", 3);
@@ -115,9 +117,37 @@ fn main() {
     string_list(&mut out, "WORDS_CAPITALIZED_SPACED", capitalized);
     numbers(&mut out, "WORD_SLOTS", "u16", slots(&column(&words, 1), 4096));
 
-    let agents = read("user_agents", 2);
+    let agents = read("user_agents", 3);
     strings(&mut out, "USER_AGENTS", &agents, 1);
     alias(&mut out, "USER_AGENT_ALIAS", &column(&agents, 0));
+    for (name, robots) in [("BROWSER_ALIAS", false), ("ROBOT_ALIAS", true)] {
+        let weights = agents.iter().map(|row| match (row[2] == "-") != robots {
+            true => row[0].parse().expect("a weight"),
+            false => 0,
+        });
+        alias(&mut out, name, &weights.collect::<Vec<_>>());
+    }
+    let robots = agents.iter().map(|row| match row[2].as_str() {
+        "-" => (0, 0),
+        cidr => network(cidr),
+    });
+    networks(&mut out, "ROBOT_NETWORKS", robots);
+
+    let homes = read("home_networks", 2);
+    networks(
+        &mut out,
+        "HOME_NETWORKS",
+        homes.iter().map(|row| network(&row[0])),
+    );
+
+    let turnovers = read("ecommerce_turnover", 2);
+    let years = column(&turnovers, 0);
+    assert!(
+        years.is_sorted_by(|year, next| year + 1 == *next),
+        "ecommerce_turnover: a year is missing"
+    );
+    numbers(&mut out, "TURNOVER_YEARS", "u16", years);
+    numbers(&mut out, "TURNOVERS", "u16", column(&turnovers, 1));
 
     let target = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("tables.rs");
     fs::write(target, out).expect("OUT_DIR can be written");
@@ -178,6 +208,21 @@ fn string_list(out: &mut String, name: &str, texts: impl Iterator<Item = String>
 fn numbers(out: &mut String, name: &str, integer: &str, values: impl IntoIterator<Item = u64>) {
     let values: Vec<_> = values.into_iter().collect();
     writeln!(out, "pub(crate) const {name}: &[{integer}] = &{values:?};").expect("writing to a String");
+}
+
+/// The first address of a network in CIDR notation, and how many addresses it has.
+fn network(cidr: &str) -> (u32, u32) {
+    let parsed = cidr.split_once('/').and_then(|(address, bits)| {
+        let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
+        let size = 1_u32.checked_shl(32 - bits.parse::<u32>().ok()?)?;
+        (address % size == 0).then_some((address, size))
+    });
+    parsed.unwrap_or_else(|| panic!("not a network: {cidr}"))
+}
+
+fn networks(out: &mut String, name: &str, networks: impl Iterator<Item = (u32, u32)>) {
+    let networks: Vec<_> = networks.collect();
+    writeln!(out, "pub(crate) const {name}: &[(u32, u32)] = &{networks:?};").expect("writing to a String");
 }
 
 /// Vose's construction of Walker's alias table. Each slot holds the threshold below which the low half of

@@ -1,7 +1,8 @@
 //! What the four generators share. From the records outwards:
 //!
 //! - making records: [`rng`] (one generator a record), [`locale`] (Czech fakers and their lists),
-//!   [`model`] (the records and their encoding), [`text`] (the buffer they are encoded into);
+//!   [`world`] (facts about users and products that all generators share), [`model`] (the records and their
+//!   encoding), [`text`] (the buffer they are encoded into);
 //! - cutting the work: [`shard`] (ranges of ids for processes), [`chunks`] (ranges of ids for threads);
 //! - destinations: [`lake`]; for those in Azure `entra` (sign-in) and `azure_http` (the transport under
 //!   Azure's SDKs), by cargo features; [`manifest`] (what was written, for consumers);
@@ -39,3 +40,4 @@ pub mod shard;
 pub mod shutdown;
 pub mod telemetry;
 pub mod text;
+pub mod world;

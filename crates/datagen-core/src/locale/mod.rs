@@ -15,7 +15,7 @@ pub mod occupation;
 pub mod person;
 pub mod phone;
 pub mod place;
-mod tables;
+pub(crate) mod tables;
 pub mod user_name;
 pub mod words;
 
