@@ -14,7 +14,7 @@ const BATCH: u64 = 1_000;
 
 /// Users as JSON lines: records and bytes a second.
 fn users(criterion: &mut Criterion) {
-    let users = Users::new(0);
+    let users = Users::new(0, 1 << 30);
     let mut out = TextBuf::with_capacity(1 << 20);
     (0..BATCH).for_each(|id| users.get(id).write_json_line(&mut out));
     let bytes = out.len() as u64;
@@ -50,7 +50,7 @@ fn users(criterion: &mut Criterion) {
 }
 
 fn products(criterion: &mut Criterion) {
-    let products = Products::new(0);
+    let products = Products::new(0, 1 << 30);
     let mut out = TextBuf::with_capacity(1 << 20);
     let mut group = criterion.benchmark_group("products");
     group.throughput(Throughput::Elements(BATCH));
@@ -58,7 +58,7 @@ fn products(criterion: &mut Criterion) {
         let mut start = 0;
         bencher.iter(|| {
             out.clear();
-            (start..start + BATCH).for_each(|id| products.get(id).write_json(&mut out));
+            (start..start + BATCH).for_each(|id| products.get(id).write_json_line(&mut out));
             start += BATCH;
             black_box(out.as_bytes());
         });

@@ -26,7 +26,7 @@ fn digest(mut write: impl FnMut(u64, &mut TextBuf)) -> String {
 
 #[test]
 fn users() {
-    let users = Users::new(0);
+    let users = Users::new(0, 1_000_000);
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
@@ -46,8 +46,8 @@ fn vip_users() {
 
 #[test]
 fn products() {
-    let products = Products::new(0);
-    let digest = digest(|id, out| products.get(id).write_json(out));
+    let products = Products::new(0, 1_000);
+    let digest = digest(|id, out| products.get(id).write_json_line(out));
     assert_eq!(
         digest,
         "7e30daf07372be450110b05b3a0ac504c56842d27ac4ce0ec1b86d43056e3ab4"

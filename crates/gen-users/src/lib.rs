@@ -114,7 +114,7 @@ impl Lines {
 impl GenUsers {
     /// Writes this shard's users and VIP users.
     async fn write_both(&self, lake: &dyn Lake, context: &Context) -> Result<(), Failure> {
-        let users = Users::new(self.seed);
+        let users = Users::new(self.seed, self.count);
         let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
         let of_users = Lines {
             folder: "users",
