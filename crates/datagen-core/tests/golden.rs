@@ -5,6 +5,7 @@
 //! differ.
 
 use chrono::NaiveDate;
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::model::product::Products;
 use datagen_core::model::session::{Pause, Sessions};
@@ -36,7 +37,7 @@ fn users() {
 
 #[test]
 fn vip_users() {
-    let vips = Vips::new(0, 1_000_000);
+    let vips = Vips::new(1_000_000);
     let digest = digest(|index, out| vips.write_json_line(index, out));
     assert_eq!(
         digest,
@@ -62,7 +63,7 @@ fn orders_with_items() {
         product_max_id: 999_999,
         dates: day(2016)..day(2026),
     };
-    let orders = Orders::new(0, &range);
+    let orders = Orders::new(Profile::Uniform, 0, 1_000, &range);
     let rows: String = (1..=1_000)
         .map(|id| {
             let order = orders.get(id);
@@ -83,7 +84,7 @@ fn orders_with_items() {
 
 #[test]
 fn sessions() {
-    let sessions = Sessions::new(0, 999_999, 999_999);
+    let sessions = Sessions::new(Profile::Uniform, 0, 999_999, 999_999);
     let pause = Pause {
         mean: 10.0,
         stddev: 5.0,

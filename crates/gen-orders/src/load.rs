@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use datagen_core::error::{DestinationError, Failure};
 use datagen_core::manifest::Manifest;
-use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::Orders;
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_core::pace::Pace;
 use datagen_core::process::{Context, Generator};
 use datagen_core::progress::Progress;
@@ -82,7 +82,7 @@ async fn load(
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
     let (queue, chunks_made) = mpsc::channel(database.connections());
-    let orders = Orders::new(config.seed, &config.range);
+    let orders = Orders::new(Profile::Uniform, config.seed, config.count, &config.range);
     let maker = tokio::task::spawn_blocking(move || {
         let mut totals = Totals::default();
         for chunk in chunks {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::NaiveDate;
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::process::{Generator, wait_until};
 
@@ -58,7 +59,7 @@ fn expected(count: u64, seed: u64) -> (Vec<OrderRow>, Vec<ItemRow>) {
         product_max_id: 99,
         dates: day(2020, 2, 28)..day(2021, 1, 1),
     };
-    let orders = Orders::new(seed, &range);
+    let orders = Orders::new(Profile::Uniform, seed, count, &range);
     let (mut order_rows, mut item_rows) = (Vec::new(), Vec::new());
     for id in 1..=count {
         let order = orders.get(id);

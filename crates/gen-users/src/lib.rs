@@ -121,7 +121,7 @@ impl GenUsers {
             count: self.count,
             expected_bytes: user::EXPECTED_BYTES,
         };
-        let vips = Vips::new(self.seed, self.count);
+        let vips = Vips::new(self.count);
         let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
         let of_vips = Lines {
             folder: "vipusers",

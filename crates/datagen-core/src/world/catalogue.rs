@@ -34,14 +34,17 @@ const PAIR_FIRST_RANK: u64 = 3;
 const PAIR_SECOND_RANK_PERCENT: u64 = 7;
 
 /// Of a hundred products that a user chooses after another, so many are from the first one's shelf.
-const SAME_SHELF_PERCENT: u64 = 25;
+pub const SAME_SHELF_PERCENT: u64 = 25;
 
 /// Of a hundred products that a user chooses, so many are from the user's favourite shelf. Source of both: our choice.
-const FAVOURITE_SHELF_PERCENT: u64 = 20;
+pub const FAVOURITE_SHELF_PERCENT: u64 = 30;
 
-/// The part of the variance of latencies that the product's page decides, in per cent. The tables of `quantiles`
-/// contain its deviation: half of the 50 ms that latencies have in all.
+/// The part of the variance of latencies that the product's page decides, in per cent: the table of `quantiles` has the
+/// deviation 25 ms, half of the 50 ms of all latencies. Source: our choice.
 pub const LATENCY_VARIANCE_PERCENT: u64 = 25;
+
+/// The standard deviation that is left for the latencies of one product's pages, in milliseconds: √(50² − 25²).
+pub(crate) const LATENCY_NOISE_DEVIATION: f64 = 43.301_270_189_221_93;
 
 /// The facts about the products `0..products`.
 #[derive(Clone, Copy, Debug)]
@@ -253,7 +256,7 @@ mod tests {
             }
             if products > 0 {
                 let rng = &mut RecordSeed::new(0, Kind::Order).rng(products);
-                for draw in 0..1_000 {
+                for draw in 0..1_000_u64 {
                     let favourite = catalogue.shelf_of_word(draw.wrapping_mul(GOLDEN));
                     let first = catalogue.draw_rank(favourite, None, rng);
                     assert!(catalogue.draw_rank(favourite, Some(first), rng) < products);
