@@ -41,7 +41,6 @@ static WORLD: LazyLock<World> = LazyLock::new(|| World::new(USERS, PRODUCTS));
 /// Asserts that what `measure` finds is within the bounds for the profile `shop`, and is not for `uniform`.
 fn differs<T: PartialOrd + Debug>(what: &str, bounds: Range<T>, measure: impl Fn(&[Order]) -> T) {
     let (shop, uniform) = (measure(&SHOP), measure(&UNIFORM));
-    eprintln!("{what}: {shop:?}, uniform {uniform:?}, expected {bounds:?}");
     assert!(bounds.contains(&shop), "{what}: {shop:?}, not in {bounds:?}");
     assert!(
         !bounds.contains(&uniform),
@@ -119,7 +118,6 @@ fn a_fifth_of_products_is_most_of_the_items() {
             let first = |id: &&i32| world.catalogue.rank_of_product(**id as u64) < products / 5;
             all.iter().filter(first).count() as f64 / all.len() as f64
         });
-        eprintln!("{products}: {shop} {uniform}");
         assert!((shop - expected).abs() < 0.05, "{products} products: {shop}");
         assert!((uniform - 0.2).abs() < 0.01, "{products} products: {uniform}");
     }
@@ -148,7 +146,6 @@ fn a_fifth_of_users_places_most_of_the_orders_and_none_too_many() {
     ] {
         let orders = make(Profile::Shop, 50 * users, users, PRODUCTS, dates.clone());
         let most = top_share(orders.iter().map(|order| order.user_id), users, 1) * users as f64;
-        eprintln!("{users} users, {dates:?}: {most}");
         assert!(most < 100.0, "{users} users, {dates:?}: {most} means");
     }
 }
@@ -298,7 +295,7 @@ fn customers_are_of_age_and_have_signed_up() {
         },
     );
 
-    // Dates at which a few are of age, and at which nobody is.
+    // Dates at which few users are of age, and at which none is.
     let orders = make(Profile::Shop, 2_000, USERS, 10, day(1953, 1, 1)..day(1954, 1, 1));
     let born = orders
         .iter()
@@ -363,7 +360,6 @@ fn a_pair_and_shelves_are_bought_together() {
             );
             share(&orders, |order| has(order, first) && has(order, second)) / (a * b)
         });
-        eprintln!("lift of the pair among {products} products: {shop} {uniform}");
         let least = match products {
             16 => 1.8,
             100 => 3.0,
@@ -407,4 +403,29 @@ fn a_pair_and_shelves_are_bought_together() {
             frequent.iter().sum::<f64>() / frequent.len() as f64
         },
     );
+}
+
+#[test]
+fn the_pair_is_the_strongest_association_rule() {
+    // Among the rules "orders with a include b" that hold for at least 100 orders: the one with the highest confidence.
+    let strongest = |orders: &[Order]| {
+        let mut of_product: HashMap<i32, f64> = HashMap::new();
+        let mut of_both: HashMap<(i32, i32), f64> = HashMap::new();
+        for order in orders {
+            let items: std::collections::BTreeSet<_> = order.items().iter().copied().collect();
+            for &a in &items {
+                *of_product.entry(a).or_default() += 1.0;
+                for &b in items.iter().filter(|&&b| b != a) {
+                    *of_both.entry((a, b)).or_default() += 1.0;
+                }
+            }
+        }
+        let rules = of_both.iter().filter(|(_, both)| **both >= 100.0);
+        let best = rules.max_by(|x, y| (x.1 / of_product[&x.0.0]).total_cmp(&(y.1 / of_product[&y.0.0])));
+        best.map(|(&(a, b), _)| (a.min(b) as u64, a.max(b) as u64))
+    };
+    // The rule holds in both directions.
+    let pair = WORLD.catalogue.pair().map(|(a, b)| (a.min(b), a.max(b)));
+    assert_eq!(strongest(&SHOP), pair);
+    assert_ne!(strongest(&UNIFORM), pair);
 }

@@ -87,7 +87,6 @@ static WORLD: LazyLock<World> = LazyLock::new(|| World::new(USERS, PRODUCTS));
 /// Asserts that what `measure` finds is within the bounds for the profile `shop`, and is not for `uniform`.
 fn differs<T: PartialOrd + Debug>(what: &str, bounds: Range<T>, measure: impl Fn(&Data) -> T) {
     let (shop, uniform) = (measure(&SHOP), measure(&UNIFORM));
-    eprintln!("{what}: {shop:?}, uniform {uniform:?}, expected {bounds:?}");
     assert!(bounds.contains(&shop), "{what}: {shop:?}, not in {bounds:?}");
     assert!(
         !bounds.contains(&uniform),
@@ -517,6 +516,38 @@ fn ratings_are_j_shaped_and_bad_after_lemons_and_outliers() {
         (0.05..0.30).contains(&share),
         "{share} of the sessions include a lemon"
     );
+}
+
+#[test]
+fn lemons_can_be_found_in_the_ratings() {
+    // Products whose sessions got many more bad ratings than others did: 3 standard deviations above the mean.
+    let suspects = |data: &Data| -> HashSet<u64> {
+        let sessions = by_session(data);
+        let mut products: HashMap<u64, (f64, f64)> = HashMap::new();
+        let bad = share(&data.ratings, |rating| rating.stars <= 2);
+        for rating in &data.ratings {
+            let seen = &sessions[rating.session as usize];
+            let seen: HashSet<_> = seen.iter().filter_map(|pageview| pageview.product).collect();
+            for product in seen {
+                let (all, of_bad) = products.entry(product).or_default();
+                *all += 1.0;
+                *of_bad += f64::from(u8::from(rating.stars <= 2));
+            }
+        }
+        let found = products.into_iter().filter(|(_, (all, of_bad))| {
+            *all >= 8.0 && (of_bad - all * bad) / (all * bad * (1.0 - bad)).sqrt() > 3.0
+        });
+        found.map(|(product, _)| product).collect()
+    };
+    let lemons: HashSet<_> = WORLD.catalogue.lemons().collect();
+    let found = |data: &Data| suspects(data).intersection(&lemons).count();
+    let all = suspects(&SHOP).len();
+    assert!(
+        found(&SHOP) >= 3 && found(&SHOP) * 2 >= all,
+        "{} of {all} suspects",
+        found(&SHOP)
+    );
+    assert!(found(&UNIFORM) <= 1);
 }
 
 #[test]

@@ -146,7 +146,7 @@ mod tests {
             }
         }
         let lemons = &products(&Catalogue::new(1_000), 0..1_000)[3];
-        assert_eq!(lemons.count, 10);
-        assert_eq!(lemons.parameters["products"].as_array().unwrap().len(), 10);
+        assert_eq!(lemons.count, 5);
+        assert_eq!(lemons.parameters["products"].as_array().unwrap().len(), 5);
     }
 }

@@ -18,7 +18,7 @@ use crate::locale::network::{ClientIp, UserAgent};
 use crate::rng::{Kind, RecordRng, RecordSeed, below};
 use crate::text::{Cursor, TextBuf, WriteText, text_value};
 use crate::world::World;
-pub use shop::{Conduct, INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS, ROBOT_ONE_IN};
+pub use shop::{INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS, ROBOT_ONE_IN, SessionTraits};
 
 /// The most pageviews of a session; the fewest are 1.
 pub const MAX_PAGEVIEWS: u64 = 30;
@@ -131,7 +131,7 @@ pub enum StarCause {
 pub struct Progress {
     rng: RecordRng,
     made: u64,
-    visit: shop::Visit,
+    history: shop::History,
 }
 
 /// The address of a page.
@@ -285,7 +285,7 @@ impl Session {
         Progress {
             rng: self.rng.clone(),
             made: 0,
-            visit: shop::Visit::default(),
+            history: shop::History::default(),
         }
     }
 
@@ -298,7 +298,7 @@ impl Session {
         progress.made += 1;
         Some(match &self.model {
             SessionModel::Shop(session) => {
-                session.pageview(self.client_ip, &mut progress.visit, &mut progress.rng)
+                session.pageview(self.client_ip, &mut progress.history, &mut progress.rng)
             }
             SessionModel::Uniform { products } => {
                 uniform::pageview(*products, self.client_ip, &mut progress.rng)
@@ -306,10 +306,10 @@ impl Session {
         })
     }
 
-    /// What kind of session it is, if its profile is [`Profile::Shop`].
-    pub fn conduct(&self) -> Option<&Conduct> {
+    /// What was planted in the session, if its profile is [`Profile::Shop`].
+    pub fn traits(&self) -> Option<&SessionTraits> {
         match &self.model {
-            SessionModel::Shop(session) => Some(&session.conduct),
+            SessionModel::Shop(session) => Some(&session.traits),
             SessionModel::Uniform { .. } => None,
         }
     }
@@ -353,7 +353,7 @@ impl Session {
 }
 
 impl Pageview {
-    /// Whether nobody but an attacker or a scanner would send such a request to a page.
+    /// Whether the method is one that only attackers and scanners use: DELETE, TRACE and CONNECT.
     pub fn is_suspicious(&self) -> bool {
         shop::is_suspicious_method(self.method)
     }

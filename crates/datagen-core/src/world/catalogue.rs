@@ -20,12 +20,13 @@ pub const SHELF_SIZE: u64 = 16;
 /// value of every order is the exact sum of its prices. Source: our choice.
 pub const MAX_PRICE: u64 = 9_999;
 
-/// Each run of this many ranks among the more popular products contains one lemon. Source: our choice.
-const LEMON_ONE_IN: u64 = 25;
+/// Each run of this many ranks among the most popular products contains one lemon. Source: our choice; about one session
+/// in eight then includes a lemon.
+const LEMON_ONE_IN: u64 = 12;
 
-/// The more popular products, among which there are lemons, are the first quarter of the ranks. A lemon that is hardly
-/// ever looked at could not be found. Source: our choice.
-const LEMON_RANKS_ONE_IN: u64 = 4;
+/// There are lemons among so many per cent of the products, the most popular ones: a lemon that is hardly ever looked at
+/// could not be found in the ratings. Source: our choice.
+const LEMON_RANKS_PERCENT: u64 = 6;
 
 /// The rank of the first product of the pair, and that of the second in hundredths of the number of products. Source:
 /// our choice; the first is popular, so that there are many orders with it, and the second is not, so that their
@@ -132,7 +133,7 @@ impl Catalogue {
     pub fn lemon_count(&self) -> u64 {
         match self.products {
             0 | 1 => 0,
-            products => (products / LEMON_RANKS_ONE_IN / LEMON_ONE_IN).max(1),
+            products => (products * LEMON_RANKS_PERCENT / 100 / LEMON_ONE_IN).max(1),
         }
     }
 
@@ -158,8 +159,8 @@ impl Catalogue {
         Some((first, second.min(last)))
     }
 
-    /// The ids of the two products that are bought together far more often than by chance: whoever has bought the first
-    /// often adds the second. `None` if there are not two products.
+    /// The ids of the two products that are bought together far more often than by chance: orders with the first often
+    /// include the second as well. `None` if there are not two products.
     pub fn pair(&self) -> Option<(u64, u64)> {
         let (first, second) = self.pair_ranks()?;
         Some((self.product_at_rank(first), self.product_at_rank(second)))

@@ -240,8 +240,8 @@ const fn eligible_permille(seconds: i64) -> u64 {
     passed * (1_000 - passed * 610 / 1_000) / 1_000
 }
 
-/// The earliest year of birth: on 1 January of [`AGE_YEAR`], whoever was born in year y has the age
-/// `AGE_YEAR - 1 - y`, except those born on 1 January.
+/// The earliest year of birth: on 1 January of [`AGE_YEAR`], people born in year y have the age `AGE_YEAR - 1 - y`,
+/// except those born on 1 January.
 const FIRST_BIRTH_YEAR: u16 = AGE_YEAR - 1 - OLDEST_AGE as u16;
 
 /// The number of users born by the end of each year of birth: the inhabitants of an age group are spread evenly

@@ -129,11 +129,11 @@ impl SessionCounts {
 
     /// Counts the effects of a session as a whole, when it starts.
     pub fn add_session(&mut self, session: &Session) {
-        let Some(conduct) = session.conduct() else { return };
-        self.add(SessionEffect::Incident, conduct.incident.is_some());
-        self.add(SessionEffect::Robot, conduct.is_robot);
-        self.add(SessionEffect::OtherBrowser, conduct.is_other_browser);
-        self.add(SessionEffect::OtherAddress, conduct.is_other_address);
+        let Some(traits) = session.traits() else { return };
+        self.add(SessionEffect::Incident, traits.incident.is_some());
+        self.add(SessionEffect::Robot, traits.is_robot);
+        self.add(SessionEffect::OtherBrowser, traits.is_other_browser);
+        self.add(SessionEffect::OtherAddress, traits.is_other_address);
     }
 
     /// Counts the effects of a pageview of `session`.
@@ -142,10 +142,10 @@ impl SessionCounts {
         let is_outlier = pageview.latency.is_outlier();
         self.add(SessionEffect::EmptyAddress, pageview.client_ip.is_none());
         self.add(SessionEffect::Outlier, is_outlier);
-        let Some(conduct) = session.conduct() else { return };
+        let Some(traits) = session.traits() else { return };
         self.add(
             SessionEffect::IncidentOutlier,
-            is_outlier && conduct.incident.is_some(),
+            is_outlier && traits.incident.is_some(),
         );
         self.add(SessionEffect::SuspiciousMethod, pageview.is_suspicious());
         self.add(SessionEffect::Lemon, pageview.is_lemon);
@@ -301,7 +301,7 @@ mod tests {
             let session = sessions.get(id);
             whole.add_whole(&session);
             parts[(id % 2) as usize].add_whole(&session);
-            incidents += u64::from(session.conduct().unwrap().incident.is_some());
+            incidents += u64::from(session.traits().unwrap().incident.is_some());
         }
         let [mut sum, other] = parts;
         sum += other;

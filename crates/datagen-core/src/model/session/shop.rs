@@ -30,17 +30,18 @@ const ROBOT_DWELL_MILLIS: (u64, u64) = (500, 1_500);
 /// Of a hundred pages that a robot requests, so many are products', drawn uniformly; the others are categories.
 const ROBOT_PRODUCT_PERCENT: u64 = 85;
 
-/// There is exactly one incident in each run of this many sessions, and it lasts for so many consecutive sessions.
-/// Source: our choice. Half of the pageviews in an incident are outliers, which is half of all outliers:
-/// 8 / 800 · 1/2 = 1/200.
+/// There is exactly one incident in each run of this many sessions. Source: our choice.
 pub const INCIDENT_EVERY_SESSIONS: u64 = 800;
+
+/// An incident lasts for so many consecutive sessions. Source: our choice.
 pub const INCIDENT_SESSIONS: u64 = 8;
 
-/// One pageview in this many has an outlier during incidents.
+/// One pageview in this many has an outlier during incidents, so that half of all outliers are in incidents:
+/// 8/800 · 1/2 = 1/200.
 const OUTLIER_ONE_IN_DURING_INCIDENTS: u64 = 2;
 
 /// One pageview in this many has an outlier outside incidents, so that the share of outliers is
-/// 1 / [`OUTLIER_ONE_IN`] in all: 99/100 · 1/198 = 1/200.
+/// 1 / [`OUTLIER_ONE_IN`] in all: 792/800 · 1/198 = 1/200.
 const OUTLIER_ONE_IN_OUTSIDE_INCIDENTS: u64 = 198;
 
 const _: () = {
@@ -177,9 +178,9 @@ fn choose<T: Copy>(choices: &[(T, u64)], mut draw: u64) -> T {
     choices[0].0
 }
 
-/// What kind of session it is.
+/// What was planted in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conduct {
+pub struct SessionTraits {
     /// Whether it is a robot's.
     pub is_robot: bool,
     /// The number of the incident that it is in, from 0.
@@ -195,12 +196,12 @@ pub struct Conduct {
 pub(super) struct ShopSession {
     world: Arc<World>,
     favourite_shelf: u64,
-    pub(super) conduct: Conduct,
+    pub(super) traits: SessionTraits,
 }
 
 /// What has happened in a session.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Visit {
+pub(super) struct History {
     /// The page last seen; `None` before the first.
     page: Option<Page>,
     /// The ranks of the first product and of the last, if any was seen.
@@ -250,7 +251,7 @@ pub(super) fn session(id: u64, seed: RecordSeed, world: &Arc<World>, mut rng: Re
     let model = ShopSession {
         world: Arc::clone(world),
         favourite_shelf: world.catalogue.shelf_of_word(shelf_word),
-        conduct: Conduct {
+        traits: SessionTraits {
             is_robot,
             incident: incident(id, seed),
             is_other_browser: !is_robot && other_browser,
@@ -294,10 +295,10 @@ fn incident(id: u64, seed: RecordSeed) -> Option<u64> {
 
 /// The star rating after a session whose pageviews are all made.
 fn stars(progress: &Progress, rng: &mut RecordRng) -> StarRating {
-    let visit = &progress.visit;
-    let (cause, bad_percent) = if visit.lemons > 0 {
+    let history = &progress.history;
+    let (cause, bad_percent) = if history.lemons > 0 {
         (StarCause::Lemon, BAD_PERCENT_LEMON)
-    } else if visit.outliers >= SEVERAL_OUTLIERS {
+    } else if history.outliers >= SEVERAL_OUTLIERS {
         (StarCause::Outliers, BAD_PERCENT_OUTLIERS)
     } else {
         (StarCause::Nothing, BAD_PERCENT)
@@ -310,7 +311,7 @@ fn stars(progress: &Progress, rng: &mut RecordRng) -> StarRating {
     StarRating {
         stars: choices[below(rng, choices.len() as u64) as usize],
         cause,
-        offset_ms: visit.offset_ms + between(rng, STAR_DELAY_MILLIS) as u32,
+        offset_ms: history.offset_ms + between(rng, STAR_DELAY_MILLIS) as u32,
     }
 }
 
@@ -323,9 +324,14 @@ fn between(rng: &mut RecordRng, (start, end): (u64, u64)) -> u64 {
 impl ShopSession {
     /// The next pageview that `rng` draws.
     #[inline]
-    pub(super) fn pageview(&self, client_ip: ClientIp, visit: &mut Visit, rng: &mut RecordRng) -> Pageview {
-        let is_robot = self.conduct.is_robot;
-        let outlier_one_in = match self.conduct.incident {
+    pub(super) fn pageview(
+        &self,
+        client_ip: ClientIp,
+        history: &mut History,
+        rng: &mut RecordRng,
+    ) -> Pageview {
+        let is_robot = self.traits.is_robot;
+        let outlier_one_in = match self.traits.incident {
             Some(_) => OUTLIER_ONE_IN_DURING_INCIDENTS,
             None => OUTLIER_ONE_IN_OUTSIDE_INCIDENTS,
         };
@@ -336,24 +342,24 @@ impl ShopSession {
         let (page_draw, draw) = (draw % 6, draw / 6);
         let (no_ip, is_outlier) = (draw % EMPTY_IP_ONE_IN == 0, draw / EMPTY_IP_ONE_IN == 0);
 
-        if visit.page.is_some() {
-            visit.offset_ms += if is_robot {
+        if history.page.is_some() {
+            history.offset_ms += if is_robot {
                 between(rng, ROBOT_DWELL_MILLIS) as u32
             } else {
                 quantile(&DWELL_MILLIS, rng.next_u64()) as u32
             };
         }
-        let page = match visit.page {
+        let page = match history.page {
             _ if is_robot && chain < ROBOT_PRODUCT_PERCENT => Page::Product,
             _ if is_robot => Page::Category,
             None => choose(&ENTRY, chain),
             Some(page) => choose(page.next(), chain),
         };
-        visit.page = Some(page);
+        history.page = Some(page);
         let methods = if is_robot { &ROBOT_METHODS } else { page.methods() };
         let (mut mean, mut deviation, mut is_lemon) = (USUAL_LATENCY, USUAL_LATENCY_DEVIATION, false);
         let uri = if page == Page::Product {
-            let (rank, section) = self.product(visit, page_draw, rng);
+            let (rank, section) = self.product(history, page_draw, rng);
             let catalogue = &self.world.catalogue;
             if let Some(effect) = catalogue.latency_effect(rank) {
                 mean += effect as f64 / 1_000.0;
@@ -364,10 +370,10 @@ impl ShopSession {
         } else {
             Uri::Other(page.index(page_draw))
         };
-        visit.lemons += u32::from(is_lemon);
-        visit.outliers += u32::from(is_outlier);
+        history.lemons += u32::from(is_lemon);
+        history.outliers += u32::from(is_outlier);
         Pageview {
-            offset_ms: visit.offset_ms,
+            offset_ms: history.offset_ms,
             method: choose(methods, method),
             uri,
             client_ip: (!no_ip).then_some(client_ip),
@@ -382,14 +388,14 @@ impl ShopSession {
 
     /// The rank of the product that is looked at, and which of its pages: at first its own, then perhaps another.
     #[inline]
-    fn product(&self, visit: &mut Visit, page_draw: u64, rng: &mut RecordRng) -> (u64, usize) {
+    fn product(&self, history: &mut History, page_draw: u64, rng: &mut RecordRng) -> (u64, usize) {
         let catalogue = &self.world.catalogue;
-        if self.conduct.is_robot {
+        if self.traits.is_robot {
             return (below(rng, catalogue.len()), (page_draw % 3) as usize);
         }
-        let Some((first, last)) = visit.products else {
+        let Some((first, last)) = history.products else {
             let rank = catalogue.draw_rank(self.favourite_shelf, None, rng);
-            visit.products = Some((rank, rank));
+            history.products = Some((rank, rank));
             return (rank, 0);
         };
         // In a third of cases another page of the last product.
@@ -397,7 +403,7 @@ impl ShopSession {
             return (last, 1 + page_draw as usize);
         }
         let rank = catalogue.draw_rank(self.favourite_shelf, Some(first), rng);
-        visit.products = Some((first, rank));
+        history.products = Some((first, rank));
         (rank, 0)
     }
 }
