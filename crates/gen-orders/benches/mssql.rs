@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use datagen_core::model::Profile;
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::secret::Secret;
-use gen_orders::config::{SqlServer, Target};
-use gen_orders::database::{Database, Run, Table};
+use gen_orders::config::{Dates, SqlServer, Target};
+use gen_orders::database::{Database, Table};
 use gen_orders::rows::{self, ITEMS, ORDERS};
+use gen_orders::run::{Parameters, Run};
 use testkit::tds::{Bulk, Options, TdsServer};
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
@@ -86,8 +87,19 @@ async fn open(server: &TdsServer, connections: u32) -> Arc<dyn Database> {
     let database = gen_orders::database::open(&target)
         .await
         .expect("nothing to fail yet");
+    let dates = Dates::default();
+    let range = dates.in_year(2025);
     let run = Run {
-        parameters: "bench".into(),
+        parameters: Parameters {
+            data_version: DATA_VERSION,
+            seed: 0,
+            count: 0,
+            user_max_id: 0,
+            product_max_id: 0,
+            date_from: range.start,
+            date_to: range.end,
+        },
+        dates,
         chunk_orders: CHUNK as u32,
         tables: &TABLES,
     };

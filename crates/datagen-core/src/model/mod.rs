@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+pub mod defaults;
 pub mod order;
 pub mod planted;
 pub mod product;
@@ -19,9 +20,6 @@ pub mod vip;
 
 /// The highest id of any entity: the tables have `int` columns, so that ids must fit 32 bits with a sign.
 pub const MAX_ID: u64 = i32::MAX as u64;
-
-/// The highest id of the default number of users, a million: what orders and streams refer to unless they are told.
-pub const DEFAULT_MAX_ID: u64 = 999_999;
 
 /// The version of the data: raised by every change that gives a seed other bytes.
 pub const DATA_VERSION: u32 = 2;
