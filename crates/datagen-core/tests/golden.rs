@@ -92,7 +92,7 @@ fn uniform_orders_with_items() {
 fn shop_orders_with_items() {
     assert_eq!(
         orders_digest(Profile::Shop),
-        "b3085d70272fd0d9985569ce5b8f76696f2e81c07df144e9a2e9ee7c9e06a101"
+        "17b8e3088758b9ccb407bc7e409ebc859b0fcd9d7d7a6f05e63dbb1031ff6b67"
     );
 }
 
@@ -126,7 +126,7 @@ fn uniform_sessions() {
 fn shop_sessions() {
     assert_eq!(
         sessions_digest(Profile::Shop),
-        "a2406c89995cf26987b46aa6e4949ae1e48a1c89850ce62d9edd74d940cd0715"
+        "10b46d6b3dd62d92cab515e40620d708af2f4db227e0872a9589742bfb3c5abf"
     );
 }
 

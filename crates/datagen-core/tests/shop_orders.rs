@@ -219,6 +219,14 @@ fn the_calendar_has_growth_seasons_weekdays_and_hours() {
             hour(orders, peak) / hour(orders, trough)
         });
     }
+    let busiest = |orders: &[Order], hours: Range<u32>| {
+        let of_hour = |hour: &u32| {
+            let at = |order: &&Order| order.date_time().hour() == *hour;
+            orders.iter().filter(at).count()
+        };
+        hours.max_by_key(of_hour).unwrap()
+    };
+    assert_eq!([busiest(&SHOP, 0..16), busiest(&SHOP, 16..24)], [10, 21]);
     differs("paydays", 1.05..1.15, |orders| {
         let days = |days: Range<u32>| share(orders, |order| days.contains(&order.date_time().day()));
         days(12..17) / (days(5..12) + days(17..24)) * 14.0 / 5.0

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_core::model::order::{OrderRange, Orders};
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_core::secret::Secret;
 use gen_orders::config::{Dates, SqlServer, Target};
 use gen_orders::database::{Database, Table};

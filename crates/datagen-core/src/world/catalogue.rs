@@ -213,9 +213,9 @@ impl Catalogue {
     ) -> u64 {
         let draw = below(rng, 100);
         match first {
-            Some(first) if draw < SAME_SHELF_PERCENT => self.draw_on_shelf(first / SHELF_SIZE, rng),
-            _ if draw < SAME_SHELF_PERCENT + FAVOURITE_SHELF_PERCENT && draw >= SAME_SHELF_PERCENT => {
-                self.draw_on_shelf(favourite_shelf, rng)
+            _ if draw < FAVOURITE_SHELF_PERCENT => self.draw_on_shelf(favourite_shelf, rng),
+            Some(first) if draw < FAVOURITE_SHELF_PERCENT + SAME_SHELF_PERCENT => {
+                self.draw_on_shelf(first / SHELF_SIZE, rng)
             }
             _ => self.popularity.draw(rng),
         }
