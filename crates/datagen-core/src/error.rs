@@ -72,9 +72,8 @@ impl DestinationError {
             Kind::IsADirectory => {
                 "a directory stands where a file is needed: move it, or give another directory"
             }
-            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-                "make room, or give another directory"
-            }
+            Kind::FileTooLarge => "raise the limit of the file size (ulimit -f), or give another file system",
+            Kind::StorageFull | Kind::QuotaExceeded => "make room, or give another directory",
             _ => "check the path and its file system",
         };
         Self::permanent(path.display().to_string(), error.to_string()).advise(advice)

@@ -8,7 +8,8 @@
 //!   Azure's SDKs), by cargo features; [`manifest`] (what was written, for consumers);
 //! - the process around them: [`process`] (the skeleton), [`config`] (environment variables), [`telemetry`]
 //!   (the log), [`progress`], [`pace`] (RATE), [`shutdown`] (signals), [`error`] (failures and exit codes),
-//!   [`secret`], [`retry`] (pauses between attempts), [`blocking`] (calls that wait).
+//!   [`secret`], [`retry`] (pauses between attempts), [`blocking`] (calls that wait),
+//!   [`file_system`] (locks and durable directories).
 //!
 //! Dependencies point from the binaries to here. Records know nothing of destinations, and destinations
 //! take bytes, not records.
@@ -26,7 +27,9 @@ pub mod config;
 #[cfg(feature = "entra")]
 pub mod entra;
 pub mod error;
+pub mod file_system;
 pub mod lake;
+mod limits;
 pub mod locale;
 pub mod manifest;
 pub mod model;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::common::{Common, CommonSettings};
 use crate::config::{Environment, Problems, Settings, Variable};
 use crate::error::Failure;
+use crate::limits;
 use crate::progress::Bar;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, LogFormat};
@@ -55,8 +56,12 @@ const EXIT_CONFIGURATION: u8 = 2;
 /// How long the end may wait for calls that are under way.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a thread for calls that wait stays without work.
+const IDLE_THREAD_LIMIT: Duration = Duration::from_secs(3600);
+
 /// The whole life of a generator's process: `fn main() -> ExitCode { process::main::<GenUsers>() }`.
 pub fn main<G: Generator>() -> ExitCode {
+    report_panics::<G>();
     let mut arguments = std::env::args_os().skip(1);
     match (
         arguments.next().as_ref().and_then(|argument| argument.to_str()),
@@ -75,15 +80,45 @@ pub fn main<G: Generator>() -> ExitCode {
     }
 }
 
+/// Makes a panic one line and the exit code of a failed run, on every thread and at once. A panic is a fault of
+/// the program or a library, so nothing that it interrupted may go on.
+fn report_panics<G: Generator>() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        let place = panic
+            .location()
+            .map_or_else(String::new, |place| format!(" at {place}"));
+        let line = format!("internal error{place}: {message}").replace(['\n', '\r'], " ");
+        complain::<G>(&line, LogFormat::of(&Environment::of_process()));
+        std::process::exit(i32::from(EXIT_DESTINATION));
+    }));
+}
+
 fn run<G: Generator>(environment: &Environment) -> ExitCode {
+    // The clock comes first: the defaults of dates depend on it.
+    let workers = match limits::check() {
+        Ok(workers) => workers,
+        Err(error) => return fail::<G>(&Failure::Destination(error), LogFormat::of(environment)),
+    };
     let (common, generator) = match configure::<G>(environment) {
         Ok(configured) => configured,
         Err(problems) => return fail::<G>(&Failure::Configuration(problems), LogFormat::of(environment)),
     };
     let log_format = common.log_format;
     let bar = Bar::new(log_format == LogFormat::Text);
-    telemetry::init(log_format, &common.log_filter, &bar);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    telemetry::init(log_format, &common.log_filter, common.colors, &bar);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.get())
+        // Under a limit of threads, one for calls that wait must not be lost to other uses while it is idle.
+        .thread_keep_alive(IDLE_THREAD_LIMIT)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             complain::<G>(&format!("cannot start its threads: {error}"), log_format);
@@ -91,6 +126,9 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
+        if let Err(error) = catch_file_size_signal() {
+            tracing::warn!("a file at its size limit (ulimit -f) will end this process: {error}");
+        }
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,
             Err(error) => {
@@ -113,6 +151,20 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail::<G>(&failure, log_format),
     }
+}
+
+/// Lets a write beyond the limit of the file size (ulimit -f) fail with an error. Without a handler, SIGXFSZ ends
+/// the process without a message.
+#[cfg(unix)]
+fn catch_file_size_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays when the stream of signals is dropped.
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
+#[cfg(not(unix))]
+fn catch_file_size_signal() -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Reads the whole configuration, so that all its problems are reported together.
@@ -153,7 +205,9 @@ fn complain<G: Generator>(line: &str, log_format: LogFormat) {
     let line = match log_format {
         LogFormat::Text => line,
         LogFormat::Json => {
-            let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+            // `Utc::now` panics if the clock is before 1970.
+            let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+            let now = now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
             serde_json::json!({ "timestamp": now, "level": "ERROR", "message": line }).to_string()
         }
     };

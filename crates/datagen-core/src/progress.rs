@@ -1,11 +1,12 @@
 //! How far the work is: a bar on a terminal, otherwise a log line every few seconds; at the end a summary.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How often a log line tells the progress where there is no terminal.
 pub const LOG_PERIOD: Duration = Duration::from_secs(5);
@@ -39,6 +40,29 @@ impl Bar {
     /// Runs `write` with the bar wiped off the terminal.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.0.suspend(write)
+    }
+}
+
+/// How a bar is drawn. The library's own `{per_sec}` has four decimals.
+fn style(total: Option<u64>) -> ProgressStyle {
+    let template = match total {
+        Some(_) => "{msg:>10} {wide_bar} {percent:>3} %  {human_pos}/{human_len}  {rate}  ETA {eta}",
+        None => "{msg:>10} {spinner} {human_pos}  {rate}  {elapsed}",
+    };
+    ProgressStyle::with_template(template)
+        .expect("the templates above are valid")
+        .with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // Writing to a string does not fail.
+            let _ = text.write_str(&rate_text(state.per_sec()));
+        })
+}
+
+/// A rate for people: `1,234/s`, and with one decimal where it is low.
+fn rate_text(per_second: f64) -> String {
+    if per_second < 10.0 {
+        format!("{per_second:.1}/s")
+    } else {
+        format!("{}/s", HumanCount(per_second.round() as u64))
     }
 }
 
@@ -76,13 +100,8 @@ impl Progress {
     /// Starts counting `kind` up to `total` (`None`: without end) and showing it until the [`Ticker`] is
     /// dropped. Must be called within a tokio runtime.
     pub fn start(bar: &Bar, kind: &'static str, total: Option<u64>) -> (Self, Ticker) {
-        let style = match total {
-            Some(_) => "{msg:>10} {wide_bar} {percent:>3} %  {human_pos}/{human_len}  {per_sec}  ETA {eta}",
-            None => "{msg:>10} {spinner} {human_pos}  {per_sec}  {elapsed}",
-        };
         bar.0.reset();
-        bar.0
-            .set_style(ProgressStyle::with_template(style).expect("the templates above are valid"));
+        bar.0.set_style(style(total));
         bar.0.set_message(kind);
         match total {
             Some(total) => bar.0.set_length(total),
@@ -181,5 +200,88 @@ impl Progress {
             records_per_second = rate.round(),
             "done"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    #[test]
+    fn rates_are_short() {
+        assert_eq!(rate_text(0.0), "0.0/s");
+        assert_eq!(rate_text(0.123_456), "0.1/s");
+        assert_eq!(rate_text(9.94), "9.9/s");
+        assert_eq!(rate_text(12.345_6), "12/s");
+        assert_eq!(rate_text(2_719_283.123_4), "2,719,283/s");
+    }
+
+    /// A terminal that remembers what was written to it.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            100
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().expect("nothing panics").push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_its_rate_with_one_decimal_at_most() {
+        for total in [Some(1_000), None] {
+            let screen = Screen::default();
+            let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+            let bar = ProgressBar::with_draw_target(total, target);
+            bar.set_style(style(total));
+            bar.tick();
+            bar.abandon();
+            let drawn = screen.0.lock().expect("nothing panics");
+            let rate = drawn
+                .split("/s")
+                .next()
+                .and_then(|text| text.split(' ').next_back());
+            let decimals = rate
+                .and_then(|rate| rate.split_once('.'))
+                .map_or(0, |(_, digits)| digits.len());
+            assert!(drawn.contains("/s ") && decimals <= 1, "{drawn}");
+        }
     }
 }

@@ -21,8 +21,6 @@ pub type RecordRng = Xoshiro256PlusPlus;
 pub enum Kind {
     /// A user of the shop.
     User = 1,
-    /// The choice of VIP users among the users.
-    Vip = 2,
     /// A product of the shop.
     Product = 3,
     /// An order with its items.
@@ -78,9 +76,10 @@ impl RecordSeed {
         start(mix(self.key.wrapping_add(id.wrapping_mul(GOLDEN))))
     }
 
-    /// A word that depends on the seed and the kind alone, for keyed permutations.
-    pub(crate) fn key(self) -> u64 {
-        self.key
+    /// A random word about the records of the block `block`, for what concerns several records at a time.
+    #[inline]
+    pub(crate) fn block_word(self, block: u64) -> u64 {
+        mix(self.key ^ mix(block.wrapping_add(GOLDEN)))
     }
 }
 

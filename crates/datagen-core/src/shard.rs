@@ -41,6 +41,22 @@ impl Shard {
             format!("{stem}-{self}.json")
         }
     }
+
+    /// The shard whose [`file_name`](Self::file_name) of a kind is `name`.
+    pub fn from_file_name(stem: &str, name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(stem)?.strip_suffix(".json")?;
+        let shard = match rest.strip_prefix('-') {
+            Some(split) => {
+                let (index, count) = split.split_once("-of-")?;
+                Self {
+                    index: index.parse().ok()?,
+                    count: count.parse().ok()?,
+                }
+            }
+            None => Self::WHOLE,
+        };
+        (shard.file_name(stem) == name).then_some(shard)
+    }
 }
 
 impl fmt::Display for Shard {
@@ -76,5 +92,20 @@ mod tests {
             Shard { index: 2, count: 7 }.file_name("users"),
             "users-00002-of-00007.json"
         );
+        for shard in [Shard::WHOLE, Shard { index: 2, count: 7 }] {
+            assert_eq!(
+                Shard::from_file_name("users", &shard.file_name("users")),
+                Some(shard)
+            );
+        }
+        for name in [
+            "users",
+            "vipusers.json",
+            "users-2-of-7.json",
+            "users-00000-of-00001.json",
+            "users-x.json",
+        ] {
+            assert_eq!(Shard::from_file_name("users", name), None, "{name}");
+        }
     }
 }

@@ -1,9 +1,15 @@
-//! SIGTERM and SIGINT: the first asks the generator to stop in good order, the second ends it at once.
+//! SIGTERM and SIGINT: the first asks the generator to stop in good order, the second ends it at once. Signals within
+//! a second count as one.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+
+/// Signals that follow the first within this time belong to it: `timeout` signals the process and then its group, and
+/// a terminal and a supervisor may both pass on one Ctrl-C.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// The signal that asked for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +57,13 @@ impl Shutdown {
         let requested = shutdown.clone();
         tokio::spawn(async move {
             requested.request(signals.next().await);
-            std::process::exit(i32::from(signals.next().await.exit_code()));
+            let first = Instant::now();
+            loop {
+                let signal = signals.next().await;
+                if !is_same_request(first, Instant::now()) {
+                    std::process::exit(i32::from(signal.exit_code()));
+                }
+            }
         });
         Ok(shutdown)
     }
@@ -72,6 +84,11 @@ impl Shutdown {
         self.token.cancelled().await;
         self.signal().unwrap_or(Signal::Terminate)
     }
+}
+
+/// Whether a signal at `now` belongs to the request of the signal at `first`.
+fn is_same_request(first: Instant, now: Instant) -> bool {
+    now.duration_since(first) < SAME_REQUEST
 }
 
 /// The two signals of this operating system.
@@ -108,5 +125,18 @@ impl Signals {
             let _ = tokio::signal::ctrl_c().await;
             Signal::Interrupt
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_within_a_second_are_one() {
+        let first = Instant::now();
+        let after = |milliseconds| is_same_request(first, first + Duration::from_millis(milliseconds));
+        assert!(after(0) && after(999));
+        assert!(!after(1_000) && !after(60_000));
     }
 }

@@ -4,8 +4,10 @@
 use std::io::{self, Write};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::time::ChronoUtc;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -57,30 +59,62 @@ fn cap(target: &str, directives: &str) -> LevelFilter {
 
 /// Whether `directives` is something that [`init`] can use.
 ///
+/// A word by itself must be a level. `EnvFilter` would take any other word for a target, so that a misspelt level
+/// would hide the whole log.
+///
 /// # Errors
 /// What is wrong with it. The text itself is not repeated.
 pub fn check_filter(directives: &str) -> Result<(), &'static str> {
+    let is_word = |directive: &&str| !directive.contains(['=', '[']);
+    let mut words = directives
+        .split(',')
+        .filter(|directive| !directive.is_empty())
+        .filter(is_word);
+    if !words.all(|word| word.trim().parse::<LevelFilter>().is_ok()) {
+        return Err("it has a part that is neither a level nor TARGET=LEVEL");
+    }
     match EnvFilter::builder().parse(directives) {
         Ok(_) => Ok(()),
         Err(_) => Err("it cannot be parsed"),
     }
 }
 
-/// Starts logging. `bar` is drawn below the log lines on a terminal.
+/// Times on a terminal, where people read them: whole seconds.
+const TIME_FOR_PEOPLE: &str = "%Y-%m-%dT%H:%M:%SZ";
+/// Times elsewhere.
+const TIME_FOR_COLLECTORS: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+
+/// Writes events to `writer`. Only a log in text form can be `on_terminal`, and only there it has `colors`.
+fn layer<W>(format: LogFormat, on_terminal: bool, colors: bool, writer: W) -> BoxedLayer
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let time = if on_terminal {
+        TIME_FOR_PEOPLE
+    } else {
+        TIME_FOR_COLLECTORS
+    };
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_timer(ChronoUtc::new(time.to_owned()))
+        .with_target(false);
+    match format {
+        LogFormat::Text => layer.with_ansi(on_terminal && colors).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
+    }
+}
+
+/// A layer of any form.
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging. `bar` is drawn below the log lines on a terminal, which shows them in `colors` if that is set.
 ///
 /// Later calls in the same process change nothing, so that tests may run several generators.
-pub fn init(format: LogFormat, directives: &str, bar: &Bar) {
+pub fn init(format: LogFormat, directives: &str, colors: bool, bar: &Bar) {
     let allowed = EnvFilter::builder().parse_lossy(directives);
     let directives = directives.to_owned();
     let harmless = filter_fn(move |event| *event.level() <= cap(event.target(), &directives));
-    let writer = BesideBar(bar.clone());
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_target(false);
-    let layer = match format {
-        LogFormat::Text => layer.with_ansi(bar.is_shown()).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
-    };
+    let layer = layer(format, bar.is_shown(), colors, BesideBar(bar.clone()));
     let _ = tracing_subscriber::registry()
         .with(layer.with_filter(allowed.and(harmless)))
         .try_init();
@@ -122,5 +156,63 @@ mod tests {
         assert_eq!(cap("hyper_util::client", "trace"), LevelFilter::INFO);
         assert_eq!(cap("datagen_core::lake", "trace"), LevelFilter::TRACE);
         assert_eq!(cap("gen_users", "trace"), LevelFilter::TRACE);
+    }
+
+    #[test]
+    fn a_word_of_a_filter_is_a_level() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,gen_users=debug",
+            "gen_users=trace, warn",
+            "[load]=debug",
+        ] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "debg",
+            "info,verbose",
+            "gen_users",
+            "gen_users=debg",
+            "=",
+            "[load",
+        ] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// What the log has of one event.
+    fn logged(format: LogFormat, on_terminal: bool, colors: bool) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = std::sync::Mutex::new(file.reopen().unwrap());
+        let subscriber = tracing_subscriber::registry().with(layer(format, on_terminal, colors, writer));
+        tracing::subscriber::with_default(subscriber, || tracing::warn!(records = 7, "done"));
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn a_terminal_has_colours_unless_they_are_unwanted() {
+        assert!(logged(LogFormat::Text, true, true).contains('\u{1b}'));
+        assert!(!logged(LogFormat::Text, true, false).contains('\u{1b}'));
+        assert!(!logged(LogFormat::Text, false, true).contains('\u{1b}'));
+        assert!(!logged(LogFormat::Json, false, true).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn times_have_microseconds_except_on_a_terminal() {
+        let line = logged(LogFormat::Text, true, false);
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(
+            chrono::DateTime::parse_from_rfc3339(time).is_ok() && !time.contains('.'),
+            "{line}"
+        );
+        assert_eq!(rest, " WARN done records=7\n");
+
+        let line = logged(LogFormat::Json, false, false);
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let time = line["timestamp"].as_str().unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok(), "{time}");
+        assert_eq!(time.len(), "2026-01-01T00:00:00.000000Z".len(), "{time}");
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::NaiveDate;
 use datagen_core::locale::advertisement::Category;
 use datagen_core::locale::person::REFERENCE_DATE;
+use datagen_core::model::Profile;
 use datagen_core::model::product::Products;
 use datagen_core::model::session::{OTHER_PAGES, Sessions};
 use datagen_core::model::user::Users;
@@ -59,11 +60,8 @@ fn ascii(text: &str) -> String {
 
 #[test]
 fn the_encoder_and_serde_json_write_the_same_bytes() {
-    let (users, products, sessions) = (
-        Users::new(3, 5_000),
-        Products::new(3, 5_000),
-        Sessions::new(3, 9, 9),
-    );
+    let (users, products) = (Users::new(3, 5_000), Products::new(3, 5_000));
+    let sessions = Profile::ALL.map(|profile| Sessions::new(profile, 3, 9, 9));
     for id in 0..5_000 {
         let mut out = TextBuf::default();
         let user = users.get(id);
@@ -81,7 +79,7 @@ fn the_encoder_and_serde_json_write_the_same_bytes() {
             serde_json::to_string(&product).unwrap() + "\n"
         );
 
-        let session = sessions.get(id);
+        let session = sessions[(id % 2) as usize].get(id);
         for pageview in session.pageviews() {
             out.clear();
             session.write_pageview_json(&pageview, &mut out);
@@ -362,7 +360,7 @@ fn assert_share(what: &str, found: u64, of: u64, expected: f64) {
 }
 
 #[test]
-fn pageviews_join_products_and_their_anomalies_are_as_frequent_as_promised() {
+fn uniform_pageviews_join_products_and_their_anomalies_are_as_frequent_as_promised() {
     const SESSIONS: u64 = 100_000;
     let products = Products::new(77, 500);
     let pages: HashMap<u64, HashSet<String>> = (0..500)
@@ -378,7 +376,7 @@ fn pageviews_join_products_and_their_anomalies_are_as_frequent_as_promised() {
             )
         })
         .collect();
-    let sessions = Sessions::new(0, 999, 499);
+    let sessions = Sessions::new(Profile::Uniform, 0, 999, 499);
     let (mut pageviews, mut empty_ips, mut outliers, mut of_products, mut stars) = (0, 0, 0, 0, 0);
     let mut usual_micros = 0_u64;
     let mut methods: HashMap<&str, u64> = HashMap::new();
@@ -390,7 +388,7 @@ fn pageviews_join_products_and_their_anomalies_are_as_frequent_as_promised() {
         users.insert(session.user_id);
         if let Some(rating) = session.stars {
             stars += 1;
-            ratings[usize::from(rating)] += 1;
+            ratings[usize::from(rating.stars)] += 1;
         }
         for pageview in session.pageviews() {
             pageviews += 1;

@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use datagen_core::model::order::{OrderRange, Orders};
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_core::secret::Secret;
-use gen_orders::config::{SqlServer, Target};
-use gen_orders::database::{Database, Run, Table};
+use gen_orders::config::{Dates, SqlServer, Target};
+use gen_orders::database::{Database, Table};
 use gen_orders::rows::{self, ITEMS, ORDERS};
+use gen_orders::run::{Parameters, Run};
 use testkit::tds::{Bulk, Options, TdsServer};
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
@@ -54,7 +56,7 @@ fn orders() -> Orders {
         product_max_id: 999_999,
         dates: day(2015)..day(2025),
     };
-    Orders::new(0, &range)
+    Orders::new(Profile::Uniform, 0, 10_000_000, &range)
 }
 
 fn start(servers: &Runtime, bulk: Bulk) -> TdsServer {
@@ -85,8 +87,19 @@ async fn open(server: &TdsServer, connections: u32) -> Arc<dyn Database> {
     let database = gen_orders::database::open(&target)
         .await
         .expect("nothing to fail yet");
+    let dates = Dates::default();
+    let range = dates.in_year(2025);
     let run = Run {
-        parameters: "bench".into(),
+        parameters: Parameters {
+            data_version: DATA_VERSION,
+            seed: 0,
+            count: 0,
+            user_max_id: 0,
+            product_max_id: 0,
+            date_from: range.start,
+            date_to: range.end,
+        },
+        dates,
         chunk_orders: CHUNK as u32,
         tables: &TABLES,
     };

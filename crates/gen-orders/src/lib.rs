@@ -3,13 +3,14 @@
 //! The work is cut into chunks of ids. [`rows`] makes a chunk's rows, a [`database`] writes them in one
 //! transaction together with a progress row, and [`load`] drives both: it skips the chunks that are in,
 //! keeps the connections busy, and repeats a chunk whose connection failed. So a run that was killed goes on
-//! where it stopped, and no row is lost or written twice.
+//! where it stopped, and no row is lost or written twice. A [`run`] says which rows these are.
 
 pub mod config;
 pub mod database;
 pub mod load;
 pub mod retry;
 pub mod rows;
+pub mod run;
 
 use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Settings, Variable};
@@ -43,7 +44,6 @@ impl Generator for GenOrders {
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
-        let database = database::open(&self.config.target).await?;
-        load::run(&self.config, database, &context).await
+        load::run(&self.config, &context).await
     }
 }

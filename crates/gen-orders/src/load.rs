@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
 use datagen_core::error::{DestinationError, Failure};
 use datagen_core::manifest::Manifest;
-use datagen_core::model::DATA_VERSION;
-use datagen_core::model::order::Orders;
+use datagen_core::model::order::{OrderRange, Orders};
+use datagen_core::model::planted::{Effect, OrderCounts, PlantedOrders};
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_core::pace::Pace;
 use datagen_core::process::{Context, Generator};
 use datagen_core::progress::Progress;
@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 
 use crate::GenOrders;
 use crate::config::OrdersConfig;
-use crate::database::{Batch, Database, Run, Table};
+use crate::database::{self, Batch, Database, Table};
 use crate::retry::Retries;
 use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
+use crate::run::{Parameters, Run};
 
 static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
 
@@ -31,32 +32,38 @@ const KIND: &str = "orders";
 ///
 /// # Errors
 /// If the database fails for good, or a signal comes. What is committed stays, and a later run continues.
-pub async fn run(
-    config: &OrdersConfig,
-    database: Arc<dyn Database>,
-    context: &Context,
-) -> Result<(), Failure> {
+pub async fn run(config: &OrdersConfig, context: &Context) -> Result<(), Failure> {
     tokio::select! {
         biased;
         signal = context.shutdown.requested() => Err(Failure::Interrupted(signal)),
-        result = load(config, database, context) => result.map_err(Failure::from),
+        result = load(config, context) => result.map_err(Failure::from),
     }
 }
 
-async fn load(
-    config: &OrdersConfig,
-    database: Arc<dyn Database>,
-    context: &Context,
-) -> Result<(), DestinationError> {
+async fn load(config: &OrdersConfig, context: &Context) -> Result<(), DestinationError> {
+    let database = database::open(&config.target).await?;
     let run = Run {
         parameters: parameters(config),
+        dates: config.dates,
         chunk_orders: chunk_orders(config),
         tables: &TABLES,
     };
-    let chunk_orders = database.prepare(&run).await?;
+    let prepared = database.prepare(&run).await?;
+    let range = OrderRange {
+        dates: prepared.parameters.dates(),
+        ..config.range.clone()
+    };
+    if range.dates != config.range.dates {
+        tracing::info!(
+            date_from = %range.dates.start,
+            date_to = %range.dates.end,
+            "the tables were created in another year and keep their range of dates; set DATE_FROM and DATE_TO \
+             to replace them"
+        );
+    }
     let cut = Cut {
         count: config.count,
-        chunk_orders: u64::from(chunk_orders),
+        chunk_orders: u64::from(prepared.chunk_orders),
     };
     let shard = context.common.shard;
     let chunks = shard.range(cut.chunks());
@@ -82,18 +89,19 @@ async fn load(
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
     let (queue, chunks_made) = mpsc::channel(database.connections());
-    let orders = Orders::new(config.seed, &config.range);
+    let orders = Orders::new(Profile::Uniform, config.seed, config.count, &range);
     let maker = tokio::task::spawn_blocking(move || {
-        let mut totals = Totals::default();
+        let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
             let ids = cut.ids(&(chunk..chunk + 1));
             let rows = rows::make(&orders, ids.start..=ids.end - 1);
             totals.add(&rows.totals);
+            planted += rows.planted;
             if !already.contains(chunk) && queue.blocking_send((chunk, rows)).is_err() {
                 break;
             }
         }
-        totals
+        (totals, PlantedOrders::new(&orders).effects(&planted))
     });
     let queue = Arc::new(Mutex::new(Paced {
         chunks_made,
@@ -112,7 +120,7 @@ async fn load(
     while let Some(result) = loaders.join_next().await {
         result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     }
-    let totals = maker
+    let (totals, planted) = maker
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
@@ -123,8 +131,9 @@ async fn load(
     }
     let contents = Contents {
         totals,
+        planted,
         check: check_queries(shard, &ids),
-        parameters: run.parameters,
+        parameters: prepared.parameters.to_json(),
     };
     let manifest = Manifest::new(
         KIND,
@@ -242,19 +251,9 @@ async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, Des
         .advise("somebody else changes these tables: drop them and run again"))
 }
 
-/// Everything that the rows depend on, as JSON with a fixed order of keys.
-fn parameters(config: &OrdersConfig) -> String {
-    #[derive(Serialize)]
-    struct Parameters {
-        data_version: u32,
-        seed: u64,
-        count: u64,
-        user_max_id: u64,
-        product_max_id: u64,
-        date_from: NaiveDate,
-        date_to: NaiveDate,
-    }
-    let parameters = Parameters {
+/// Everything that the rows depend on.
+fn parameters(config: &OrdersConfig) -> Parameters {
+    Parameters {
         data_version: DATA_VERSION,
         seed: config.seed,
         count: config.count,
@@ -262,14 +261,15 @@ fn parameters(config: &OrdersConfig) -> String {
         product_max_id: config.range.product_max_id,
         date_from: config.range.dates.start,
         date_to: config.range.dates.end,
-    };
-    serde_json::to_string(&parameters).expect("the keys are text")
+    }
 }
 
 /// What the manifest says of the rows.
 #[derive(Debug, Serialize)]
 struct Contents {
     totals: Totals,
+    /// The answer key.
+    planted: Vec<Effect>,
     /// Queries whose one row should equal the totals, in their order.
     check: [String; 2],
     parameters: String,

@@ -98,6 +98,34 @@ fn every_problem_is_named_in_one_line() {
         refused(
             &[
                 ("-SQL_URL", ""),
+                ("SQL_SERVER", "sa:hush-hush@s.database.windows.net"),
+                (
+                    "SQL_DATABASE",
+                    "Server=s;Database=d;User ID=sa;Password=hush-hush",
+                ),
+                ("SQL_USER", "sa;Password=hush-hush"),
+                ("SQL_PASSWORD", "hush-hush"),
+            ],
+            2,
+            &[
+                "SQL_SERVER is not a host name",
+                "SQL_DATABASE is not the name of a database",
+                "SQL_USER is not the name of a login",
+            ],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("SQL_PORT", "tcp://10.0.0.1:1433"),
+            ],
+            2,
+            &["SQL_PORT is the address that Kubernetes puts into this variable"],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
                 SERVER,
                 ("SQL_DATABASE", "d"),
                 ("SQL_PORT", "65536"),

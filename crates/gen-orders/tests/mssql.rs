@@ -5,7 +5,8 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate, Utc};
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::imds::{FakeImds, Identity};
 use testkit::tds::{Action, Options, Point, ServerError, TdsServer, Value, fault};
@@ -110,7 +111,7 @@ impl Bench {
             product_max_id: 99,
             dates: day(2015)..day(2025),
         };
-        let made = Orders::new(seed, &range);
+        let made = Orders::new(Profile::Uniform, seed, count, &range);
         let (mut orders, mut items) = (Vec::new(), Vec::new());
         for id in 1..=count {
             let order = made.get(id);
@@ -244,7 +245,8 @@ async fn a_finished_run_does_nothing_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
     let [off, on] = ["DISABLE", "TABLE"].map(|value| {
-        ["items", "orders"].map(|table| format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});"))
+        let set = |table| format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});");
+        ["orders", "items"].map(set).join(" ")
     });
     let heard = Heard::default();
     // The answer to the COMMIT of the set-up is lost.
@@ -256,12 +258,16 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
     .await;
     let run = |index: &'static str| [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", index)];
     bench.load(&run("0")).await;
-    assert_eq!(heard.take("LOCK_ESCALATION"), off, "the other shard is not done");
+    assert_eq!(
+        heard.take("LOCK_ESCALATION"),
+        [&*off],
+        "the other shard is not done"
+    );
     // All is loaded, but the process does not live to say so.
     let killed = fault::on_sql("SUM(row_count)", Action::error(229));
     bench.server.set_faults(heard.before(killed));
     bench.fail(&run("1")).await;
-    assert_eq!(heard.take("LOCK_ESCALATION"), off);
+    assert_eq!(heard.take("LOCK_ESCALATION"), [&*off]);
     // What does not work there does not end the run.
     let unknown = fault::on_sql("ALTER TABLE", Action::error(102));
     bench.server.set_faults(heard.before(unknown));
@@ -271,15 +277,9 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
         "{log}"
     );
     let all = heard.take("dbo.");
-    assert!(on.iter().all(|text| all.contains(text)), "{all:?}");
-    assert!(
-        all.contains(&"UPDATE STATISTICS dbo.items;".to_owned()),
-        "{all:?}"
-    );
-    assert!(
-        all.contains(&"UPDATE STATISTICS dbo.orders;".to_owned()),
-        "{all:?}"
-    );
+    assert!(all.contains(&on), "{all:?}");
+    let statistics = "UPDATE STATISTICS dbo.orders; UPDATE STATISTICS dbo.items;";
+    assert!(all.iter().any(|text| text == statistics), "{all:?}");
     // Once is enough.
     bench.server.set_faults(heard.before(fault::none()));
     bench.load(&run("1")).await;
@@ -315,28 +315,115 @@ async fn with_rate_a_chunk_is_a_quarter_of_a_second_at_the_most() {
 async fn other_parameters_make_the_tables_anew() {
     let bench = Bench::new(Options::default()).await;
     bench.load(&[("COUNT", "300")]).await;
-    bench.load(&[("COUNT", "120"), ("SEED", "7")]).await;
+    // The tables are dropped, and the connection is lost before they are created again.
+    bench
+        .server
+        .set_faults(fault::nth(Point::Commit, 1, Action::DropBefore));
+    let log = bench.load(&[("COUNT", "120"), ("SEED", "7")]).await;
     bench.assert_exact(7, 120);
+    assert_eq!(bench.server.stats().faults, 1);
+    let replaced: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("dropping the tables"))
+        .collect();
+    assert_eq!(replaced.len(), 1, "{log}");
+    for text in [
+        "orders and items of another run",
+        "\"seed\":0,\"count\":300",
+        "\"seed\":7,\"count\":120",
+    ] {
+        assert!(replaced[0].contains(text), "{text} in {log}");
+    }
     bench
         .server
         .execute("DROP TABLE dbo.items")
         .expect("the table is there");
-    bench.load(&[("COUNT", "120"), ("SEED", "7")]).await;
+    let log = bench.load(&[("COUNT", "120"), ("SEED", "7")]).await;
+    assert!(log.contains("because the table items is missing"), "{log}");
     bench.assert_exact(7, 120);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_elses_rows_are_not_dropped() {
+async fn an_unfinished_run_keeps_its_dates_across_new_year() {
     let bench = Bench::new(Options::default()).await;
+    let year = Utc::now().year() - 1;
+    let [from, to] = [year - 10, year].map(|year| format!("{year}-01-01"));
+    let shard = |index| [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", index)];
+    let mut variables = shard("0").to_vec();
+    variables.extend([("DATE_FROM", from.as_str()), ("DATE_TO", to.as_str())]);
+    bench.load(&variables).await;
+    let first = bench.server.rows("orders").expect("the table is there");
+    assert_eq!(first.len(), 150);
+
+    let mut command = bench.command(&shard("1"));
+    command.env_remove("DATE_FROM").env_remove("DATE_TO");
+    let output = tokio::time::timeout(HANGS, command.output()).await;
+    let output = output.expect("it ends").expect("it starts");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(
+        log.contains("keep their range of dates") && !log.contains("WARN"),
+        "{log}"
+    );
+    let orders = bench.server.rows("orders").expect("the table is there");
+    assert_eq!(orders.len(), 300);
+    assert!(orders[..150] == first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_load_takes_few_round_trips() {
+    let heard = Heard::default();
+    let bench = Bench::new(Options {
+        faults: heard.before(fault::none()),
+        ..Options::default()
+    })
+    .await;
+    bench.load(&[("COUNT", "1")]).await;
+    bench.assert_exact(0, 1);
+    // One session for everything but the requests that may take long, which have another timeout.
+    let stats = bench.server.stats();
+    assert_eq!(stats.connections, 2, "{stats:?}");
+    assert!(stats.requests <= 20, "{stats:?} {:#?}", heard.take(""));
+    // All connections load, and what comes after them opens no more.
+    bench
+        .load(&[("COUNT", "2000"), ("SQL_CONNECTIONS", "4"), ("SEED", "1")])
+        .await;
+    let connections = bench.server.stats().connections - stats.connections;
+    assert!(connections <= 5, "{connections}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_gen_orders_did_not_create_are_not_dropped() {
+    let bench = Bench::new(Options::default()).await;
+    let foreign = "is there already, but gen-orders did not create it; drop or rename it";
     let theirs = "CREATE TABLE orders (orderId int PRIMARY KEY); INSERT INTO orders (orderId) VALUES (5)";
     bench.server.execute(theirs).expect("valid T-SQL");
     let line = bench.fail(&[("COUNT", "10")]).await;
+    assert!(line.contains(&format!("dbo.orders {foreign}")), "{line}");
+    assert_eq!(bench.server.rows("orders"), Some(vec![vec![Value::Int(5)]]));
+    // An empty table is not ours either.
+    bench.server.execute("DELETE FROM orders").expect("valid T-SQL");
+    let line = bench.fail(&[("COUNT", "10")]).await;
+    assert!(line.contains(&format!("dbo.orders {foreign}")), "{line}");
+    bench
+        .server
+        .execute("INSERT INTO orders (orderId) VALUES (6)")
+        .expect("it has its own columns");
+    bench
+        .server
+        .execute("DROP TABLE orders")
+        .expect("the table is there");
+    let theirs = "CREATE TABLE _datagen_manifest (a int)";
+    bench.server.execute(theirs).expect("valid T-SQL");
+    let line = bench.fail(&[("COUNT", "10")]).await;
     assert!(
-        line.contains("dbo.orders is there with rows that gen-orders did not write"),
+        line.contains(&format!("dbo._datagen_manifest {foreign}")),
         "{line}"
     );
-    assert_eq!(bench.server.rows("orders"), Some(vec![vec![Value::Int(5)]]));
-    bench.server.execute("DELETE FROM orders").expect("valid T-SQL");
+    bench
+        .server
+        .execute("DROP TABLE _datagen_manifest")
+        .expect("the table is there");
     bench.load(&[("COUNT", "10")]).await;
     bench.assert_exact(0, 10);
 }
@@ -402,11 +489,11 @@ async fn thirty_kills_leave_nothing_behind() {
         ..Options::default()
     };
     let bench = Bench::new(options).await;
-    let variables = [("COUNT", "12000"), ("SQL_CHUNK", "20"), ("SQL_CONNECTIONS", "3")];
+    let variables = [("COUNT", "20000"), ("SQL_CHUNK", "20"), ("SQL_CONNECTIONS", "3")];
     for round in 0..30 {
         // Moments are counted in requests, so that they fall into the load however slow the machine is; the
         // first ones fall into the set-up.
-        let moment = bench.server.stats().requests + 1 + chance(if round < 6 { 30 } else { 200 });
+        let moment = bench.server.stats().requests + 1 + chance(if round < 6 { 10 } else { 200 });
         let mut child = bench
             .command(&variables)
             .stderr(Stdio::null())
@@ -427,11 +514,11 @@ async fn thirty_kills_leave_nothing_behind() {
     }
     let orders = bench.server.count("orders").expect("the tables were made");
     assert!(
-        (1..12_000).contains(&orders),
+        (1..20_000).contains(&orders),
         "{orders} orders before the last run"
     );
     bench.load(&variables).await;
-    bench.assert_exact(0, 12_000);
+    bench.assert_exact(0, 20_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,12 @@
 //! gen-orders as a process against SQLite: every row exactly once, whatever happens on the way.
 
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate, Utc};
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::process::{Generator, wait_until};
 
@@ -11,13 +14,17 @@ type OrderRow = (i64, i64, String, f64);
 type ItemRow = (i64, i64, i64);
 
 fn gen_orders(database: &Path, count: u64) -> Generator {
+    with_default_dates(database, count)
+        .env("DATE_FROM", "2020-02-28")
+        .env("DATE_TO", "2021-01-01")
+}
+
+fn with_default_dates(database: &Path, count: u64) -> Generator {
     Generator::new(env!("CARGO_BIN_EXE_gen-orders"))
         .env("SQL_URL", format!("sqlite://{}", database.display()))
         .env("COUNT", count.to_string())
         .env("USER_MAX_ID", "499")
         .env("PRODUCT_MAX_ID", "99")
-        .env("DATE_FROM", "2020-02-28")
-        .env("DATE_TO", "2021-01-01")
 }
 
 fn database(directory: &tempfile::TempDir) -> PathBuf {
@@ -50,15 +57,22 @@ fn rows(path: &Path) -> (Vec<OrderRow>, Vec<ItemRow>) {
     (orders, items)
 }
 
+fn day(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).unwrap()
+}
+
 /// All rows that there should be, by the pure function.
 fn expected(count: u64, seed: u64) -> (Vec<OrderRow>, Vec<ItemRow>) {
-    let day = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).unwrap();
+    expected_in(day(2020, 2, 28)..day(2021, 1, 1), count, seed)
+}
+
+fn expected_in(dates: Range<NaiveDate>, count: u64, seed: u64) -> (Vec<OrderRow>, Vec<ItemRow>) {
     let range = OrderRange {
         user_max_id: 499,
         product_max_id: 99,
-        dates: day(2020, 2, 28)..day(2021, 1, 1),
+        dates,
     };
-    let orders = Orders::new(seed, &range);
+    let orders = Orders::new(Profile::Uniform, seed, count, &range);
     let (mut order_rows, mut item_rows) = (Vec::new(), Vec::new());
     for id in 1..=count {
         let order = orders.get(id);
@@ -107,8 +121,145 @@ fn a_finished_run_does_nothing_again_and_other_parameters_start_anew() {
     assert!(again.output.contains("nothing to load"), "{}", again.output);
     assert!(again.output.contains("records=0 bytes=0 "), "{}", again.output);
     assert!(rows(&path) == expected(300, 0));
-    gen_orders(&path, 200).env("SEED", "9").succeed();
+    assert_eq!(warnings(&again.output), [""; 0]);
+    let other = gen_orders(&path, 200).env("SEED", "9").succeed();
     assert!(rows(&path) == expected(200, 9));
+    let warnings = warnings(&other.output);
+    assert_eq!(warnings.len(), 1, "{}", other.output);
+    for text in [
+        "dropping the tables orders and items of another run",
+        "\"seed\":0,\"count\":300",
+        "\"seed\":9,\"count\":200",
+    ] {
+        assert!(warnings[0].contains(text), "{text} in {}", warnings[0]);
+    }
+}
+
+/// The lines of a log that are warnings.
+fn warnings(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.contains("WARN")).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_warning_comes_before_anything_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    gen_orders(&path, 300).succeed();
+    // As long as this is reading, no other process can change the file.
+    let reader = open(&path);
+    reader
+        .execute_batch("BEGIN; SELECT COUNT(*) FROM orders;")
+        .unwrap();
+    let mut child = gen_orders(&path, 200).env("SEED", "9").start_logging();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let warned = log.by_ref().map(Result::unwrap).any(|line| line.contains("WARN"));
+    assert!(warned, "it ended without a warning");
+    testkit::process::send_signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    drop(reader);
+    assert!(rows(&path) == expected(300, 0));
+}
+
+#[test]
+fn a_table_that_is_missing_makes_all_of_them_anew_with_a_warning() {
+    for table in ["orders", "items", "_datagen_chunks", "_datagen_manifest"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = database(&directory);
+        gen_orders(&path, 300).succeed();
+        open(&path).execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        let log = gen_orders(&path, 300).succeed().output;
+        assert!(rows(&path) == expected(300, 0), "{table}");
+        let warnings = warnings(&log);
+        assert_eq!(warnings.len(), 1, "{log}");
+        assert!(
+            warnings[0].contains(&format!("because the table {table} is missing")),
+            "{log}"
+        );
+    }
+}
+
+/// The default range of dates, as many years ago.
+fn default_dates(years_ago: i32) -> Range<NaiveDate> {
+    let year = Utc::now().year() - years_ago;
+    day(year - 10, 1, 1)..day(year, 1, 1)
+}
+
+#[test]
+fn tables_keep_the_default_dates_of_the_year_in_which_they_were_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    let shard = |generator: Generator, index: &str| {
+        generator
+            .env("SQL_CHUNK", "100")
+            .env("SHARD_COUNT", "2")
+            .env("SHARD_INDEX", index)
+    };
+    let last_year = default_dates(1);
+    let created = with_default_dates(&path, 1_000)
+        .env("DATE_FROM", last_year.start.to_string())
+        .env("DATE_TO", last_year.end.to_string());
+    shard(created, "0").succeed();
+    // Unfinished, and then finished.
+    let log = shard(with_default_dates(&path, 1_000), "1").succeed().output;
+    assert!(rows(&path) == expected_in(last_year.clone(), 1_000, 0));
+    assert_eq!(warnings(&log), [""; 0]);
+    assert!(log.contains("keep their range of dates"), "{log}");
+    let manifest = "SELECT manifest FROM _datagen_manifest WHERE shard_index = 1";
+    let manifest: String = open(&path).query_row(manifest, [], |row| row.get(0)).unwrap();
+    assert!(manifest.contains(&last_year.start.to_string()), "{manifest}");
+    let log = with_default_dates(&path, 1_000).succeed().output;
+    assert!(log.contains("nothing to load"), "{log}");
+    assert_eq!(warnings(&log), [""; 0]);
+    assert!(rows(&path) == expected_in(last_year.clone(), 1_000, 0));
+    // Dates that were chosen are those of another run.
+    let this_year = default_dates(0);
+    let log = with_default_dates(&path, 1_000)
+        .env("DATE_TO", this_year.end.to_string())
+        .succeed()
+        .output;
+    assert!(rows(&path) == expected_in(this_year.clone(), 1_000, 0));
+    let warnings = warnings(&log);
+    assert_eq!(warnings.len(), 1, "{log}");
+    for dates in [last_year, this_year] {
+        let dates = format!("\"date_from\":\"{}\",\"date_to\":\"{}\"", dates.start, dates.end);
+        assert!(warnings[0].contains(&dates), "{dates} in {log}");
+    }
+}
+
+#[test]
+fn tables_with_chosen_dates_are_not_continued_with_default_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    gen_orders(&path, 300).succeed();
+    let log = with_default_dates(&path, 300).succeed().output;
+    assert_eq!(warnings(&log).len(), 1, "{log}");
+    assert!(rows(&path) == expected_in(default_dates(0), 300, 0));
+}
+
+/// While another process holds the lock, a signal ends a run at once, wherever it waits.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_run_that_waits_for_a_lock() {
+    // Held from the start, the first of these keeps it from reading and the second from writing.
+    for lock in ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = database(&directory);
+        gen_orders(&path, 300).succeed();
+        let holder = open(&path);
+        holder.execute_batch(lock).unwrap();
+        let mut child = gen_orders(&path, 200).env("SEED", "9").start();
+        let files = format!("/proc/{}/fd", child.id());
+        let has_opened_it = || {
+            let mut files = std::fs::read_dir(&files).into_iter().flatten().flatten();
+            files.any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path))
+        };
+        wait_until(&mut child, has_opened_it);
+        testkit::process::send_signal(&child, "TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{lock}");
+        drop(holder);
+        assert!(rows(&path) == expected(300, 0), "{lock}");
+    }
 }
 
 #[test]
@@ -162,23 +313,45 @@ fn a_killed_run_leaves_whole_orders_and_the_next_one_goes_on() {
 }
 
 #[test]
-fn tables_that_somebody_else_filled_are_not_touched() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = database(&directory);
-    open(&path)
-        .execute_batch("CREATE TABLE orders (mine text); INSERT INTO orders VALUES ('x')")
-        .unwrap();
-    let finished = gen_orders(&path, 10).run();
-    assert_eq!(finished.code, Some(1));
-    assert!(
-        finished
-            .output
-            .contains("the table orders is there with rows that gen-orders did not write; drop it")
-    );
-    let kept: String = open(&path)
-        .query_row("SELECT mine FROM orders", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(kept, "x");
+fn tables_that_gen_orders_did_not_create_are_not_touched() {
+    let cases = [
+        (
+            "orders",
+            "CREATE TABLE orders (mine text); INSERT INTO orders VALUES ('x')",
+        ),
+        ("orders", "CREATE TABLE orders (mine text)"),
+        ("orders", "CREATE TABLE ORDERS (mine text)"),
+        (
+            "items",
+            "CREATE TABLE items (orderId integer, rowId integer, productId integer)",
+        ),
+        ("items", "CREATE VIEW Items AS SELECT 1 AS orderId"),
+        ("_datagen_chunks", "CREATE TABLE _datagen_chunks (chunk integer)"),
+    ];
+    let dump = |path: &Path| -> Vec<(String, i64)> {
+        let connection = open(path);
+        let mut schema = connection.prepare("SELECT name, sql FROM sqlite_schema").unwrap();
+        let found = schema.query_map([], |row| {
+            let name: String = row.get(0)?;
+            let count = format!("SELECT COUNT(*) FROM {name}");
+            Ok((row.get(1)?, connection.query_row(&count, [], |row| row.get(0))?))
+        });
+        found.unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    for (table, theirs) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let path = database(&directory);
+        open(&path).execute_batch(theirs).unwrap();
+        let before = dump(&path);
+        assert_eq!(before.len(), 1);
+        let finished = gen_orders(&path, 10).run();
+        assert_eq!(finished.code, Some(1), "{theirs}: {}", finished.output);
+        let line = format!(
+            "the table {table} is there already, but gen-orders did not create it; drop or rename it"
+        );
+        assert!(finished.output.contains(&line), "{line} in {}", finished.output);
+        assert_eq!(dump(&path), before);
+    }
 }
 
 #[test]

@@ -7,10 +7,10 @@ use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Settings, Variable};
 use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, LakeSettings};
-use datagen_core::lake::{self, Lake, LakePath, Writer};
+use datagen_core::lake::{self, Lake, LakePath, Total, Writer};
 use datagen_core::manifest::{Files, FilesDigest, Manifest};
-use datagen_core::model::MAX_ID;
 use datagen_core::model::product::{ProductName, Products};
+use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::pace::{MAX_RATE, Pace};
 use datagen_core::process::{Context, Generator};
 use datagen_core::progress::Progress;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 settings! {
     /// What gen-products reads beside the common variables and the lake's.
     pub struct ProductSettings {
-        count: u64 = "COUNT", default "100",
+        count: u64 = "COUNT", default defaults::PRODUCTS_TEXT,
             "How many products, with ids 0 to COUNT - 1. 0 to 2147483648.";
         rate: f64 = "RATE", default "0",
             "Products a second at the most; 0 is as fast as the destination takes them. 0 to 1000000000.";
@@ -54,7 +54,7 @@ impl Generator for GenProducts {
         let count = settings
             .count
             .within("COUNT", 0..=MAX_ID + 1, problems)
-            .unwrap_or(100);
+            .unwrap_or(defaults::PRODUCTS);
         let rate = settings.rate.within("RATE", 0.0..=MAX_RATE, problems);
         let lake = LakeConfig::read(environment, problems)?;
         Some(Self {
@@ -77,11 +77,22 @@ impl GenProducts {
     async fn write_all(&self, lake: &Arc<dyn Lake>, context: &Context) -> Result<(), DestinationError> {
         let shard = context.common.shard;
         let ids = shard.range(self.count);
+        let consequence = "a reader of the manifests counts every product more than once";
+        lake::splits::warn_of_other_splits(&**lake, FOLDER, shard, consequence).await?;
         let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
         let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);
-        // The products are durable before the manifest says that they are there.
+        // The products are durable, and all there, before the manifest says so.
         lake.sync().await?;
+        let expected = Total {
+            files: ids.end - ids.start,
+            bytes: files.bytes,
+        };
+        let own = ids.clone();
+        let select = move |name: &str| {
+            ProductName::from_file_name(name).is_some_and(|product| own.contains(&product.0))
+        };
+        lake::verify::folder(&**lake, FOLDER, Box::new(select), expected).await?;
         let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, (shard, ids), files);
         let path = LakePath::manifest(FOLDER, shard.file_name(FOLDER));
         lake::write_manifest(&**lake, &path, manifest.to_json()).await?;

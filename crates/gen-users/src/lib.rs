@@ -13,9 +13,9 @@ use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, LakeSettings};
 use datagen_core::lake::{self, Lake, LakePath, Writer};
 use datagen_core::manifest::{FilesDigest, Manifest};
-use datagen_core::model::MAX_ID;
 use datagen_core::model::user::{self, Users};
 use datagen_core::model::vip::{self, Vips};
+use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::process::{Context, Generator};
 use datagen_core::progress::{Bar, Progress};
 use datagen_core::settings;
@@ -25,7 +25,7 @@ use datagen_core::text::TextBuf;
 settings! {
     /// What gen-users reads beside the common variables and the lake's.
     pub struct UserSettings {
-        count: u64 = "COUNT", default "1000000",
+        count: u64 = "COUNT", default defaults::USERS_TEXT,
             "How many users, with ids 0 to COUNT - 1. 0 to 2147483648.";
         vip_count: u64 = "VIP_COUNT", default "10000, or COUNT if that is less",
             "How many of them are VIP users. 0 to COUNT.";
@@ -61,7 +61,7 @@ impl Generator for GenUsers {
         let settings: UserSettings = environment.read();
         let count_is_set = settings.count.is_set();
         let count = settings.count.within("COUNT", 0..=MAX_ID + 1, problems);
-        let count = count.or((!count_is_set).then_some(1_000_000));
+        let count = count.or((!count_is_set).then_some(defaults::USERS));
         let vip_count = settings.vip_count.within("VIP_COUNT", 0..=MAX_ID + 1, problems);
         if let (Some(count), Some(vips)) = (count, vip_count)
             && vips > count
@@ -121,7 +121,7 @@ impl GenUsers {
             count: self.count,
             expected_bytes: user::EXPECTED_BYTES,
         };
-        let vips = Vips::new(self.seed, self.count);
+        let vips = Vips::new(self.count);
         let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
         let of_vips = Lines {
             folder: "vipusers",
@@ -158,6 +158,8 @@ impl GenUsers {
         let ids = shard.range(count);
         let file_name = shard.file_name(folder);
         let path = LakePath::data(folder, file_name.as_str());
+        let consequence = "a reader of the folder reads every record more than once";
+        lake::splits::warn_of_other_splits(lake, folder, shard, consequence).await?;
         let (progress, ticker) = Progress::start(bar, folder, Some(ids.end - ids.start));
         let mut digest = self
             .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
@@ -172,6 +174,7 @@ impl GenUsers {
         }
         let files = digest?.finish(format!("{folder}/{file_name}"));
         drop(ticker);
+        lake::verify::file(lake, &path, files.bytes).await?;
 
         let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
         let path = LakePath::manifest(folder, file_name);

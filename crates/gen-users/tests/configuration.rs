@@ -245,7 +245,7 @@ fn a_full_disk_is_reported_and_leaves_nothing() {
     assert_eq!(finished.code, Some(1), "{}", finished.output);
     let line = finished.output.lines().last().unwrap();
     assert!(
-        line.contains("users/users.json: File too large") && line.contains("make room"),
+        line.contains("users/users.json: File too large") && line.contains("ulimit -f"),
         "{line}"
     );
     assert!(!lake.path().join("users/users.json").exists());

@@ -92,6 +92,34 @@ fn threads_and_shards_do_not_change_a_byte() {
 }
 
 #[test]
+fn files_of_another_split_cause_one_warning_a_folder() {
+    let lake = tempfile::tempdir().unwrap();
+    let run = |index: u32, count: u32| {
+        gen_users(lake.path())
+            .env("COUNT", "300")
+            .env("SHARD_INDEX", index.to_string())
+            .env("SHARD_COUNT", count.to_string())
+            .succeed()
+            .output
+    };
+    for index in 0..3 {
+        let output = run(index, 3);
+        assert!(!output.contains("WARN"), "{output}");
+    }
+    let output = run(0, 1);
+    for folder in ["users", "vipusers"] {
+        let warning = format!(
+            "/{folder}: this run has SHARD_COUNT=1, but there are manifests of runs with SHARD_COUNT=3 \
+             ({folder}-*-of-00003.json): a reader of the folder reads every record more than once"
+        );
+        assert_eq!(output.matches(&warning).count(), 1, "{output}");
+    }
+    let output = run(2, 3);
+    let warning = "with SHARD_COUNT=1 (users.json)";
+    assert!(output.contains(warning), "{output}");
+}
+
+#[test]
 fn counts_are_exact_and_the_manifest_says_so() {
     for count in [0, 1, 99, 100, 101, 1_000] {
         let lake = tempfile::tempdir().unwrap();
@@ -161,10 +189,9 @@ fn a_signal_stops_promptly_and_leaves_nothing_half_written() {
         });
         testkit::process::send_signal(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
-        assert_eq!(
-            fs::read_dir(&temporary).map_or(0, Iterator::count),
-            0,
-            "the temporary file is gone"
+        assert!(
+            !temporary.exists(),
+            "the temporary file and its directory are gone"
         );
         assert!(!lake.path().join("users/users.json").exists());
     }

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, local_path};
+use datagen_core::config::{Environment, FromSetting, Problems, Setting, Text, is_host, local_path};
 use datagen_core::model::session::Pause;
-use datagen_core::model::{DEFAULT_MAX_ID, MAX_ID};
+use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::pace::MAX_RATE;
 use datagen_core::secret::Secret;
 use datagen_core::settings;
@@ -16,9 +16,9 @@ use crate::visit::Topic;
 settings! {
     /// What stream-pageviews reads beside the common variables.
     pub struct StreamSettings {
-        user_max_id: u64 = "USER_MAX_ID", default "999999",
+        user_max_id: u64 = "USER_MAX_ID", default defaults::USER_MAX_ID_TEXT,
             "The highest existing user id; sessions are of users 0 to USER_MAX_ID. 0 to 2147483647.";
-        product_max_id: u64 = "PRODUCT_MAX_ID", default "999999",
+        product_max_id: u64 = "PRODUCT_MAX_ID", default defaults::PRODUCT_MAX_ID_TEXT,
             "The highest existing product id; pageviews are of products 0 to PRODUCT_MAX_ID. 0 to 2147483647.";
         sessions: u64 = "SESSIONS", default "without end",
             "How many sessions all shards make together. 0 to 18446744073709551615.";
@@ -175,8 +175,8 @@ impl StreamConfig {
         });
         let target = read_target(settings, problems)?;
         Some(Self {
-            user_max_id: user_max_id.unwrap_or(DEFAULT_MAX_ID),
-            product_max_id: product_max_id.unwrap_or(DEFAULT_MAX_ID),
+            user_max_id: user_max_id.unwrap_or(defaults::USER_MAX_ID),
+            product_max_id: product_max_id.unwrap_or(defaults::PRODUCT_MAX_ID),
             sessions,
             pause: Pause {
                 mean: mean.unwrap_or(10.0),
@@ -316,13 +316,14 @@ fn other_broker(servers: String, variables: KafkaVariables, problems: &mut Probl
     let is_server = |server: &str| {
         let parts = server.trim().rsplit_once(':');
         parts.is_some_and(|(host, port)| {
-            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
+            let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            is_host(address.unwrap_or(host)) && port.parse::<u16>().is_ok_and(|port| port > 0)
         })
     };
     if !servers.split(',').all(is_server) {
         problems.report(
             "KAFKA_BOOTSTRAP_SERVERS",
-            "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme",
+            "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme, a user or a password",
         );
     }
     let kafka = KafkaConfig {

@@ -135,6 +135,22 @@ fn what_makes_no_sense_is_said_under_its_name() {
             vec![("KAFKA_BOOTSTRAP_SERVERS", "a:9092,b:99999")],
             "KAFKA_BOOTSTRAP_SERVERS is not a list of servers",
         ),
+        (
+            vec![("KAFKA_BOOTSTRAP_SERVERS", "a:9092,user:PLANTED@b:9092")],
+            "KAFKA_BOOTSTRAP_SERVERS is not a list of servers",
+        ),
+        (
+            vec![("EVENTHUB_NAMESPACE", "playground;SharedAccessKey=PLANTED")],
+            "EVENTHUB_NAMESPACE is not the name of a namespace",
+        ),
+        (
+            vec![("STREAM_URL", "file://user:PLANTED@host/dir")],
+            "STREAM_URL is not an absolute path",
+        ),
+        (
+            vec![servers, ("METRICS_ADDR", "user:PLANTED@0.0.0.0:9464")],
+            "METRICS_ADDR is not an IP address with a port",
+        ),
         (vec![servers, sasl_ssl], "there is nothing to sign in with"),
         (
             vec![servers, ("KAFKA_SECURITY_PROTOCOL", "TLS")],

@@ -4,6 +4,7 @@
 //! - [`dfs`]: a strict storage account in memory; [`faults`]: a proxy that breaks things before it;
 //! - [`imds`]: the identity endpoint of Azure's machines.
 //! - [`tds`]: a TDS server (SQL Server's protocol) with faults on demand.
+//! - [`system_calls`]: faults of the C library in a generator's process;
 //! - [`kafka`]: TLS and SASL before a plain Kafka broker.
 
 pub mod dfs;
@@ -11,6 +12,8 @@ pub mod faults;
 pub mod imds;
 pub mod kafka;
 pub mod process;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod system_calls;
 pub mod tds;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

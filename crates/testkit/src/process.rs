@@ -39,15 +39,40 @@ impl Generator {
         }
     }
 
-    /// The binary at `path`, where writing more than `blocks` of 512 bytes to a file fails, as on a full
-    /// disk.
+    /// The binary of this workspace with the name `name`, of the same build as the running test. It is there after
+    /// `cargo test --workspace`, which builds all binaries.
+    ///
+    /// # Panics
+    /// If it has not been built.
+    pub fn of_workspace(name: &str) -> Self {
+        // target/debug/deps/TEST -> target/debug
+        let test = std::env::current_exe().expect("the path of this test");
+        let path = test
+            .ancestors()
+            .nth(2)
+            .expect("cargo puts tests into target/PROFILE/deps");
+        let path = path.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        assert!(
+            path.exists(),
+            "{} has not been built: run `cargo test --workspace`, or `cargo build --workspace` first",
+            path.display()
+        );
+        Self::new(path.to_str().expect("the target directory has a name in UTF-8"))
+    }
+
+    /// The binary at `path`, where writing more than `blocks` of 512 bytes to a file fails.
     pub fn with_file_size_limit(path: &str, blocks: u32) -> Self {
+        Self::with_limit(path, &format!("-f {blocks}"))
+    }
+
+    /// The binary at `path` under a limit of the shell's `ulimit`: `-n 6`.
+    fn with_limit(path: &str, limit: &str) -> Self {
         let mut generator = Self::new(path);
         let mut command = Command::new("/bin/sh");
-        // Ignored, the signal becomes an error of the write.
         command
             .arg("-c")
-            .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec {path}"));
+            .arg(format!("ulimit {limit}; exec {path} \"$@\""))
+            .arg("sh");
         command.env_clear().stdin(Stdio::null());
         generator.command = command;
         generator
@@ -93,6 +118,14 @@ impl Generator {
         let finished = self.run();
         assert_eq!(finished.code, Some(0), "{name}: {}", finished.output);
         finished
+    }
+
+    /// Starts it and leaves it running. Its standard error is a pipe to be read, and must be before it is full.
+    pub fn start_logging(mut self) -> Child {
+        self.command.stdout(Stdio::null()).stderr(Stdio::piped());
+        self.command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// Starts it and leaves it running, without its output.
@@ -181,6 +214,45 @@ pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) 
                 "{case:?}: {output}"
             );
         }
+        assert_harmless(&output);
+    }
+}
+
+/// Runs the binary at `path` with the configuration `good` under limits that are too low for it, and on a machine
+/// with a clock before 1970. Checks that each run ends with one clear line and exit code 1.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn assert_limits_are_reported(path: &str, good: &[(&str, &str)]) {
+    use crate::system_calls::{Fault, with_fault};
+    // The least address space, in KiB, that is enough to load the binary.
+    let loadable = (1..)
+        .map(|step| step * 4096)
+        .find(|kib| {
+            let generator = Generator::with_limit(path, &format!("-v {kib}"));
+            generator.arg("--help").run().code == Some(0)
+        })
+        .expect("some size is enough");
+    let limited = |limit: String| Generator::with_limit(path, &limit);
+    let faulty = |fault| with_fault(Generator::new(path), &fault);
+    let cases = [
+        (limited(format!("-v {}", loadable + 4096)), "ulimit -v"),
+        (limited("-n 6".to_owned()), "ulimit -n"),
+        (faulty(Fault::Threads(0)), "ulimit -u"),
+        (faulty(Fault::Threads(1)), "ulimit -u"),
+        (faulty(Fault::Threads(2)), "ulimit -u"),
+        (faulty(Fault::Threads(6)), "ulimit -u"),
+        (faulty(Fault::Clock(-1)), "the clock is before 1970"),
+    ];
+    for (mut generator, expected) in cases {
+        let start = format!("{}: this machine: ", generator.name);
+        for (variable, value) in good {
+            generator = generator.env(variable, value);
+        }
+        let Finished { code, output } = generator.run();
+        assert_eq!(code, Some(1), "{expected}: {output}");
+        assert!(
+            output.starts_with(&start) && output.contains(expected) && output.lines().count() == 1,
+            "{expected}: {output}"
+        );
         assert_harmless(&output);
     }
 }

@@ -1,6 +1,6 @@
 //! The variables that all four generators read.
 
-use super::{Environment, FromSetting, Problems, Text};
+use super::{Environment, FromSetting, Problems, Setting, Text};
 use crate::settings;
 use crate::shard::Shard;
 use crate::telemetry::{LogFormat, check_filter};
@@ -17,7 +17,9 @@ settings! {
         log_format: LogFormat = "LOG_FORMAT", default "text",
             "Form of the log on standard error: text or json.";
         rust_log: Text = "RUST_LOG", default "info",
-            "Which log lines are written: error, warn, info, debug, trace, or directives such as info,gen_users=debug.";
+            "Which log lines are written: error, warn, info, debug, trace, off, or directives such as info,gen_users=debug.";
+        no_color: Text = "NO_COLOR", default "",
+            "No colours on a terminal, if it is set to anything.";
     }
 }
 
@@ -35,6 +37,8 @@ pub struct Common {
     pub log_format: LogFormat,
     /// Which log lines are written, as an `EnvFilter` reads it.
     pub log_filter: String,
+    /// Whether a terminal may be shown colours.
+    pub colors: bool,
 }
 
 impl Common {
@@ -66,7 +70,7 @@ impl Common {
         if let Err(fault) = check_filter(&log_filter) {
             problems.report(
                 "RUST_LOG",
-                format_args!("is not a log filter ({fault}): give error, warn, info, debug or trace"),
+                format_args!("is not a log filter ({fault}): give error, warn, info, debug, trace or off"),
             );
         }
         (problems.len() == before).then_some(Self {
@@ -74,6 +78,8 @@ impl Common {
             shard: Shard { index, count },
             log_format,
             log_filter,
+            // Any value counts, and an empty one does not: <https://no-color.org>.
+            colors: !matches!(settings.no_color, Setting::Value(_)),
         })
     }
 }
@@ -98,5 +104,36 @@ impl FromSetting for LogFormat {
             "json" => Ok(Self::Json),
             _ => Err(format!("is not a log format: give {}", Self::EXPECTED)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Common, String> {
+        let mut problems = Problems::default();
+        let common = Common::read(&pairs.iter().copied().collect(), &mut problems);
+        common.ok_or_else(|| problems.to_string())
+    }
+
+    #[test]
+    fn no_color_is_any_value_but_an_empty_one() {
+        let colors = |pairs| read(pairs).unwrap().colors;
+        assert!(colors(&[]));
+        assert!(colors(&[("NO_COLOR", "")]));
+        assert!(!colors(&[("NO_COLOR", "1")]));
+        assert!(!colors(&[("NO_COLOR", "false")]));
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        let fault = read(&[("RUST_LOG", "debg")]).unwrap_err();
+        assert!(
+            fault.starts_with("RUST_LOG is not a log filter (")
+                && fault.ends_with("give error, warn, info, debug, trace or off"),
+            "{fault}"
+        );
+        assert!(!fault.contains("debg"), "{fault}");
     }
 }

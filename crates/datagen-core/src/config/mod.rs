@@ -9,6 +9,7 @@
 //! - [`lake`](crate::lake::config), and the `config` modules of the binaries: their own variables.
 
 pub mod common;
+mod host;
 mod local_path;
 mod setting;
 
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
+pub use host::is_host;
 pub use local_path::local_path;
 pub use setting::{FromSetting, Setting, Text};
 
@@ -39,7 +41,7 @@ macro_rules! settings {
     (
         $(#[$attr:meta])*
         $vis:vis struct $name:ident {
-            $( $field:ident: $type:ty = $variable:literal, default $default:literal, $meaning:literal; )+
+            $( $field:ident: $type:ty = $variable:literal, default $default:expr, $meaning:literal; )+
         }
     ) => {
         $(#[$attr])*

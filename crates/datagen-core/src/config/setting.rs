@@ -127,6 +127,24 @@ fn not_a<T: FromSetting>(text: &str) -> String {
     }
 }
 
+/// `text` without the underscores that group its digits, as in `1_000_000`.
+fn ungrouped(text: &str) -> String {
+    let is_digit = |place: usize| text.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
+    let groups = |place: usize| place > 0 && is_digit(place - 1) && is_digit(place + 1);
+    text.char_indices()
+        .filter(|&(place, c)| c != '_' || !groups(place))
+        .map(|(_, c)| c)
+        .collect()
+}
+
+/// Whether `text` is the address of a service, `tcp://10.0.0.1:1433`. Kubernetes sets `NAME_PORT` to it for each
+/// service `name`: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+fn is_service_address(text: &str) -> bool {
+    ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
+
 fn is_negative_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or_default();
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -138,11 +156,17 @@ macro_rules! whole_number {
             const EXPECTED: &'static str = "a whole number";
 
             fn from_setting(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+                let digits = ungrouped(text);
+                digits.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
                     std::num::IntErrorKind::PosOverflow => {
                         out_of_range(text, &format!("a whole number up to {}", <$type>::MAX))
                     }
-                    _ if is_negative_number(text) => out_of_range(text, "a whole number from 0"),
+                    _ if is_service_address(text) => format!(
+                        "is the address that Kubernetes puts into this variable for a service of a matching name (set \
+                         the variable in the pod, or enableServiceLinks to false): give {}",
+                        Self::EXPECTED
+                    ),
+                    _ if is_negative_number(&digits) => out_of_range(text, "a whole number from 0"),
                     _ => not_a::<Self>(text),
                 })
             }
@@ -155,7 +179,8 @@ impl FromSetting for f64 {
     const EXPECTED: &'static str = "a number";
 
     fn from_setting(text: &str) -> Result<Self, String> {
-        text.parse()
+        ungrouped(text)
+            .parse()
             .ok()
             .filter(|number: &f64| number.is_finite())
             .ok_or_else(|| not_a::<Self>(text))
@@ -263,6 +288,39 @@ mod tests {
             let mut problems = Problems::default();
             assert_eq!(read::<u64>(secret).value("COUNT", &mut problems), None);
             assert!(!problems.to_string().contains(secret), "{problems}");
+        }
+    }
+
+    #[test]
+    fn underscores_may_group_digits() {
+        assert_eq!(read::<u64>("1_000"), Setting::Value(1_000));
+        assert_eq!(read::<u32>("1_0_0"), Setting::Value(100));
+        assert_eq!(read::<f64>("10_000.5"), Setting::Value(10_000.5));
+        for text in ["_1", "1_", "1__0", "_", "1_ 0"] {
+            assert!(matches!(read::<u64>(text), Setting::Wrong(_)), "{text}");
+        }
+        let mut problems = Problems::default();
+        assert_eq!(read::<u64>("-1_000").within("COUNT", 0..=9, &mut problems), None);
+        assert_eq!(problems.to_string(), "COUNT is -1_000, out of range: give 0 to 9");
+    }
+
+    #[test]
+    fn the_address_of_a_kubernetes_service_is_recognized() {
+        for text in ["tcp://10.0.0.1:1433", "udp://10.0.0.1:53"] {
+            let mut problems = Problems::default();
+            assert_eq!(
+                read::<u16>(text).within("SQL_PORT", 1..=65535, &mut problems),
+                None
+            );
+            let fault = problems.to_string();
+            assert!(
+                fault.starts_with("SQL_PORT is the address that Kubernetes"),
+                "{fault}"
+            );
+            assert!(
+                fault.ends_with("enableServiceLinks to false): give 1 to 65535"),
+                "{fault}"
+            );
         }
     }
 

@@ -114,12 +114,24 @@ impl fmt::Display for Method {
         match self {
             Self::WorkloadIdentity => f.write_str("workload identity"),
             Self::ManagedIdentity { client_id: None } => f.write_str("the system-assigned managed identity"),
-            Self::ManagedIdentity { client_id: Some(id) } => {
+            Self::ManagedIdentity { client_id: Some(id) } if is_client_id(id) => {
                 write!(f, "the user-assigned managed identity {id} (AZURE_CLIENT_ID)")
+            }
+            Self::ManagedIdentity { client_id: Some(_) } => {
+                f.write_str("a user-assigned managed identity whose AZURE_CLIENT_ID is not a client id")
             }
             Self::DeveloperTools => f.write_str("the developer signed in to az or azd"),
         }
     }
+}
+
+/// Whether `text` is a client id, which is a GUID: any other text may be a secret in the wrong variable.
+fn is_client_id(text: &str) -> bool {
+    text.len() == 36
+        && text.char_indices().all(|(place, c)| match place {
+            8 | 13 | 18 | 23 => c == '-',
+            _ => c.is_ascii_hexdigit(),
+        })
 }
 
 /// The one credential of a process. Clones share its cache of tokens.
@@ -353,6 +365,18 @@ mod tests {
             ("IDENTITY_HEADER", "secret"),
         ];
         assert_eq!(chosen(&app_service), Method::ManagedIdentity { client_id: None });
+    }
+
+    #[test]
+    fn a_client_id_is_shown_only_if_it_is_one() {
+        let shown = |id: &str| {
+            let client_id = Some(id.to_owned());
+            Method::ManagedIdentity { client_id }.to_string()
+        };
+        let id = "00000000-1111-2222-3333-aaaaBBBBcccc";
+        assert!(shown(id).contains(id));
+        let secret = "PLANTED~secret.of.an.application-000";
+        assert!(!shown(secret).contains(secret) && shown(secret).contains("AZURE_CLIENT_ID"));
     }
 
     /// Hands out what it was given, the last first.

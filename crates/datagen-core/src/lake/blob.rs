@@ -11,21 +11,22 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RequestContent, RetryOptions};
 use azure_storage_blob::models::{
-    BlobClientGetPropertiesResultHeaders, BlobType, BlockBlobClientUploadOptions, BlockListType,
-    BlockLookupList,
+    BlobClientGetPropertiesResultHeaders, BlobContainerClientListBlobsOptions, BlobType,
+    BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
 };
 use azure_storage_blob::{
     BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
     BlockBlobClientOptions,
 };
 use bytes::Bytes;
+use futures_util::StreamExt;
 use md5::{Digest, Md5};
 use url::Url;
 
 use super::config::Account;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
-use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath};
+use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total};
 use crate::azure_http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
@@ -110,6 +111,39 @@ impl Lake for BlobLake {
         // The service answers a write when it is durable.
         Ok(())
     }
+
+    fn describe(&self, path: &str) -> String {
+        self.door.requests.describe(path)
+    }
+
+    async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError> {
+        let target = self.door.target(path);
+        let (requests, subject) = (&self.door.requests, &target.subject);
+        let answer = requests.run(subject, |_| async {
+            let found = self
+                .door
+                .blob(&target)?
+                .get_properties(None)
+                .await
+                .map_err(|error| Fault::of(&error))?;
+            let mut total = Total::default();
+            if let Some(length) = found.content_length().ok().flatten() {
+                total.add(length);
+            }
+            Ok(total)
+        });
+        requests.found(subject, answer.await)
+    }
+
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
+        let Target { subject, mut names } = self.door.target(beside);
+        // An empty last name, so that the prefix ends in a slash, or is empty.
+        names.pop();
+        names.push(String::new());
+        let prefix = names.join("/");
+        let answer = self.door.list(&subject, &prefix, &select);
+        self.door.requests.found(&subject, answer.await)
+    }
 }
 
 impl Door {
@@ -160,6 +194,16 @@ impl Door {
         BlockBlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
     }
 
+    fn container(&self, subject: &Subject) -> Result<BlobContainerClient, Fault> {
+        let options = BlobContainerClientOptions {
+            client_options: self.options(),
+            ..Default::default()
+        };
+        let url = self.url(&subject.filesystem, &[]);
+        BlobContainerClient::new(url, self.credential.clone(), Some(options))
+            .map_err(|error| Fault::of(&error))
+    }
+
     fn blob(&self, target: &Target) -> Result<BlobClient, Fault> {
         let options = BlobClientOptions {
             client_options: self.options(),
@@ -167,6 +211,41 @@ impl Door {
         };
         let url = self.url(&target.subject.filesystem, &target.names);
         BlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
+    }
+
+    /// Adds up the blobs whose names are `prefix` and one that `select` accepts.
+    async fn list(&self, subject: &Subject, prefix: &str, select: &SelectName) -> Result<Total, GaveUp> {
+        let mut total = Total::default();
+        let mut marker = None;
+        loop {
+            let page = self.requests.run(subject, |_| async {
+                let options = BlobContainerClientListBlobsOptions {
+                    marker: marker.clone(),
+                    maxresults: i32::try_from(LIST_PAGE.get()).ok(),
+                    prefix: Some(prefix.to_owned()),
+                    ..Default::default()
+                };
+                let pages = self.container(subject)?.list_blobs(Some(options));
+                let mut pages = pages.map_err(|error| Fault::of(&error))?.into_pages();
+                let page = pages.next().await.transpose();
+                let page = page.and_then(|page| page.map(azure_core::http::Response::into_model).transpose());
+                page.map_err(|error| Fault::of(&error))
+            });
+            let page = page.await?.unwrap_or_default();
+            for blob in page.blob_items {
+                let name = blob.name.unwrap_or_default();
+                let length = blob.properties.and_then(|properties| properties.content_length);
+                if let (Some(name), Some(length)) = (name.strip_prefix(prefix), length)
+                    && select(name)
+                {
+                    total.add(length);
+                }
+            }
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                return Ok(total);
+            }
+        }
     }
 
     /// Whether the blob is there with these contents, by its length and the MD5 that the service computes
@@ -256,16 +335,7 @@ impl Door {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        let create = |_| async {
-            let options = BlobContainerClientOptions {
-                client_options: self.options(),
-                ..Default::default()
-            };
-            let url = self.url(&target.subject.filesystem, &[]);
-            let client = BlobContainerClient::new(url, self.credential.clone(), Some(options))
-                .map_err(|error| Fault::of(&error))?;
-            success(client.create(None).await)
-        };
+        let create = |_| async { success(self.container(&target.subject)?.create(None).await) };
         self.requests
             .run_or_create(&target.subject, attempt, create)
             .await

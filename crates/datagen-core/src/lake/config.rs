@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::config::{Environment, FromSetting, Problems, Text, local_path};
+use crate::config::{Environment, FromSetting, Problems, Text, is_host, local_path};
 use crate::secret::Secret;
 use crate::settings;
 
@@ -185,7 +185,8 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
     url.set_query(None);
     url.set_fragment(None);
     let host = match url.host() {
-        Some(Host::Domain(host)) => host.to_owned(),
+        Some(Host::Domain(host)) if is_host(host) => host.to_owned(),
+        Some(Host::Domain(_)) => return Err(format!("has a host that cannot exist: give {URL_FORM}")),
         Some(_) => String::new(),
         None => return Err(format!("has no host: give {URL_FORM}")),
     };
@@ -211,7 +212,8 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
     let mut names = names.into_iter();
     url.set_path("");
     if path_style {
-        let account = names.next().ok_or("is an emulator's URL without an account: give http://127.0.0.1:10000/devstoreaccount1/[FILESYSTEM/]")?;
+        let account = names.next().filter(|name| is_account(name));
+        let account = account.ok_or("is an emulator's URL without an account: give http://127.0.0.1:10000/devstoreaccount1/[FILESYSTEM/]")?;
         url.set_path(&format!("{account}/"));
     }
     let by_host = if path_style || host.contains(".blob.") {
@@ -236,6 +238,11 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         api,
         stall_timeout: None,
     })
+}
+
+/// Whether `name` has the form of an account's name, which may have `-secondary` at its end.
+fn is_account(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// The naming rules of containers:
@@ -367,6 +374,21 @@ mod tests {
             ),
             ("STORAGE_SAS", "sv=2024&sig=hush", "is not a URL"),
             ("STORAGE_SAS", "file:///hush", "does not begin with https://"),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net;sig=hush/bronze",
+                "a host that cannot exist",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net&sig=hush",
+                "a host that cannot exist",
+            ),
+            (
+                "LAKE_URL",
+                "http://127.0.0.1:10000/devstoreaccount1%3Fsig=hush",
+                "without an account",
+            ),
         ] {
             let fault = read(&[(variable, url)]).unwrap_err();
             assert!(fault.starts_with(variable), "{fault}");

@@ -12,9 +12,10 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use azure_core_legacy::auth::{AccessToken as LegacyToken, TokenCredential};
 use azure_core_legacy::error::{Error as LegacyError, ErrorKind};
-use azure_core_legacy::prelude::Range;
+use azure_core_legacy::prelude::{MaxResults, NextMarker, Range};
 use azure_core_legacy::{ClientOptions, RetryOptions, TransportOptions};
 use azure_storage_datalake::clients::{DataLakeClient, DataLakeClientBuilder, DirectoryClient, FileClient};
+use azure_storage_datalake::file_system::Path;
 use azure_storage_legacy::{CloudLocation, StorageCredentials};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -25,8 +26,8 @@ use tokio::sync::Mutex;
 use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject, lock};
-use super::upload::{self, PUTS_IN_FLIGHT, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY, Writer};
+use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, Writer};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -148,6 +149,40 @@ impl Lake for DfsLake {
         Ok(())
     }
 
+    fn describe(&self, path: &str) -> String {
+        self.door.requests.describe(path)
+    }
+
+    async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError> {
+        let target = self.door.target(path);
+        let answer = self.door.length(&target).await;
+        let answer = answer.map(|length| {
+            let mut total = Total::default();
+            total.add(length);
+            total
+        });
+        self.door.requests.found(&target.subject, answer)
+    }
+
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
+        let (filesystem, names) = self.door.place(beside);
+        let subject = Subject {
+            filesystem: filesystem.to_owned(),
+            file: beside.folder(),
+        };
+        // Without the name of the file.
+        let directory = names[..names.len() - 1].join("/");
+        let mut total = Total::default();
+        let add = |path: &Path| {
+            let name = path.name.rsplit('/').next().unwrap_or_default();
+            if !path.is_directory && select(name) {
+                total.add(u64::try_from(path.content_length).unwrap_or_default());
+            }
+        };
+        let listed = self.door.list(&subject, &directory, add).await;
+        self.door.requests.found(&subject, listed.map(|()| total))
+    }
+
     async fn clean_up(&self) {
         let used = std::mem::take(&mut *lock(&self.door.used));
         join_all(used.iter().map(|filesystem| self.door.clean_up(filesystem))).await;
@@ -162,16 +197,23 @@ fn encode(names: &[&str]) -> Vec<String> {
 }
 
 impl Door {
-    fn target(&self, path: &LakePath) -> Target {
+    /// The filesystem of `path` and its place in it, one name an element.
+    fn place<'p>(&'p self, path: &'p LakePath) -> (&'p str, Vec<&'p str>) {
         let (filesystem, names) = match &self.account.filesystem {
             Some(filesystem) => (filesystem.as_str(), path.in_directory().to_vec()),
             None => path.in_own_filesystem(),
         };
+        let directory = self.account.directory.iter().map(String::as_str);
+        (filesystem, directory.chain(names).collect())
+    }
+
+    fn target(&self, path: &LakePath) -> Target {
+        let (filesystem, names) = self.place(path);
         let subject = Subject {
             filesystem: filesystem.to_owned(),
             file: path.to_string(),
         };
-        let mut names = [self.root(), encode(&names)].concat();
+        let mut names = encode(&names);
         let path = names.join("/");
         let name = names.pop().unwrap_or_default();
         Target {
@@ -317,7 +359,7 @@ impl Door {
             Err(GaveUp { fault, .. })
                 if tried_before
                     && matches!(fault.status(), Some((404, _)))
-                    && self.length(target).await? == Some(length) =>
+                    && self.is_published(target, length).await? =>
             {
                 Ok(())
             }
@@ -325,14 +367,20 @@ impl Door {
         }
     }
 
-    /// The length of the published file, if there is one.
-    async fn length(&self, target: &Target) -> Result<Option<u64>, DestinationError> {
-        let properties = || self.file(target, &target.path).get_properties();
-        match self.run(&target.subject, properties).await {
-            Ok(found) => Ok(found.content_length.and_then(|length| u64::try_from(length).ok())),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(None),
+    async fn is_published(&self, target: &Target, length: u64) -> Result<bool, DestinationError> {
+        match self.length(target).await {
+            Ok(found) => Ok(found == length),
+            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(false),
             Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
+    }
+
+    /// The length of the published file.
+    async fn length(&self, target: &Target) -> Result<u64, GaveUp> {
+        let properties = || self.file(target, &target.path).get_properties();
+        let found = self.run(&target.subject, properties).await?;
+        let length = found.content_length.and_then(|length| u64::try_from(length).ok());
+        Ok(length.unwrap_or_default())
     }
 
     /// Makes the directory that the file ends up in, once.
@@ -395,19 +443,41 @@ impl Door {
     async fn writers(&self, subject: &Subject) -> Result<Vec<String>, GaveUp> {
         let names = self.account.directory.iter().map(String::as_str);
         let directory = names.chain([TEMPORARY]).collect::<Vec<_>>().join("/");
-        let list = |_| async {
-            let client = self.client.file_system_client(&subject.filesystem);
-            let pages = client.list_paths().directory(directory.clone()).recursive(false);
-            let mut pages = pages.into_stream();
-            let mut names = Vec::new();
-            while let Some(page) = pages.next().await {
-                for path in page.map_err(|error| Fault::of(&error))? {
-                    names.extend(path.name.rsplit('/').next().map(str::to_owned));
+        let mut names = Vec::new();
+        let add = |path: &Path| names.extend(path.name.rsplit('/').next().map(str::to_owned));
+        self.list(subject, &directory, add).await?;
+        Ok(names)
+    }
+
+    /// Passes everything that is directly in `directory`, which is not percent-encoded, to `visit`.
+    async fn list(
+        &self,
+        subject: &Subject,
+        directory: &str,
+        mut visit: impl FnMut(&Path),
+    ) -> Result<(), GaveUp> {
+        let mut continuation: Option<NextMarker> = None;
+        loop {
+            let page = self.requests.run(subject, |_| {
+                let client = self.client.file_system_client(&subject.filesystem);
+                let page = MaxResults::new(LIST_PAGE);
+                let mut request = client.list_paths().recursive(false).max_results(page);
+                if !directory.is_empty() {
+                    request = request.directory(directory.to_owned());
                 }
+                if let Some(continuation) = continuation.clone() {
+                    request = request.continuation(continuation);
+                }
+                let mut pages = request.into_stream();
+                async move { pages.next().await.transpose().map_err(|error| Fault::of(&error)) }
+            });
+            let Some(page) = page.await? else { return Ok(()) };
+            page.paths.iter().for_each(&mut visit);
+            continuation = page.continuation;
+            if continuation.is_none() {
+                return Ok(());
             }
-            Ok(names)
-        };
-        self.requests.run(subject, list).await
+        }
     }
 
     /// Removes a directory, with all that is in it or only if it is empty. One that is not there is no failure.

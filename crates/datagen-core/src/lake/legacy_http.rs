@@ -3,6 +3,7 @@
 //! It also mends what that crate gets wrong on the wire:
 //! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
 //!   that the service wants for the source;
+//! - the place to continue a listing from is called `marker`, as in the Blob API;
 //! - an answer whose headers are not all there, or not all as the crate expects them, counts as an error
 //!   though it is none.
 
@@ -15,6 +16,7 @@ use azure_core_legacy::headers::{HeaderName, HeaderValue, Headers};
 use azure_core_legacy::{Body, BytesStream, HttpClient, Request, Response, Result, StatusCode};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::config::Account;
 use crate::azure_http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
@@ -71,7 +73,7 @@ impl LegacyHttpClient {
         let progress = Progress::default();
         let method = reqwest_legacy::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
-        let mut outgoing = self.http.request(method, request.url().clone());
+        let mut outgoing = self.http.request(method, with_continuation(request.url()));
         for (name, value) in request.headers().iter() {
             outgoing = if name.as_str() == RENAME_SOURCE {
                 outgoing.header(RENAME_SOURCE, self.rename_source(value.as_str()))
@@ -126,6 +128,18 @@ impl HttpClient for LegacyHttpClient {
             Error::full(ErrorKind::Other, failure, message)
         })
     }
+}
+
+/// The URL of a request with the Data Lake API's name for the place to continue from.
+fn with_continuation(url: &Url) -> Url {
+    let mut url = url.clone();
+    if let Some(query) = url.query()
+        && let Some(place) = query.split('&').find_map(|pair| pair.strip_prefix("marker="))
+    {
+        let renamed = query.replace(&format!("marker={place}"), &format!("continuation={place}"));
+        url.set_query(Some(&renamed));
+    }
+    url
 }
 
 fn response(status: u16, headers: &reqwest_legacy::header::HeaderMap, body: Bytes) -> Response {

@@ -2,20 +2,26 @@
 //! renamed to its own.
 //!
 //! Temporary files are in `_temporary/`, each locked by the process that writes it. Opening the lake removes
-//! those that nobody holds: leftovers of runs that were killed.
+//! those that no process has locked: leftovers of runs that were killed. Other programs use a directory of that
+//! name too, so only regular files whose names have our form are ever removed.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::{Blocks, Lake, LakeFile, LakePath, TEMPORARY};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total};
 use crate::blocking::blocking;
 use crate::error::DestinationError;
+use crate::file_system::{self, LockState, create_directory, sync_directory};
 
 /// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -24,37 +30,39 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// of them.
 const EARLY_SYNC_BYTES: usize = 64 << 20;
 
+/// How many names are tried for a temporary file. Processes with the same id on several machines may collide in
+/// a shared directory, but not so often.
+const CREATE_ATTEMPTS: u32 = 1_000;
+
 /// A directory as a lake.
 #[derive(Clone, Debug)]
 pub struct Directory {
     root: PathBuf,
+    /// The folders that this run has created or found. A folder that disappears later is not created again,
+    /// because files that were published in it have disappeared with it.
+    folders: Arc<Mutex<HashSet<PathBuf>>>,
+    /// Held for reading while a temporary file exists.
+    writing: Arc<RwLock<()>>,
 }
 
 impl Directory {
     /// Opens the lake in `root`, which is created if it is absent.
     ///
     /// # Errors
-    /// If the directory cannot be created or written.
+    /// If the directory cannot be created or listed, or `_temporary` in it is not a directory.
     pub async fn open(root: &Path) -> Result<Self, DestinationError> {
         let lake = Self {
             root: root.to_owned(),
+            folders: Arc::default(),
+            writing: Arc::default(),
         };
         let opened = lake.clone();
-        blocking(move || opened.prepare()).await?;
+        blocking(move || {
+            prepare_directory(&opened.root)?;
+            remove_leftovers(&opened.root.join(TEMPORARY))
+        })
+        .await?;
         Ok(lake)
-    }
-
-    fn prepare(&self) -> Result<(), DestinationError> {
-        let temporary = self.root.join(TEMPORARY);
-        let failed = |error: io::Error| DestinationError::io(&self.root, &error);
-        fs::create_dir_all(&temporary).map_err(failed)?;
-        for entry in fs::read_dir(&temporary).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if remove_if_abandoned(&path) {
-                tracing::debug!(path = %path.display(), "removed a leftover of an earlier run");
-            }
-        }
-        Ok(())
     }
 
     fn target(&self, path: &LakePath) -> PathBuf {
@@ -62,6 +70,35 @@ impl Directory {
             .iter()
             .fold(self.root.clone(), |target, name| target.join(name))
     }
+
+    /// Creates the folder of `target`, unless this run has found it before.
+    fn prepare_folder(&self, target: &Path) -> Result<(), DestinationError> {
+        let folder = target.parent().expect("a target is in a folder");
+        let mut prepared = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if !prepared.contains(folder) {
+            if !self.root.is_dir() {
+                return Err(removed(&self.root));
+            }
+            prepare_directory(folder)?;
+            prepared.insert(folder.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Creates the directory at `path` if it is absent, and checks that it can be listed: it is synced when files
+/// have been written to it, and that must not fail after the work is done.
+fn prepare_directory(path: &Path) -> Result<(), DestinationError> {
+    create_directory(path)?;
+    fs::read_dir(path)
+        .map(drop)
+        .map_err(|error| DestinationError::io(path, &error))
+}
+
+/// A directory or temporary file that was there before.
+fn removed(path: &Path) -> DestinationError {
+    DestinationError::permanent(path.display().to_string(), "it was removed during the run")
+        .advise("make sure that no other program changes the lake meanwhile, and run again")
 }
 
 #[async_trait]
@@ -75,9 +112,13 @@ impl Lake for Directory {
 
     async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError> {
         let (lake, target) = (self.clone(), self.target(path));
+        let writing = Arc::clone(&self.writing).read_owned().await;
         let file = blocking(move || {
-            prepare_target(&target)?;
-            Temporary::create(&lake.root, &target)
+            lake.prepare_folder(&target)?;
+            if target.is_dir() {
+                return Err(DestinationError::io(&target, &ErrorKind::IsADirectory.into()));
+            }
+            Temporary::create(&lake.root, &target, writing)
         })
         .await?;
         Ok(Box::new(LocalFile { file: Some(file) }))
@@ -85,17 +126,12 @@ impl Lake for Directory {
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
         let (lake, target) = (self.clone(), self.target(path));
+        let writing = Arc::clone(&self.writing).read_owned().await;
         blocking(move || {
-            let mut file = Temporary::create(&lake.root, &target)?;
+            lake.prepare_folder(&target)?;
+            let mut file = Temporary::create(&lake.root, &target, writing)?;
             file.write(&contents)?;
-            match file.publish() {
-                // The first file of its folder.
-                Err((file, error)) if error.kind() == ErrorKind::NotFound => {
-                    prepare_target(&target)?;
-                    file.publish().map_err(|(file, error)| file.failed(&error))
-                }
-                result => result.map_err(|(file, error)| file.failed(&error)),
-            }
+            file.publish()
         })
         .await
     }
@@ -106,73 +142,219 @@ impl Lake for Directory {
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
-        let lake = self.clone();
+        let folders = self
+            .folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        blocking(move || sync_folders(&folders)).await
+    }
+
+    fn describe(&self, path: &str) -> String {
+        self.root.join(path).display().to_string()
+    }
+
+    async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError> {
+        let target = self.target(path);
         blocking(move || {
-            let failed = |error: io::Error| DestinationError::io(&lake.root, &error);
-            sync_file_system(&lake.root).map_err(failed)
+            let mut total = Total::default();
+            match fs::metadata(&target) {
+                Ok(metadata) if metadata.is_file() => total.add(metadata.len()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(DestinationError::io(&target, &error)),
+            }
+            Ok(Some(total))
+        })
+        .await
+    }
+
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
+        let folder = self.root.join(beside.folder());
+        blocking(move || {
+            let failed = |error: io::Error| DestinationError::io(&folder, &error);
+            let mut total = Total::default();
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(total)),
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
+                if !entry.file_name().to_str().is_some_and(&select) {
+                    continue;
+                }
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_file() => total.add(metadata.len()),
+                    Ok(_) => {}
+                    // Removed since it was listed.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            Ok(Some(total))
         })
         .await
     }
 
     async fn clean_up(&self) {
+        // Calls that a signal interrupted still run, and remove their files when they end.
+        let _no_writer = self.writing.write().await;
         let temporary = self.root.join(TEMPORARY);
-        // While others write there it is not empty, and stays.
+        // While other processes write there it is not empty, and stays.
         let _ = blocking(move || fs::remove_dir(temporary)).await;
     }
 }
 
-/// One `syncfs` instead of an `fsync` a file: a thousand small files are durable a hundred times sooner.
+/// One `syncfs` per file system instead of an `fsync` per file: a thousand small files are durable a hundred
+/// times sooner.
 #[cfg(target_os = "linux")]
-fn sync_file_system(root: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(root)?)?)
+fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
+    use std::os::unix::fs::MetadataExt;
+    let mut synced = HashSet::new();
+    for folder in folders {
+        let mut sync = || {
+            let directory = File::open(folder)?;
+            if synced.insert(directory.metadata()?.dev()) {
+                rustix::fs::syncfs(&directory)?;
+            }
+            Ok(())
+        };
+        sync().map_err(|error: io::Error| match error.kind() {
+            ErrorKind::NotFound => removed(folder),
+            _ => DestinationError::io(folder, &error),
+        })?;
+    }
+    Ok(())
 }
 
 /// Without `syncfs`, every file of the folders is synced by itself.
 #[cfg(not(target_os = "linux"))]
-fn sync_file_system(root: &Path) -> io::Result<()> {
-    for folder in fs::read_dir(root)? {
-        let folder = folder?;
-        if folder.file_type()?.is_dir() {
-            for file in fs::read_dir(folder.path())? {
+fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
+    for folder in folders {
+        let sync_files = || -> io::Result<()> {
+            for file in fs::read_dir(folder)? {
                 File::open(file?.path())?.sync_all()?;
             }
-        }
+            Ok(())
+        };
+        sync_files().map_err(|error| DestinationError::io(folder, &error))?;
+        sync_directory(folder)?;
     }
     Ok(())
 }
 
-/// Removes a temporary file that nobody holds. Its lock is held meanwhile, so that whoever is about to hold the
-/// file waits, and then sees that it is gone.
-fn remove_if_abandoned(path: &Path) -> bool {
-    File::open(path)
-        .is_ok_and(|file| file.try_lock().is_ok() && is_at(&file, path) && fs::remove_file(path).is_ok())
+/// What follows the name of the published file in the name of a temporary one. The process and a number follow.
+const MARK: &str = ".datagen-";
+
+/// Whether `name` is one that [`Temporary::create`] gives: `users.json.datagen-PROCESS-NUMBER`.
+fn is_temporary_name(name: &OsStr) -> bool {
+    let numbers = name
+        .to_str()
+        .and_then(|name| name.rsplit_once(MARK))
+        .and_then(|(_, numbers)| numbers.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
+/// Removes the temporary files of runs that were killed from the directory `temporary`, if it is there.
+fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
+    let failed = |error: io::Error| DestinationError::io(temporary, &error);
+    match fs::symlink_metadata(temporary) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if found.is_symlink() => {
+            return Err(DestinationError::permanent(
+                temporary.display().to_string(),
+                "it is a symbolic link",
+            )
+            .advise("remove the link: unfinished files are kept and deleted there"));
+        }
+        Ok(found) if !found.is_dir() => return Err(failed(ErrorKind::NotADirectory.into())),
+        Ok(_) => {}
+    }
+    let entries = match fs::read_dir(temporary) {
+        // Another process was done and removed it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut kept = 0;
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if !is_temporary_name(&entry.file_name()) {
+            continue;
+        }
+        let path = entry.path();
+        match remove_if_abandoned(&path) {
+            Ok(Leftover::Removed) => {
+                tracing::debug!(path = %path.display(), "removed a leftover of an earlier run");
+            }
+            Ok(Leftover::InUse) => {}
+            Ok(Leftover::Unknown) => kept += 1,
+            Err(error) => tracing::warn!("{}: a leftover stays: {error}", path.display()),
+        }
+    }
+    if kept > 0 {
+        tracing::warn!(
+            "{}: {kept} unfinished files stay, because this file system has no locks that tell whether another \
+             process writes them; delete them when no other run is active",
+            temporary.display()
+        );
+    }
+    Ok(())
+}
+
+/// What became of a temporary file that an earlier run may have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leftover {
+    Removed,
+    /// A process writes it, or has just removed it, or it is not a regular file.
+    InUse,
+    /// The file system has no locks.
+    Unknown,
+}
+
+/// Removes a temporary file that no process has locked. Its lock is held meanwhile, so that a process that is
+/// about to lock the file waits, and then sees that it is gone.
+fn remove_if_abandoned(path: &Path) -> io::Result<Leftover> {
+    let try_to_remove = || -> io::Result<Leftover> {
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Ok(Leftover::InUse);
+        }
+        let file = File::open(path)?;
+        match file_system::try_lock(&file)? {
+            LockState::Unsupported => return Ok(Leftover::Unknown),
+            LockState::HeldElsewhere => return Ok(Leftover::InUse),
+            LockState::Acquired => {}
+        }
+        if !is_at(&file, path)? {
+            return Ok(Leftover::InUse);
+        }
+        fs::remove_file(path)?;
+        Ok(Leftover::Removed)
+    };
+    match try_to_remove() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Leftover::InUse),
+        result => result,
+    }
 }
 
 /// Whether `file` is what is at `path`, and not removed, or replaced by another of the same name.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(there)) => identity(ours) == identity(there),
-        _ => false,
+    let ours = identity(file.metadata()?);
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(identity(found) == ours),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// Where files have no identity to be asked for, their names must do: no two processes use the same.
+/// Without identities of files their names must do: no two processes use the same.
 #[cfg(not(unix))]
-fn is_at(_file: &File, path: &Path) -> bool {
-    path.exists()
-}
-
-/// Creates the folder of `target`, and refuses one that is a directory.
-fn prepare_target(target: &Path) -> Result<(), DestinationError> {
-    let folder = target.parent().expect("a target is in a folder");
-    fs::create_dir_all(folder).map_err(|error| DestinationError::io(folder, &error))?;
-    if target.is_dir() {
-        return Err(DestinationError::io(target, &ErrorKind::IsADirectory.into()));
-    }
-    Ok(())
+fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
+    path.try_exists()
 }
 
 /// A file that is not published yet. Dropping it removes it.
@@ -185,41 +367,66 @@ struct Temporary {
     early_sync: Option<JoinHandle<io::Result<()>>>,
     path: PathBuf,
     target: PathBuf,
+    /// Whether the file at `path` is this one.
+    is_ours: bool,
+    /// Tells the lake that the file exists; released after it has been removed.
+    _writing: OwnedRwLockReadGuard<()>,
+}
+
+/// Creates a file in `_temporary/` under a name of its own, and locks it.
+fn create_locked(root: &Path, target: &Path) -> Result<(File, PathBuf), DestinationError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let directory = root.join(TEMPORARY);
+    let name = target.file_name().expect("a target has a name").to_string_lossy();
+    for _ in 0..CREATE_ATTEMPTS {
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{name}{MARK}{}-{unique}", std::process::id()));
+        let file = match File::create_new(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            // It is absent, or another process has finished and removed the directory, which looked unused.
+            Err(error) if error.kind() == ErrorKind::NotFound => match fs::create_dir(&directory) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(removed(root)),
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(DestinationError::io(&directory, &error));
+                }
+                _ => continue,
+            },
+            Err(error) => return Err(DestinationError::io(&path, &error)),
+        };
+        match file_system::lock(&file).and_then(|()| is_at(&file, &path)) {
+            Ok(true) => return Ok((file, path)),
+            // Another process took the file for a leftover before it was locked.
+            Ok(false) => {}
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                return Err(DestinationError::io(&path, &error));
+            }
+        }
+    }
+    Err(DestinationError::permanent(
+        directory.display().to_string(),
+        format!("no temporary file could be created in {CREATE_ATTEMPTS} attempts"),
+    )
+    .advise("delete what earlier runs left there when no other run is active"))
 }
 
 impl Temporary {
-    fn create(root: &Path, target: &Path) -> Result<Self, DestinationError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let directory = root.join(TEMPORARY);
-        let name = target.file_name().expect("a target has a name").to_string_lossy();
-        loop {
-            let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = directory.join(format!("{name}.{}-{unique}", std::process::id()));
-            let result = File::create_new(&path).and_then(|file| {
-                file.lock()?;
-                Ok(file)
-            });
-            match result {
-                // Another process may have taken the file for a leftover before it was locked.
-                Ok(file) if is_at(&file, &path) => {
-                    return Ok(Self {
-                        file,
-                        unsynced: 0,
-                        early_sync: None,
-                        path,
-                        target: target.to_owned(),
-                    });
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                // Another process was done and removed the directory, which looked unused.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(&directory)
-                        .map_err(|error| DestinationError::io(&directory, &error))?;
-                }
-                Err(error) => return Err(DestinationError::io(&path, &error)),
-            }
-        }
+    fn create(
+        root: &Path,
+        target: &Path,
+        writing: OwnedRwLockReadGuard<()>,
+    ) -> Result<Self, DestinationError> {
+        let (file, path) = create_locked(root, target)?;
+        Ok(Self {
+            file,
+            unsynced: 0,
+            early_sync: None,
+            path,
+            target: target.to_owned(),
+            is_ours: true,
+            _writing: writing,
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DestinationError> {
@@ -259,11 +466,19 @@ impl Temporary {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Renames the file to its own name. Gives the file back if that fails.
-    fn publish(self) -> Result<(), (Self, io::Error)> {
+    /// Renames the file to its own name.
+    fn publish(mut self) -> Result<(), DestinationError> {
         match fs::rename(&self.path, &self.target) {
-            Ok(()) => Ok(()),
-            Err(error) => Err((self, error)),
+            Ok(()) => {
+                self.is_ours = false;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let folder = self.target.parent().expect("a target is in a folder");
+                let missing = if folder.is_dir() { &self.path } else { folder };
+                Err(removed(missing))
+            }
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -274,8 +489,10 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After publication there is nothing by this name.
-        let _ = fs::remove_file(&self.path);
+        if self.is_ours {
+            // What cannot be removed is left to the next run.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -312,19 +529,11 @@ impl LakeFile for LocalFile {
         blocking(move || {
             file.sync()?;
             let folder = file.target.parent().expect("a target is in a folder").to_owned();
-            file.publish().map_err(|(file, error)| file.failed(&error))?;
-            sync_directory(&folder).map_err(|error| DestinationError::io(&folder, &error))
+            file.publish()?;
+            sync_directory(&folder)
         })
         .await
     }
-}
-
-/// Makes a rename in `folder` durable.
-fn sync_directory(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -379,7 +588,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let lake = Directory::open(root.path()).await.unwrap();
         let mut alive = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
-        fs::write(root.path().join("_temporary/users.json.1-0"), "left over").unwrap();
+        fs::write(root.path().join("_temporary/users.json.datagen-1-0"), "left over").unwrap();
         Directory::open(root.path()).await.unwrap();
         assert_eq!(names(&root.path().join(TEMPORARY)).len(), 1);
         alive.append(Bytes::from("whole")).await.unwrap();
@@ -399,14 +608,15 @@ mod tests {
         let sweep = || {
             let entries = fs::read_dir(&temporary).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()) {
-                remove_if_abandoned(&path);
+                remove_if_abandoned(&path).unwrap();
             }
         };
         let create = || {
             for _ in 0..1_000 {
-                let file = Temporary::create(root.path(), &target).unwrap();
+                let (file, path) = create_locked(root.path(), &target).unwrap();
                 sweep();
-                file.publish().map_err(|(_, error)| error).unwrap();
+                assert!(is_at(&file, &path).unwrap());
+                fs::rename(&path, &target).unwrap();
             }
         };
         thread::scope(|scope| {
@@ -448,5 +658,118 @@ mod tests {
                 .contains("a directory stands where a file is needed"),
             "{error}"
         );
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn only_files_of_our_own_are_removed_from_a_shared_temporary_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let temporary = root.path().join(TEMPORARY);
+        fs::create_dir_all(temporary.join("0/users.json.datagen-1-1")).unwrap();
+        let foreign = [
+            "part-00000.parquet",
+            "users.json",
+            "users.json.1-0",
+            "users.json.datagen-1",
+            "users.json.datagen-1-x",
+            "users.json.datagen--",
+        ];
+        for name in foreign {
+            fs::write(temporary.join(name), "another program's").unwrap();
+        }
+        let elsewhere = root.path().join("notes.txt");
+        fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, temporary.join("users.json.datagen-1-2")).unwrap();
+        let fifo = temporary.join("users.json.datagen-1-3");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        fs::create_dir(temporary.join("users.json.datagen-1-4")).unwrap();
+        fs::write(temporary.join("users.json.datagen-1-5"), "left over").unwrap();
+        let before = names(&temporary).len();
+
+        let lake = Directory::open(root.path()).await.unwrap();
+        lake.clean_up().await;
+        assert_eq!(names(&temporary).len(), before - 1);
+        assert!(!temporary.join("users.json.datagen-1-5").exists());
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_temporary_directory_that_is_something_else_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let note = elsewhere.path().join("users.json.datagen-1-0");
+        fs::write(&note, "mine").unwrap();
+        let temporary = root.path().join(TEMPORARY);
+        std::os::unix::fs::symlink(elsewhere.path(), &temporary).unwrap();
+        let error = Directory::open(root.path()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("_temporary: it is a symbolic link; remove the link"),
+            "{error}"
+        );
+        assert!(note.exists());
+
+        fs::remove_file(&temporary).unwrap();
+        fs::write(&temporary, "").unwrap();
+        let error = Directory::open(root.path()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("a file stands where a directory is needed"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_disappears_during_a_run_is_an_error_and_is_not_created_again() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let path = |id: u32| LakePath::data("products", format!("product_{id}.json"));
+        lake.put(&path(0), Bytes::from("a")).await.unwrap();
+        fs::remove_dir_all(root.path().join("products")).unwrap();
+        let error = lake
+            .put(&path(1), Bytes::from("b"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("products: it was removed during the run"),
+            "{error}"
+        );
+        let error = lake.sync().await.unwrap_err().to_string();
+        assert!(
+            error.contains("products: it was removed during the run"),
+            "{error}"
+        );
+
+        fs::remove_dir_all(root.path()).unwrap();
+        let vips = LakePath::data("vipusers", "vipusers.json");
+        let error = lake.put(&vips, Bytes::new()).await.unwrap_err().to_string();
+        assert!(error.contains("it was removed during the run"), "{error}");
+        assert!(!root.path().exists());
+        // So that the guard finds what it removes.
+        fs::create_dir(root.path()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn cleaning_up_waits_for_files_that_are_still_being_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
+        let cleaned = tokio::spawn({
+            let lake = lake.clone();
+            async move { lake.clean_up().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!cleaned.is_finished());
+        drop(file);
+        cleaned.await.unwrap();
+        assert!(!root.path().join(TEMPORARY).exists());
+    }
+
+    #[test]
+    fn temporary_files_have_names_that_are_known_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (_file, path) = create_locked(root.path(), Path::new("product_1.json")).unwrap();
+        assert!(is_temporary_name(path.file_name().unwrap()), "{}", path.display());
     }
 }

@@ -8,7 +8,9 @@
 //! - [`local`]: a directory of this machine (`file:///dir`);
 //! - `remote`: a storage account, through one of two doors: `blob` (Blob API) or `dfs` (Data Lake API). Both
 //!   share `upload` (blocks side by side) and `request` (what is tried again, and what is said in the end).
-//!   The cargo feature `lake` builds them.
+//!   The cargo feature `lake` builds them;
+//! - [`splits`]: whether the folder has the files of a run that was split otherwise;
+//! - [`verify`]: whether what was published is there.
 
 #[cfg(feature = "lake")]
 mod blob;
@@ -22,8 +24,10 @@ pub mod local;
 mod remote;
 #[cfg(feature = "lake")]
 mod request;
+pub mod splits;
 #[cfg(feature = "lake")]
 mod upload;
+pub mod verify;
 
 use std::fmt;
 use std::future::Future;
@@ -62,6 +66,22 @@ pub trait Lake: Send + Sync {
 
     /// Returns when every file that was put is durable: would survive a power failure.
     async fn sync(&self) -> Result<(), DestinationError>;
+
+    /// How `path` of this lake is named in messages.
+    fn describe(&self, path: &str) -> String;
+
+    /// The file at `path`: one file, or none, and its bytes. `None` if the credentials may write but not read.
+    ///
+    /// # Errors
+    /// If the destination fails.
+    async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError>;
+
+    /// The files directly in the folder of `beside` whose names `select` accepts. A folder that is missing has
+    /// none. `None` if the credentials may write but not list.
+    ///
+    /// # Errors
+    /// If the destination fails.
+    async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError>;
 
     /// Removes what there is beside the published files when nothing is under way any more: what this writer,
     /// or one that cannot be at work beside it, left unfinished, and empty working directories. What cannot
@@ -118,6 +138,26 @@ impl fmt::Display for Writer {
     }
 }
 
+/// Chooses files by their names, without their folder.
+pub type SelectName = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Some files of a lake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How many files.
+    pub files: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
+impl Total {
+    /// Adds a file of `bytes` bytes.
+    pub fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// How a lake wants a big file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
@@ -163,6 +203,11 @@ impl LakePath {
             folder,
             name: name.into(),
         }
+    }
+
+    /// The folder's path below the root of a lake that has one: `users`, `_datagen`.
+    pub fn folder(&self) -> String {
+        self.in_directory()[0].to_owned()
     }
 
     /// The path below the root of a lake that has one: `users/users.json`, `_datagen/users.json`.

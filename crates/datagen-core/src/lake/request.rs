@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use tokio::time::{Instant, sleep};
 
+use super::Total;
 use super::config::{Account, Api};
 use super::upload::PUTS_IN_FLIGHT;
 use crate::azure_http::Failure;
@@ -324,9 +325,31 @@ impl Requests {
         }
     }
 
+    /// How a file is named in messages.
+    pub(crate) fn describe(&self, file: &str) -> String {
+        format!("{}{file}", self.destination)
+    }
+
+    /// What a question about published files found: nothing where there is no file or filesystem, `None` where
+    /// the credentials may not ask.
+    pub(crate) fn found(
+        &self,
+        subject: &Subject,
+        answer: Result<Total, GaveUp>,
+    ) -> Result<Option<Total>, DestinationError> {
+        match answer {
+            Ok(total) => Ok(Some(total)),
+            Err(gave_up) => match gave_up.fault.status() {
+                Some((404, _)) => Ok(Some(Total::default())),
+                Some((403, _)) => Ok(None),
+                _ => Err(self.error(subject, &gave_up)),
+            },
+        }
+    }
+
     /// The one line for a person.
     pub(crate) fn error(&self, subject: &Subject, gave_up: &GaveUp) -> DestinationError {
-        let destination = format!("{}{}", self.destination, subject.file);
+        let destination = self.describe(&subject.file);
         let problem = match gave_up.tried {
             Some(tried) => format!("{} (tried for {} s)", gave_up.fault.text(), tried.as_secs()),
             None => gave_up.fault.text(),

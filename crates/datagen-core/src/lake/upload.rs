@@ -1,6 +1,7 @@
 //! A file on its way to a storage account: blocks go up side by side, a bounded number at once, and the file
 //! is committed when all have arrived. A file that turns out to be one block is put whole.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,6 +26,9 @@ pub(crate) trait Upload: Send + Sync + 'static {
     /// Publishes the file of `blocks` blocks and `length` bytes, all of which have been sent.
     async fn commit(&self, blocks: u64, length: u64) -> Result<(), DestinationError>;
 }
+
+/// Files a page of a listing: about half a megabyte of a service's XML.
+pub(crate) const LIST_PAGE: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
 
 /// How many small files are put at once.
 pub(crate) const PUTS_IN_FLIGHT: usize = 64;

@@ -60,7 +60,7 @@ impl WriteText for UserAgent {
     }
 }
 
-/// A visitor's IPv4 address: public, so that nobody takes it for a host of their own network.
+/// A visitor's IPv4 address: a public one, which cannot be mistaken for that of a host of a private network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientIp(pub Ipv4Addr);
 text_value!(ClientIp);

@@ -53,6 +53,14 @@ impl ProductName {
     pub fn file_name(self) -> String {
         format!("product_{}.json", self.0)
     }
+
+    /// The product whose file has this name, or `None` if it is no product's.
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        let id = name.strip_prefix("product_")?.strip_suffix(".json")?;
+        let product = Self(id.parse().ok()?);
+        // Other spellings of a number, such as 007, are not ours.
+        (product.file_name() == name).then_some(product)
+    }
 }
 
 /// The address of a page of a product.

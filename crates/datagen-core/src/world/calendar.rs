@@ -4,6 +4,8 @@
 //! Every day has a weight, a product of integers, and so has every hour of it. A position in the cumulative weight is a
 //! second of the calendar, so that dates increase with the position.
 
+use std::ops::RangeInclusive;
+
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::Fact;
@@ -19,7 +21,7 @@ const MONTHS: [u64; 12] = [98, 86, 92, 90, 90, 86, 80, 82, 92, 105, 145, 155];
 
 /// The relative number of orders on each weekday, Monday first. Source: shop platforms report most orders on Mondays and
 /// fewest on Saturdays; the numbers are our estimate.
-const WEEKDAYS: [u64; 7] = [135, 120, 112, 108, 95, 55, 85];
+pub const WEEKDAYS: [u64; 7] = [135, 120, 112, 108, 95, 55, 85];
 
 /// The relative number of orders in each hour of a weekday, from midnight, with peaks at work and in the evening.
 /// Source: our estimate.
@@ -32,11 +34,12 @@ const WEEKEND_HOURS: [u64; 24] = [
     16, 9, 5, 4, 4, 5, 9, 18, 34, 58, 84, 82, 76, 72, 62, 60, 60, 64, 70, 78, 86, 90, 62, 32,
 ];
 
-/// The days of a month after which most wages are paid, and the number of orders on them in per cent of that of other
-/// days. Source: § 141 of the Czech Labour Code (wages are paid in the following month) and common practice; the number
-/// is our choice.
-const PAYDAYS: std::ops::RangeInclusive<u32> = 12..=16;
-const PAYDAY_PERCENT: u64 = 110;
+/// The days of a month on which people have got their wages. Source: § 141 of the Czech Labour Code (wages are paid in
+/// the following month) and common practice.
+pub const PAYDAYS: RangeInclusive<u32> = 12..=16;
+
+/// The number of orders on [`PAYDAYS`] in per cent of that of other days. Source: our choice.
+pub const PAYDAY_PERCENT: u64 = 110;
 
 /// Black Friday has so many times the orders of another Friday of November. Source: our choice; shops report two to
 /// five times.

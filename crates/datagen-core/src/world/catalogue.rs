@@ -20,12 +20,13 @@ pub const SHELF_SIZE: u64 = 16;
 /// value of every order is the exact sum of its prices. Source: our choice.
 pub const MAX_PRICE: u64 = 9_999;
 
-/// Each run of this many ranks among the more popular products contains one lemon. Source: our choice.
-const LEMON_ONE_IN: u64 = 25;
+/// Each run of this many ranks among the most popular products contains one lemon. Source: our choice; about one session
+/// in eight then includes a lemon.
+const LEMON_ONE_IN: u64 = 12;
 
-/// The more popular products, among which there are lemons, are the first quarter of the ranks. A lemon that is hardly
-/// ever looked at could not be found. Source: our choice.
-const LEMON_RANKS_ONE_IN: u64 = 4;
+/// There are lemons among so many per cent of the products, the most popular ones: a lemon that is hardly ever looked at
+/// could not be found in the ratings. Source: our choice.
+const LEMON_RANKS_PERCENT: u64 = 6;
 
 /// The rank of the first product of the pair, and that of the second in hundredths of the number of products. Source:
 /// our choice; the first is popular, so that there are many orders with it, and the second is not, so that their
@@ -34,14 +35,17 @@ const PAIR_FIRST_RANK: u64 = 3;
 const PAIR_SECOND_RANK_PERCENT: u64 = 7;
 
 /// Of a hundred products that a user chooses after another, so many are from the first one's shelf.
-const SAME_SHELF_PERCENT: u64 = 25;
+pub const SAME_SHELF_PERCENT: u64 = 25;
 
 /// Of a hundred products that a user chooses, so many are from the user's favourite shelf. Source of both: our choice.
-const FAVOURITE_SHELF_PERCENT: u64 = 20;
+pub const FAVOURITE_SHELF_PERCENT: u64 = 30;
 
-/// The part of the variance of latencies that the product's page decides, in per cent. The tables of `quantiles`
-/// contain its deviation: half of the 50 ms that latencies have in all.
+/// The part of the variance of latencies that the product's page decides, in per cent: the table of `quantiles` has the
+/// deviation 25 ms, half of the 50 ms of all latencies. Source: our choice.
 pub const LATENCY_VARIANCE_PERCENT: u64 = 25;
+
+/// The standard deviation that is left for the latencies of one product's pages, in milliseconds: √(50² − 25²).
+pub(crate) const LATENCY_NOISE_DEVIATION: f64 = 43.301_270_189_221_93;
 
 /// The facts about the products `0..products`.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +133,7 @@ impl Catalogue {
     pub fn lemon_count(&self) -> u64 {
         match self.products {
             0 | 1 => 0,
-            products => (products / LEMON_RANKS_ONE_IN / LEMON_ONE_IN).max(1),
+            products => (products * LEMON_RANKS_PERCENT / 100 / LEMON_ONE_IN).max(1),
         }
     }
 
@@ -155,8 +159,8 @@ impl Catalogue {
         Some((first, second.min(last)))
     }
 
-    /// The ids of the two products that are bought together far more often than by chance: whoever has bought the first
-    /// often adds the second. `None` if there are not two products.
+    /// The ids of the two products that are bought together far more often than by chance: orders with the first often
+    /// include the second as well. `None` if there are not two products.
     pub fn pair(&self) -> Option<(u64, u64)> {
         let (first, second) = self.pair_ranks()?;
         Some((self.product_at_rank(first), self.product_at_rank(second)))
@@ -209,9 +213,9 @@ impl Catalogue {
     ) -> u64 {
         let draw = below(rng, 100);
         match first {
-            Some(first) if draw < SAME_SHELF_PERCENT => self.draw_on_shelf(first / SHELF_SIZE, rng),
-            _ if draw < SAME_SHELF_PERCENT + FAVOURITE_SHELF_PERCENT && draw >= SAME_SHELF_PERCENT => {
-                self.draw_on_shelf(favourite_shelf, rng)
+            _ if draw < FAVOURITE_SHELF_PERCENT => self.draw_on_shelf(favourite_shelf, rng),
+            Some(first) if draw < FAVOURITE_SHELF_PERCENT + SAME_SHELF_PERCENT => {
+                self.draw_on_shelf(first / SHELF_SIZE, rng)
             }
             _ => self.popularity.draw(rng),
         }
@@ -253,7 +257,7 @@ mod tests {
             }
             if products > 0 {
                 let rng = &mut RecordSeed::new(0, Kind::Order).rng(products);
-                for draw in 0..1_000 {
+                for draw in 0..1_000_u64 {
                     let favourite = catalogue.shelf_of_word(draw.wrapping_mul(GOLDEN));
                     let first = catalogue.draw_rank(favourite, None, rng);
                     assert!(catalogue.draw_rank(favourite, Some(first), rng) < products);

@@ -11,7 +11,7 @@ pub mod calendar;
 pub mod catalogue;
 mod permutation;
 pub mod population;
-mod quantiles;
+pub(crate) mod quantiles;
 mod zipf;
 
 pub use catalogue::Catalogue;

@@ -136,14 +136,14 @@ mod tests {
         assert_ne!(images(1), images(2));
         for key in 0..8 {
             let images = images(key);
-            // The first ten thousand numbers spread evenly over a hundred bins: chi-squared with 99 degrees
-            // of freedom exceeds 160 once in ten thousand.
-            let mut bins = [0_f64; 100];
-            images
-                .iter()
-                .for_each(|image| bins[(image * 100 / N) as usize] += 1.0);
-            let chi2: f64 = bins.iter().map(|n| (n - 100.0).powi(2) / 100.0).sum();
-            assert!(chi2 < 160.0, "key {key}: {chi2}");
+            // The images of the first ten thousand numbers spread evenly over a hundred ranges, and over a hundred
+            // remainders: chi-squared with 99 degrees of freedom exceeds 160 once in ten thousand.
+            for bin in [|image: u64| image * 100 / N, |image: u64| image % 100] {
+                let mut bins = [0_f64; 100];
+                images.iter().for_each(|&image| bins[bin(image) as usize] += 1.0);
+                let chi2: f64 = bins.iter().map(|n| (n - 100.0).powi(2) / 100.0).sum();
+                assert!(chi2 < 160.0, "key {key}: {chi2}");
+            }
             // The distance to the next number's image is as spread as that of independent draws: a third of
             // pairs are less than N * 0.1835 apart.
             let near = images

@@ -1,17 +1,22 @@
 //! What gen-orders is told by its environment variables: how many orders, of what, into which database.
 
+mod dates;
 mod target;
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
-use chrono::{Datelike, Months, NaiveDate, Utc};
+use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::config::common::Common;
 use datagen_core::config::{Environment, Problems, Setting};
 use datagen_core::model::order::OrderRange;
-use datagen_core::model::{DEFAULT_MAX_ID, MAX_ID};
+use datagen_core::model::{MAX_ID, defaults};
 use datagen_core::pace::MAX_RATE;
 use datagen_core::settings;
 
+use self::dates::LAST_DATE;
+
+pub use dates::Dates;
 pub use target::{ServerSettings, SqlServer, Target, TargetSettings};
 
 settings! {
@@ -19,13 +24,13 @@ settings! {
     pub struct OrderSettings {
         count: u64 = "COUNT", default "10000000",
             "How many orders, with ids 1 to COUNT. 0 to 2147483647.";
-        user_max_id: u64 = "USER_MAX_ID", default "999999",
+        user_max_id: u64 = "USER_MAX_ID", default defaults::USER_MAX_ID_TEXT,
             "The highest existing user id; orders refer to users 0 to USER_MAX_ID. 0 to 2147483647.";
-        product_max_id: u64 = "PRODUCT_MAX_ID", default "999999",
+        product_max_id: u64 = "PRODUCT_MAX_ID", default defaults::PRODUCT_MAX_ID_TEXT,
             "The highest existing product id; items refer to products 0 to PRODUCT_MAX_ID. 0 to 2147483647.";
         date_from: NaiveDate = "DATE_FROM", default "1 January ten years before this year",
             "The first day of orders, YYYY-MM-DD. From 1753-01-01 on, as SQL Server's datetime.";
-        date_to: NaiveDate = "DATE_TO", default "1 January of this year",
+        date_to: NaiveDate = "DATE_TO", default "1 January of this year, or of the year after DATE_FROM if that is later",
             "The day after the last day of orders, YYYY-MM-DD. Up to 9999-12-31.";
         rate: f64 = "RATE", default "0",
             "Orders a second at the most; 0 is as fast as the destination takes them. 0 to 1000000000.";
@@ -36,8 +41,6 @@ settings! {
 
 /// The first day of SQL Server's `datetime`.
 const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(1753, 1, 1).expect("a date");
-/// The last day that may bound the orders: years have four digits.
-const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
 
 /// The work of gen-orders.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct OrdersConfig {
     pub seed: u64,
     /// What the orders refer to, and when they were made.
     pub range: OrderRange,
+    /// The range of order dates as configured: `range` has this year's default where there is none.
+    pub dates: Dates,
     /// Orders a second at the most.
     pub rate: Option<f64>,
     /// Orders a transaction.
@@ -69,14 +74,16 @@ impl OrdersConfig {
         let chunk = settings.sql_chunk.within("SQL_CHUNK", 1..=100_000, problems);
         let dates = read_dates(settings.date_from, settings.date_to, problems);
         let target = Target::read(environment, problems);
+        let (dates, range) = dates?;
         Some(Self {
             count: count.unwrap_or(10_000_000),
             seed: common.seed.unwrap_or(0),
             range: OrderRange {
-                user_max_id: user_max_id.unwrap_or(DEFAULT_MAX_ID),
-                product_max_id: product_max_id.unwrap_or(DEFAULT_MAX_ID),
-                dates: dates?,
+                user_max_id: user_max_id.unwrap_or(defaults::USER_MAX_ID),
+                product_max_id: product_max_id.unwrap_or(defaults::PRODUCT_MAX_ID),
+                dates: range,
             },
+            dates,
             rate,
             chunk_orders: chunk
                 .and_then(NonZeroU32::new)
@@ -86,22 +93,22 @@ impl OrdersConfig {
     }
 }
 
-/// The half-open range of days.
+/// The range as configured, and the days of it in this year.
 fn read_dates(
     from: Setting<NaiveDate>,
     to: Setting<NaiveDate>,
     problems: &mut Problems,
-) -> Option<std::ops::Range<NaiveDate>> {
+) -> Option<(Dates, Range<NaiveDate>)> {
     let before = problems.len();
     let from = from.within("DATE_FROM", FIRST_DATE..=LAST_DATE, problems);
     let to = to.within("DATE_TO", FIRST_DATE..=LAST_DATE, problems);
     if problems.len() > before {
         return None;
     }
-    let this_year = NaiveDate::from_ymd_opt(Utc::now().year(), 1, 1).expect("1 January exists");
-    let to = to.unwrap_or(this_year);
-    let from = from.unwrap_or_else(|| this_year - Months::new(120));
-    if from >= to {
+    let dates = Dates { from, to };
+    let range = dates.in_year(Utc::now().year());
+    if range.is_empty() {
+        let (from, to) = (range.start, range.end);
         problems.report(
             "DATE_FROM",
             format_args!(
@@ -110,5 +117,5 @@ fn read_dates(
         );
         return None;
     }
-    Some(from..to)
+    Some((dates, range))
 }

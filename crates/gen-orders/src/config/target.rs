@@ -1,10 +1,9 @@
 //! Which database the orders go into, by SQL_URL or SQL_SERVER and what belongs to it.
 
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use datagen_core::config::{Environment, Problems, Text, local_path};
+use datagen_core::config::{Environment, Problems, Text, is_host, local_path};
 use datagen_core::secret::Secret;
 use datagen_core::settings;
 
@@ -181,6 +180,21 @@ fn read_server(
             "is not a host name: give NAME.database.windows.net, without tcp: or a port (that is SQL_PORT)",
         );
     }
+    if database
+        .as_ref()
+        .is_some_and(|Text(name)| !is_database_name(name))
+    {
+        problems.report(
+            "SQL_DATABASE",
+            "is not the name of a database: give the name alone, not a URL or a connection string",
+        );
+    }
+    if user.as_ref().is_some_and(|Text(name)| is_connection_string(name)) {
+        problems.report(
+            "SQL_USER",
+            "is not the name of a login: give the name alone, not a connection string",
+        );
+    }
     if problems.len() > before {
         return None;
     }
@@ -196,9 +210,13 @@ fn read_server(
     })
 }
 
-fn is_host(text: &str) -> bool {
-    text.parse::<Ipv6Addr>().is_ok()
-        || text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+/// Whether `text` has the form of a database's name in Azure:
+/// <https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftsql>.
+fn is_database_name(text: &str) -> bool {
+    !text.contains(['<', '>', '*', '%', '&', ':', '\\', '/', '?']) && !is_connection_string(text)
+}
+
+/// Whether `text` looks like `Name=value;Password=value`. It must not be printed, as names of databases and users are.
+fn is_connection_string(text: &str) -> bool {
+    text.contains([';', '='])
 }

@@ -3,13 +3,15 @@
 //!
 //! A [`Database`] knows nothing of orders. It takes [`Batch`]es of typed columns for [`Table`]s that it is
 //! given, and keeps three tables of its own beside them: `_datagen_run` (what the run loads: one row),
-//! `_datagen_chunks` (which chunks are in) and `_datagen_manifest` (what was loaded, for consumers).
+//! `_datagen_chunks` (which chunks are in) and `_datagen_manifest` (what was loaded, for consumers). Where
+//! `_datagen_run` is missing, no table is one of ours, and none is dropped.
 //!
 //! - [`sqlite`]: a file of this machine;
 //! - [`mssql`]: Azure SQL or SQL Server.
 
 mod chunk_set;
 pub mod mssql;
+mod plan;
 pub mod sqlite;
 
 use std::ops::Range;
@@ -22,6 +24,7 @@ use datagen_core::shard::Shard;
 
 pub use self::chunk_set::ChunkSet;
 use crate::config::Target;
+use crate::run::{Parameters, Run};
 
 /// A table to fill.
 #[derive(Debug)]
@@ -134,15 +137,13 @@ impl Batch {
     }
 }
 
-/// What a run loads.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// Everything that the rows depend on, as text: runs with equal parameters load equal rows.
-    pub parameters: String,
-    /// Orders a chunk.
+/// What the tables are ready for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// What the rows depend on: the run's own parameters, or those of the run that it continues.
+    pub parameters: Parameters,
+    /// Orders per chunk: the run's own number, or that of the run that it continues.
     pub chunk_orders: u32,
-    /// The tables it fills.
-    pub tables: &'static [&'static Table],
 }
 
 /// What the rows of `_datagen_chunks` add up to.
@@ -169,11 +170,13 @@ pub trait Database: Send + Sync {
         Duration::from_secs(60)
     }
 
-    /// Makes the tables ready for `run`: creates them if they are absent; drops and creates them anew if
-    /// they hold another run's rows; leaves them if they hold some of this run's. Several processes may do
-    /// this at once. Returns how many orders a chunk has: what the run asks for, or, if it continues another,
-    /// what the other asked for.
-    async fn prepare(&self, run: &Run) -> Result<u32, DestinationError>;
+    /// Makes the tables ready for `run`: creates them if they are absent; leaves them if they belong to a run
+    /// that this one continues; if they belong to another run, logs a warning, drops them and creates them
+    /// again. Several processes may do this at once.
+    ///
+    /// # Errors
+    /// If the database fails, or has a table of one of the names that gen-orders did not create.
+    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError>;
 
     /// Those of `chunks` that are in.
     async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError>;

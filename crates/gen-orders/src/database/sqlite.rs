@@ -1,22 +1,49 @@
 //! A SQLite file as the database.
+//!
+//! SQLite's calls run on threads that may wait. Where one waits for a lock that another process holds, it does
+//! so for a bounded time, and no longer than anything waits for its result: a signal ends the run at once.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::DateTime;
 use datagen_core::blocking::blocking;
 use datagen_core::error::DestinationError;
+use datagen_core::file_system::create_directory;
 use datagen_core::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::{Batch, ChunkSet, ColumnKind, Connection, Database, Run, Table, Tally, Values, taken_over};
+use super::plan::{Foreign, Plan, RUN_TABLE, StoredRun, plan};
+use super::{Batch, ChunkSet, ColumnKind, Connection, Database, Prepared, Table, Tally, Values, taken_over};
+use crate::run::Run;
 
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long to wait before a lock is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// The tables that are kept beside the run's own, with their definitions.
+const OWN_TABLES: [(&str, &str); 3] = [
+    (
+        RUN_TABLE,
+        "(parameters text NOT NULL, chunk_orders integer NOT NULL)",
+    ),
+    (
+        "_datagen_chunks",
+        "(chunk integer PRIMARY KEY, row_count integer NOT NULL)",
+    ),
+    (
+        "_datagen_manifest",
+        "(kind text, shard_index integer, shard_count integer, manifest text NOT NULL, \
+         PRIMARY KEY (kind, shard_index, shard_count))",
+    ),
+];
 
 /// A SQLite file.
 #[derive(Clone, Debug)]
@@ -36,9 +63,9 @@ impl Sqlite {
     pub async fn open(path: &Path) -> Result<Self, DestinationError> {
         let path = path.to_owned();
         let opened = path.clone();
-        let connection = blocking(move || {
+        let connection = interruptible(move || {
             let directory = opened.parent().expect("the path names a file in a directory");
-            std::fs::create_dir_all(directory).map_err(|error| DestinationError::io(directory, &error))?;
+            create_directory(directory)?;
             if opened.is_dir() {
                 return Err(DestinationError::io(
                     &opened,
@@ -61,7 +88,8 @@ impl Sqlite {
         work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DestinationError> {
         let (path, connection) = (self.path.clone(), Arc::clone(&self.connection));
-        blocking(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, &error))).await
+        interruptible(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, &error)))
+            .await
     }
 
     /// Runs `work` in a transaction that finds the tables prepared for this run, and commits it.
@@ -73,7 +101,7 @@ impl Sqlite {
         let parameters = Arc::clone(&self.parameters);
         self.with(move |connection| {
             let transaction = connection.transaction_with_behavior(behavior)?;
-            let current = current_run(&transaction)?.map(|(current, _)| current);
+            let current = stored_run(&transaction)?.map(|stored| stored.parameters);
             if current.as_ref() != Some(parameters.get().expect("prepare comes first")) {
                 return Ok(None);
             }
@@ -86,9 +114,48 @@ impl Sqlite {
     }
 }
 
+/// Waiting for the lock of another process.
+struct Waiting {
+    /// Gone when the result of the call is not wanted any more.
+    wanted: Weak<()>,
+    since: Instant,
+}
+
+thread_local! {
+    /// What [`busy`] needs to know about the call that runs on this thread.
+    static WAITING: RefCell<Waiting> = RefCell::new(Waiting { wanted: Weak::new(), since: Instant::now() });
+}
+
+/// Runs `work` on a thread that may wait. If the returned future is dropped, a wait for a lock in it ends.
+async fn interruptible<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let wanted = Arc::new(());
+    let weak = Arc::downgrade(&wanted);
+    let result = blocking(move || {
+        WAITING.with_borrow_mut(|waiting| waiting.wanted = weak);
+        work()
+    })
+    .await;
+    drop(wanted);
+    result
+}
+
+/// Whether SQLite is to try a lock again, after so many attempts at it; waits before that.
+fn busy(attempts: i32) -> bool {
+    let try_again = WAITING.with_borrow_mut(|waiting| {
+        if attempts == 0 {
+            waiting.since = Instant::now();
+        }
+        waiting.wanted.strong_count() > 0 && waiting.since.elapsed() < BUSY_TIMEOUT
+    });
+    if try_again {
+        std::thread::sleep(BUSY_PAUSE);
+    }
+    try_again
+}
+
 fn open_connection(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     let connection = rusqlite::Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_handler(Some(busy))?;
     // Fails here and not in the middle of a run if the file is something else.
     connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
@@ -119,26 +186,22 @@ impl Database for Sqlite {
         1
     }
 
-    async fn prepare(&self, run: &Run) -> Result<u32, DestinationError> {
-        self.parameters.get_or_init(|| run.parameters.clone());
-        let run = run.clone();
-        self.with(move |connection| {
+    async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
+        let (run, destination) = (run.clone(), self.describe());
+        let prepared = self.with(move |connection| {
             // Immediate: of several processes that start at once, one makes the tables, the others find them.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let prepared = prepare(&transaction, &run);
-            if let Ok(Ok(_)) = prepared {
+            let prepared = prepare(&transaction, &run, &destination)?;
+            if prepared.is_ok() {
                 transaction.commit()?;
             }
-            prepared
-        })
-        .await?
-        .map_err(|table| {
-            DestinationError::permanent(
-                self.describe(),
-                format!("the table {table} is there with rows that gen-orders did not write"),
-            )
-            .advise("drop it, or give another database")
-        })
+            Ok(prepared)
+        });
+        let (stored, prepared) = prepared
+            .await?
+            .map_err(|foreign| foreign.error(&self.describe(), "the table "))?;
+        self.parameters.get_or_init(|| stored);
+        Ok(prepared)
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError> {
@@ -208,64 +271,73 @@ impl Database for Sqlite {
     }
 }
 
-/// Makes the tables ready, or names the table that somebody else filled.
-fn prepare(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<Result<u32, &'static str>> {
-    let exists = |table: &str| {
-        let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
-        transaction
-            .query_row(sql, [table], |_| Ok(()))
-            .optional()
-            .map(|row| row.is_some())
-    };
-    if exists("_datagen_run")? {
-        if let Some((parameters, chunk_orders)) = current_run(transaction)?
-            && parameters == run.parameters
-        {
-            return Ok(Ok(chunk_orders));
-        }
+/// Makes the tables ready. Returns the parameters as they are stored, and what they mean.
+fn prepare(
+    transaction: &Transaction<'_>,
+    run: &Run,
+    destination: &str,
+) -> rusqlite::Result<Result<(String, Prepared), Foreign>> {
+    let names = run.tables.iter().map(|table| table.name);
+    let names: Vec<&'static str> = names.chain(OWN_TABLES.map(|(name, _)| name)).collect();
+    let existing = existing(transaction, &names)?;
+    let exists = |name: &str| existing.iter().any(|existing| *existing == name);
+    let stored = if exists(RUN_TABLE) {
+        stored_run(transaction)?
     } else {
-        for table in run.tables {
-            let filled = format!("SELECT 1 FROM {} LIMIT 1", table.name);
-            if exists(table.name)?
-                && transaction
-                    .query_row(&filled, [], |_| Ok(()))
-                    .optional()?
-                    .is_some()
-            {
-                return Ok(Err(table.name));
+        None
+    };
+    match plan(run, &names, exists, stored) {
+        Err(foreign) => return Ok(Err(foreign)),
+        Ok(Plan::Continue(stored, prepared)) => return Ok(Ok((stored, prepared))),
+        Ok(Plan::Create) => {}
+        Ok(Plan::Replace(replaced)) => {
+            replaced.warn(destination, run);
+            for name in &existing {
+                transaction.execute_batch(&format!("DROP TABLE {name}"))?;
             }
         }
     }
     for table in run.tables {
-        transaction.execute_batch(&format!(
-            "DROP TABLE IF EXISTS {0}; {1}",
-            table.name,
-            create_table(table)
-        ))?;
+        transaction.execute_batch(&create_table(table))?;
     }
-    transaction.execute_batch(
-        "DROP TABLE IF EXISTS _datagen_run;
-         DROP TABLE IF EXISTS _datagen_chunks;
-         DROP TABLE IF EXISTS _datagen_manifest;
-         CREATE TABLE _datagen_run (parameters text NOT NULL, chunk_orders integer NOT NULL);
-         CREATE TABLE _datagen_chunks (chunk integer PRIMARY KEY, row_count integer NOT NULL);
-         CREATE TABLE _datagen_manifest (
-             kind text, shard_index integer, shard_count integer, manifest text NOT NULL,
-             PRIMARY KEY (kind, shard_index, shard_count)
-         );",
-    )?;
+    for (name, definition) in OWN_TABLES {
+        transaction.execute_batch(&format!("CREATE TABLE {name} {definition}"))?;
+    }
+    let stored = run.parameters.to_json();
     transaction.execute(
         "INSERT INTO _datagen_run VALUES (?, ?)",
-        params![run.parameters, run.chunk_orders],
+        params![stored, run.chunk_orders],
     )?;
-    Ok(Ok(run.chunk_orders))
+    let prepared = Prepared {
+        parameters: run.parameters.clone(),
+        chunk_orders: run.chunk_orders,
+    };
+    Ok(Ok((stored, prepared)))
 }
 
-/// The run that the tables belong to: its parameters and its orders a chunk.
-fn current_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<(String, u32)>> {
+/// Which of `names` tables or views have. As SQLite compares them, capitals and small letters are the same.
+fn existing(transaction: &Transaction<'_>, names: &[&'static str]) -> rusqlite::Result<Vec<&'static str>> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE";
+    let mut statement = transaction.prepare(sql)?;
+    let mut existing = Vec::new();
+    for name in names {
+        if statement.exists([name])? {
+            existing.push(*name);
+        }
+    }
+    Ok(existing)
+}
+
+/// The run that the tables belong to.
+fn stored_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<StoredRun>> {
     let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
     connection
-        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(sql, [], |row| {
+            Ok(StoredRun {
+                parameters: row.get(0)?,
+                chunk_orders: row.get(1)?,
+            })
+        })
         .optional()
 }
 

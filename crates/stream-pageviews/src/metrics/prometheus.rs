@@ -24,6 +24,10 @@ use crate::visit::Topic;
 /// How long a scraper may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a scraper may take for its request and to read the answer. Each connection serves one request, so that
+/// this also bounds how long it is open.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// How many scrapers are served at once; the others wait to be accepted.
 const CONNECTIONS: usize = 64;
 
@@ -60,9 +64,13 @@ impl Listener {
                     async { Ok::<_, Infallible>(response) }
                 });
                 let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                // A scraper that goes away in the middle is its own business.
-                let _ = server.serve_connection(TokioIo::new(socket), answer).await;
+                server
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .keep_alive(false);
+                let served = server.serve_connection(TokioIo::new(socket), answer);
+                // Nothing is to be done about a scraper that goes away or does not read.
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
                 drop(connection);
             });
         }
@@ -213,5 +221,33 @@ mod tests {
             assert!(refused.contains("allow: GET, HEAD\r\n"), "{refused}");
         }
         assert!(ask(address, "GET /").await.starts_with("HTTP/1.1 404 "));
+    }
+
+    #[tokio::test]
+    async fn scrapers_that_never_read_do_not_keep_others_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()));
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.0.local_addr().unwrap();
+        tokio::spawn(listener.serve(Arc::new(metrics)));
+
+        // More requests than the buffers of a connection have room for the answers to.
+        let requests = "GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n".repeat(10_000);
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            let requests = requests.clone();
+            silent.push(tokio::spawn(async move {
+                // The server may close the connection before it has read them all.
+                let _ = connection.write_all(requests.as_bytes()).await;
+                std::future::pending::<()>().await;
+                drop(connection);
+            }));
+        }
+        // Without the end of a connection after its answer this waits for ever.
+        let page = tokio::time::timeout(Duration::from_secs(60), ask(address, "GET /metrics"));
+        let page = page.await.expect("a place becomes free");
+        assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+        silent.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

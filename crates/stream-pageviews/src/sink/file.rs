@@ -6,7 +6,7 @@
 //! lines cannot be told from a whole one. Processes that share a directory (shards) take turns by a lock on
 //! each file, so that none removes what another has written.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datagen_core::error::DestinationError;
+use datagen_core::file_system::{create_directory, lock, sync_directory, unlock};
 
 use super::{Delivery, Sink, Taken};
 use crate::visit::{Batch, Topic};
@@ -46,11 +47,14 @@ impl Files {
     /// # Errors
     /// If they cannot be created or written.
     pub fn open(directory: &Path) -> Result<Self, DestinationError> {
-        fs::create_dir_all(directory).map_err(|error| DestinationError::io(directory, &error))?;
+        create_directory(directory)?;
         let [pageviews, stars] =
             Topic::ALL.map(|topic| Log::open(directory.join(format!("{}.jsonl", topic.name()))));
+        let logs = [pageviews?, stars?];
+        // The files themselves are synced at the end; that they are there is made durable now.
+        sync_directory(directory)?;
         Ok(Self {
-            logs: Mutex::new([pageviews?, stars?]),
+            logs: Mutex::new(logs),
             taken: Taken::default(),
         })
     }
@@ -99,6 +103,16 @@ impl Log {
     fn open(path: PathBuf) -> Result<Self, DestinationError> {
         let file = File::options().create(true).read(true).append(true).open(&path);
         let file = file.map_err(|error| DestinationError::io(&path, &error))?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| DestinationError::io(&path, &error))?;
+        if !metadata.is_file() {
+            // A pipe or a device has no end to append whole lines to, and may wait for ever for a reader.
+            return Err(
+                DestinationError::permanent(path.display().to_string(), "it is not a regular file")
+                    .advise("move it, or give another directory"),
+            );
+        }
         let mut log = Self {
             path,
             file,
@@ -123,14 +137,9 @@ impl Log {
 
     /// Appends while no other process does.
     fn append_in_turn(&mut self) -> io::Result<()> {
-        // A file system without locks still serves one process.
-        let if_supported = |result: io::Result<()>| match result {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-            result => result,
-        };
-        if_supported(self.file.lock())?;
+        lock(&self.file)?;
         let appended = self.append_whole();
-        appended.and(if_supported(self.file.unlock()))
+        appended.and(unlock(&self.file))
     }
 
     fn append_whole(&mut self) -> io::Result<()> {
@@ -170,6 +179,9 @@ fn end_of_last_line(file: &mut File, length: u64) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use datagen_core::model::Profile;
     use datagen_core::model::session::Sessions;
 
     use super::*;
@@ -178,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_are_appended_whole_to_what_is_there() {
         let directory = tempfile::tempdir().unwrap();
-        let sessions = Sessions::new(0, 9, 9);
+        let sessions = Sessions::new(Profile::Uniform, 0, 9, 9);
         let mut visit = Visit::default();
         let (mut pageviews, mut stars) = (0, 0);
         for range in [0..100, 100..150] {
@@ -225,7 +237,7 @@ mod tests {
 
             // Another process is killed while this one runs.
             fs::write(&path, format!("{kept}{left}")).unwrap();
-            let session = Sessions::new(0, 9, 9).get(0);
+            let session = Sessions::new(Profile::Uniform, 0, 9, 9).get(0);
             let mut visit = Visit::default();
             visit.fill(&session);
             files.send(visit.whole()).await.unwrap();

@@ -274,6 +274,7 @@ enum Operation {
     DeleteFilesystem,
     FilesystemProperties,
     List,
+    ListBlobs,
     Create { directory: bool },
     Rename,
     Append { position: u64 },
@@ -294,7 +295,7 @@ impl Operation {
             Self::CreateFilesystem => &['c', 'w'],
             Self::DeleteFilesystem | Self::Delete => &['d'],
             Self::FilesystemProperties | Self::Properties | Self::Read | Self::GetBlockList => &['r'],
-            Self::List => &['l'],
+            Self::List | Self::ListBlobs => &['l'],
             Self::Create { .. } => &['c', 'w'],
             Self::Rename => &['m', 'w'],
             Self::Append { .. } => &['a', 'w'],
@@ -396,6 +397,7 @@ impl Call {
             Operation::DeleteFilesystem => store.delete_filesystem(filesystem).map(|()| empty(202, 1)),
             Operation::FilesystemProperties => store.paths(filesystem).map(|_| empty(200, 1)),
             Operation::List => self.list(&store),
+            Operation::ListBlobs => self.list_blobs(&store),
             Operation::Create { directory } => {
                 let must_be_new = self.header("if-none-match") == Some("*");
                 store
@@ -535,6 +537,49 @@ impl Call {
         ))
     }
 
+    /// A page of blobs; the marker is the last name of the page before.
+    fn list_blobs(&self, store: &Store) -> Result<Response<Body>, ServiceError> {
+        let prefix = self.find("prefix").unwrap_or_default();
+        let after = self.find("marker").unwrap_or_default();
+        let page: usize = self
+            .find("maxresults")
+            .map_or(Ok(5000), str::parse)
+            .map_err(|_| BAD_QUERY)?;
+        let files = store
+            .paths(&self.filesystem)?
+            .iter()
+            .filter_map(|(path, node)| match node {
+                Node::File(file) if !file.hidden && path.starts_with(prefix) && path.as_str() > after => {
+                    Some((path, file.contents.length()))
+                }
+                _ => None,
+            });
+        let mut chosen: Vec<_> = files.take(page + 1).collect();
+        let more = chosen.len() > page;
+        chosen.truncate(page);
+        let blobs: String = chosen
+            .iter()
+            .map(|(path, length)| {
+                format!(
+                    "<Blob><Name>{}</Name><Properties><Content-Length>{length}</Content-Length></Properties></Blob>",
+                    xml_text(path)
+                )
+            })
+            .collect();
+        let marker = match chosen.last() {
+            Some((path, _)) if more => xml_text(path),
+            _ => String::new(),
+        };
+        let list = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{blobs}</Blobs>\
+             <NextMarker>{marker}</NextMarker></EnumerationResults>"
+        );
+        Ok(with_body(
+            reply(200).header("Content-Type", "application/xml"),
+            list,
+        ))
+    }
+
     fn read_path(&self, node: &Node) -> Result<Response<Body>, ServiceError> {
         let Node::File(file) = node else {
             return Ok(with_body(
@@ -598,6 +643,12 @@ impl Call {
     }
 }
 
+fn xml_text(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
 /// `/ACCOUNT/FILESYSTEM/PATH` into its last two parts.
 fn split(path: &str, account: &str) -> Option<(String, String)> {
     let rest = path.strip_prefix('/')?.strip_prefix(account)?.strip_prefix('/')?;
@@ -625,6 +676,7 @@ fn operation<'q>(
         ("PUT", true) if filesystem => Operation::CreateFilesystem,
         ("DELETE", true) if filesystem => Operation::DeleteFilesystem,
         ("HEAD", true) if filesystem => Operation::FilesystemProperties,
+        ("GET", true) if find("comp") == Some("list") => Operation::ListBlobs,
         ("GET", true) if filesystem => Operation::List,
         ("PUT", false) if renames => Operation::Rename,
         ("PUT", false) if find("comp") == Some("block") => Operation::PutBlock,

@@ -1,6 +1,7 @@
 //! `cargo xtask playground`: the main job on this machine. Runs the four real binaries, configured only
 //! through their environment variables, and shows that what they wrote joins.
 
+mod directory;
 mod query;
 
 use std::fs;
@@ -8,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use url::Url;
 
+use self::directory::Directory;
 use crate::build;
 
 /// Sizes and place of the playground.
@@ -20,9 +22,9 @@ pub(crate) struct Options {
     /// Users.
     #[arg(long, default_value_t = 20_000)]
     users: u64,
-    /// VIP users among them.
-    #[arg(long, default_value_t = 500)]
-    vips: u64,
+    /// VIP users among them [default: 500, or all if there are fewer users].
+    #[arg(long)]
+    vips: Option<u64>,
     /// Products, a file each.
     #[arg(long, default_value_t = 1_000)]
     products: u64,
@@ -35,21 +37,34 @@ pub(crate) struct Options {
     /// Which data: the same seed gives the same playground.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to put it; what an earlier playground left there is replaced.
+    /// Where to put it; what an earlier playground created there is replaced.
     #[arg(long, default_value = "playground")]
     dir: PathBuf,
 }
 
-/// What a playground puts into its directory.
-const CONTENTS: [&str; 4] = ["lake", "orders.db", "stream", "playground.db"];
+/// The number of VIP users, if there are that many users.
+const VIPS: u64 = 500;
+
+impl Options {
+    fn vips(&self) -> u64 {
+        self.vips.unwrap_or(VIPS.min(self.users))
+    }
+}
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         options.users > 0 && options.products > 0,
         "without users and products there is nothing to refer to"
     );
+    ensure!(
+        options.vips() <= options.users,
+        "--vips {} is more than --users {}",
+        options.vips(),
+        options.users
+    );
+    let directory = Directory::open(&options.dir)?;
     let binaries = build::release()?;
-    let directory = prepare(&options.dir)?;
+    let directory = directory.clear()?;
     eprintln!("filling {}", directory.display());
     let times = generate(options, &binaries, &directory)?;
     let loaded = query::Loaded::into_file(&directory)?;
@@ -81,7 +96,7 @@ fn generate(options: &Options, binaries: &Path, directory: &Path) -> Result<Time
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         // For the progress bar's characters and colours.
         command.envs(
-            ["TERM", "LANG", "LC_ALL"]
+            ["TERM", "NO_COLOR", "LANG", "LC_ALL"]
                 .into_iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         );
@@ -95,7 +110,7 @@ fn generate(options: &Options, binaries: &Path, directory: &Path) -> Result<Time
             &[
                 ("LAKE_URL", lake.clone()),
                 ("COUNT", number(options.users)),
-                ("VIP_COUNT", number(options.vips)),
+                ("VIP_COUNT", number(options.vips())),
             ],
         )?,
         products: generator(
@@ -133,7 +148,7 @@ fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<R
             what,
             place,
             records: number("records"),
-            bytes: number("bytes"),
+            bytes: Some(number("bytes")),
             time,
         })
     };
@@ -141,7 +156,7 @@ fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<R
         what,
         place,
         records,
-        bytes: fs::metadata(directory.join(place)).map_or(0, |file| file.len()),
+        bytes: fs::metadata(directory.join(place)).ok().map(|file| file.len()),
         time,
     };
     let Times {
@@ -159,12 +174,14 @@ fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<R
             "products.json",
             Some(products),
         )?,
-        of_file(
-            "orders + items",
-            "orders.db",
-            loaded.orders + loaded.items,
-            Some(orders),
-        ),
+        of_file("orders", "orders.db", loaded.orders, Some(orders)),
+        Row {
+            what: "items",
+            place: "orders.db",
+            records: loaded.items,
+            bytes: None,
+            time: None,
+        },
         of_file(
             "pageviews",
             "stream/pageviews.jsonl",
@@ -173,27 +190,6 @@ fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<R
         ),
         of_file("stars", "stream/stars.jsonl", loaded.stars, None),
     ])
-}
-
-/// Makes the directory, without what an earlier playground left in it.
-fn prepare(directory: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
-    for name in CONTENTS {
-        let path = directory.join(name);
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                bail!("cannot remove {}: {error}", path.display())
-            }
-            _ => {}
-        }
-    }
-    Ok(directory)
 }
 
 /// Runs a generator to its good end and says how long it took.
@@ -220,7 +216,8 @@ struct Row {
     what: &'static str,
     place: &'static str,
     records: u64,
-    bytes: u64,
+    /// `None` where they are in another row's file.
+    bytes: Option<u64>,
     /// Of the whole process; `None` where another row's process wrote it.
     time: Option<Duration>,
 }
@@ -238,15 +235,37 @@ fn print_table(rows: &[Row]) {
         time,
     } in rows
     {
-        let megabytes = *bytes as f64 / 1e6;
-        print!("{what:<15} {place:<29} {records:>9} {megabytes:>9.2}");
-        match time {
-            Some(time) => println!(
-                " {:>8.2} {:>12.0}",
-                time.as_secs_f64(),
-                *records as f64 / time.as_secs_f64()
-            ),
-            None => println!(" {:>8} {:>12}", "\u{2033}", "\u{2033}"),
-        }
+        // In the row above.
+        let ditto = || "\u{2033}".to_owned();
+        let megabytes = bytes.map_or_else(ditto, |bytes| format!("{:.2}", bytes as f64 / 1e6));
+        let seconds = time.map_or_else(ditto, |time| format!("{:.2}", time.as_secs_f64()));
+        let rate = time.map_or_else(ditto, |time| {
+            format!("{:.0}", *records as f64 / time.as_secs_f64())
+        });
+        println!("{what:<15} {place:<29} {records:>9} {megabytes:>9} {seconds:>8} {rate:>12}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Task {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn the_default_of_vips_is_no_more_than_there_are_users() {
+        let vips = |arguments: &[&str]| {
+            let arguments = ["playground"].iter().chain(arguments);
+            Task::parse_from(arguments).options.vips()
+        };
+        assert_eq!(vips(&[]), 500);
+        assert_eq!(vips(&["--users", "100"]), 100);
+        assert_eq!(vips(&["--users", "100", "--vips", "7"]), 7);
     }
 }

@@ -1,8 +1,10 @@
-//! One connection to a SQL Server: sign-in, batches, bulk loads. After an error it is not used again.
+//! Connections to a SQL Server: sign-in, batches, bulk loads. A session is used again for the next request, since
+//! setting one up takes many round trips; after an error it is not.
 
+use std::fmt;
 use std::future::Future;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use datagen_core::entra::{EntraCredential, SQL_SCOPE};
 use datagen_core::error::DestinationError;
@@ -27,6 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// identity endpoint takes its time.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a session may be idle and still be used: gateways and firewalls forget connections.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+
 /// How often a login may be sent on to another server; Azure SQL does it once.
 const MAX_ROUTES: usize = 4;
 
@@ -38,6 +43,8 @@ pub(super) struct Connector {
     credential: Option<EntraCredential>,
     /// The server that the last login was sent on to: a hint for the log, told once.
     routed: Mutex<Option<String>>,
+    /// Sessions that wait for the next request, the latest last.
+    idle: Mutex<Vec<(Instant, Session)>>,
 }
 
 /// What can go wrong with a session.
@@ -71,6 +78,7 @@ impl Connector {
             destination,
             credential,
             routed: Mutex::default(),
+            idle: Mutex::default(),
         })
     }
 
@@ -114,8 +122,29 @@ impl Connector {
         }
     }
 
+    /// A session whose answers may take `timeout`: an idle one, or a new one.
+    pub(super) async fn session(&self, timeout: Duration) -> Result<Session, Fault> {
+        match self.idle_session(timeout) {
+            Some(session) => Ok(session),
+            None => self.connect(timeout).await,
+        }
+    }
+
+    fn idle_session(&self, timeout: Duration) -> Option<Session> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(since, _)| since.elapsed() < MAX_IDLE);
+        let index = idle.iter().rposition(|(_, session)| session.timeout == timeout)?;
+        Some(idle.remove(index).1)
+    }
+
+    /// Keeps a session for the next request. Its last one must have succeeded, and no transaction be open.
+    pub(super) fn keep(&self, session: Session) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push((Instant::now(), session));
+    }
+
     /// Logs in, following the server where it sends us. An answer may take `timeout`.
-    pub(super) async fn connect(&self, timeout: Duration) -> Result<Session, Fault> {
+    async fn connect(&self, timeout: Duration) -> Result<Session, Fault> {
         // An IPv6 address may stand in brackets, as in a URL; neither a certificate nor a socket has them.
         let mut host = self.server.host.trim_matches(['[', ']']).to_owned();
         let mut port = self.server.port;
@@ -190,6 +219,14 @@ pub(super) struct Session {
     timeout: Duration,
 }
 
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Session {
     /// Runs a batch and drops what it returns.
     pub(super) async fn batch(&mut self, text: &str) -> Result<(), Error> {
@@ -204,13 +241,7 @@ impl Session {
         .await
     }
 
-    /// Runs a batch and takes its only row's only integer; `None` for NULL or no row.
-    pub(super) async fn number(&mut self, text: &str) -> Result<Option<i64>, Error> {
-        let rows = self.rows(text, &[]).await?;
-        rows.first().map_or(Ok(None), |row| integer(row, 0))
-    }
-
-    /// Runs a statement with parameters and takes the rows of its results.
+    /// Runs statements, with or without parameters, and takes the rows of all their results.
     pub(super) async fn rows(&mut self, text: &str, parameters: &[&dyn ToSql]) -> Result<Vec<Row>, Error> {
         within(self.timeout * 2, async {
             let results = if parameters.is_empty() {
@@ -236,14 +267,6 @@ impl Session {
                 integer(&row, 0)?.into_iter().for_each(&mut take);
             }
             Ok(())
-        })
-        .await
-    }
-
-    /// Runs a statement with parameters. Returns how many rows it affected.
-    pub(super) async fn execute(&mut self, text: &str, parameters: &[&dyn ToSql]) -> Result<u64, Error> {
-        within(self.timeout * 2, async {
-            Ok(self.client.execute(text, parameters).await?.total())
         })
         .await
     }

@@ -1,9 +1,11 @@
 //! The T-SQL that is sent: all of it but what tiberius makes for a bulk load.
 //!
-//! Every text is one batch. `@P1`… are parameters of `sp_executesql`, so that the server compiles a
-//! statement once and not for every chunk. Tables are named with their schema, so that a user whose default
+//! Every text is one batch, and one round trip: statements that follow each other without a decision of ours
+//! between them are sent together. XACT_ABORT makes sure that none is carried out after one that failed.
+//! `@P1`… are parameters of `sp_executesql`. Tables are named with their schema, so that a user whose default
 //! schema is another never drops what is not ours.
 
+use super::super::plan::RUN_TABLE;
 use super::super::{ColumnKind, Table};
 
 /// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction
@@ -23,34 +25,28 @@ pub(super) const BEGIN: &str = "BEGIN TRANSACTION;";
 /// Commits it.
 pub(super) const COMMIT: &str = "COMMIT TRANSACTION;";
 
-/// Takes the lock under which one process at a time sets up the tables. It is the transaction's and goes
-/// with it, however that ends. Every user of a database may take it (`sp_getapplock` needs no more than
-/// `public`). The result is negative where the lock was not had: -1 in time, -3 for a deadlock.
-pub(super) fn lock_schema(timeout_ms: u128) -> String {
+/// Begins a transaction, takes the lock under which one process at a time sets up the tables, and asks which of
+/// `names` tables have, or views. The first row has the lock's result, the others a name each.
+///
+/// The lock is the transaction's and goes with it, however that ends. Every user of a database may take it
+/// (`sp_getapplock` needs no more than `public`). Its result is negative where the lock was not had: -1 in
+/// time, -3 for a deadlock.
+pub(super) fn begin_set_up(timeout_ms: u128, names: &[&str]) -> String {
     format!(
-        "DECLARE @result int; EXEC @result = sp_getapplock @Resource = N'datagen gen-orders', \
+        "{BEGIN} DECLARE @result int; EXEC @result = sp_getapplock @Resource = N'datagen gen-orders', \
          @LockMode = 'Exclusive', @LockOwner = 'Transaction', @LockTimeout = {timeout_ms}; \
-         SELECT @result AS result;"
-    )
-}
-
-/// Which of these names tables have, or views.
-pub(super) fn existing(names: &[&str]) -> String {
-    format!(
-        "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES \
+         SELECT @result AS result; \
+         SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES \
          WHERE TABLE_SCHEMA = 'dbo' AND TABLE_NAME IN ('{}');",
         names.join("', '")
     )
 }
 
-/// One row if the table has any.
-pub(super) fn any_row(table: &str) -> String {
-    format!("SELECT TOP 1 1 AS found FROM dbo.{table};")
-}
-
-/// How many rows a table has.
-pub(super) fn count(table: &str) -> String {
-    format!("SELECT COUNT_BIG(*) AS found FROM dbo.{table};")
+/// How many rows each of `tables` has, a row each, and then the run that they belong to: what is a run's own
+/// after its rows were counted still was when they were.
+pub(super) fn count(tables: &[&Table]) -> String {
+    let count = |table: &&Table| format!("SELECT COUNT_BIG(*) AS found FROM dbo.{}; ", table.name);
+    tables.iter().map(count).collect::<String>() + CURRENT_RUN
 }
 
 /// The run that the tables belong to.
@@ -72,7 +68,7 @@ const OWN_TABLES: [(&str, &str); 3] = [
          manifest nvarchar(4000) NOT NULL, PRIMARY KEY (kind, shard_index, shard_count)",
     ),
     (
-        "_datagen_run",
+        RUN_TABLE,
         "parameters nvarchar(2000) NOT NULL, chunk_orders int NOT NULL",
     ),
 ];
@@ -82,19 +78,28 @@ pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
     OWN_TABLES.iter().map(|(name, _)| *name)
 }
 
-/// Drops those of our tables and the run's that exist, and creates all of them, empty.
-pub(super) fn create_anew(tables: &[&Table], exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut batches: Vec<String> = own_tables()
+/// Drops those of our tables and the run's that exist. A batch of its own, since a server compiles a whole batch
+/// before it carries out any of it, and the tables may have had other columns.
+pub(super) fn drop_tables(tables: &[&Table], exists: impl Fn(&str) -> bool) -> String {
+    own_tables()
         .chain(tables.iter().rev().map(|table| table.name))
         .filter(|name| exists(name))
-        .map(|name| format!("DROP TABLE dbo.{name};"))
-        .collect();
-    batches.extend(tables.iter().map(|table| create(table)));
+        .map(|name| format!("DROP TABLE dbo.{name}; "))
+        .collect()
+}
+
+/// Creates all tables, says which run they are for, and commits.
+pub(super) fn create_tables(tables: &[&Table], parameters: &str, chunk_orders: u32) -> String {
     let own = OWN_TABLES
         .iter()
         .map(|(name, columns)| format!("CREATE TABLE dbo.{name} ({columns});"));
-    batches.extend(own);
-    batches
+    let mut statements: Vec<String> = tables.iter().map(|table| create(table)).chain(own).collect();
+    let parameters = parameters.replace('\'', "''");
+    statements.push(format!(
+        "INSERT INTO dbo.{RUN_TABLE} (parameters, chunk_orders) VALUES (N'{parameters}', {chunk_orders});"
+    ));
+    statements.push(COMMIT.to_owned());
+    statements.join(" ")
 }
 
 fn create(table: &Table) -> String {
@@ -116,23 +121,25 @@ fn create(table: &Table) -> String {
 
 /// Without escalation switched off a chunk's many row locks become a lock of the whole table, and the
 /// connections wait for each other.
-pub(super) fn escalate_locks(table: &str, escalate: bool) -> String {
+pub(super) fn escalate_locks(tables: &[&Table], escalate: bool) -> String {
     let value = if escalate { "TABLE" } else { "DISABLE" };
-    format!("ALTER TABLE dbo.{table} SET (LOCK_ESCALATION = {value});")
+    let set = |table: &&Table| format!("ALTER TABLE dbo.{} SET (LOCK_ESCALATION = {value}); ", table.name);
+    tables.iter().map(set).collect()
 }
 
 /// Statistics as after any bulk load, so that a consumer's first query has a good plan.
-pub(super) fn update_statistics(table: &str) -> String {
-    format!("UPDATE STATISTICS dbo.{table};")
+pub(super) fn update_statistics(tables: &[&Table]) -> String {
+    let update = |table: &&Table| format!("UPDATE STATISTICS dbo.{}; ", table.name);
+    tables.iter().map(update).collect()
 }
 
-/// Says which run the tables are for: parameters, chunk_orders.
-pub(super) const INSERT_RUN: &str =
-    "INSERT INTO dbo._datagen_run (parameters, chunk_orders) VALUES (@P1, @P2);";
-
-/// Claims a chunk: its number, its rows. A chunk that is in is error 2627, and one that another transaction
-/// is loading makes this one wait for that.
-pub(super) const INSERT_CHUNK: &str = "INSERT INTO dbo._datagen_chunks (chunk, row_count) VALUES (@P1, @P2);";
+/// Begins a transaction, claims a chunk in it, and reads which run the tables belong to. A chunk that is in is
+/// error 2627, and one that another transaction is loading makes this one wait for that.
+pub(super) fn claim_chunk(chunk: i64, rows: i64) -> String {
+    format!(
+        "{BEGIN} INSERT INTO dbo._datagen_chunks (chunk, row_count) VALUES ({chunk}, {rows}); {CURRENT_RUN}"
+    )
+}
 
 /// The row count of a chunk that is in.
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
@@ -150,37 +157,42 @@ pub(super) const TALLY: &str =
 pub(super) const MANIFEST: &str = "SELECT shard_count FROM dbo._datagen_manifest \
      WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
 
-/// Removes a shard's manifest: kind, index, count.
-pub(super) const DELETE_MANIFEST: &str =
-    "DELETE FROM dbo._datagen_manifest WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
-
-/// Leaves a shard's manifest: kind, index, count, text.
-pub(super) const INSERT_MANIFEST: &str = "INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4);";
+/// Leaves a shard's manifest, in place of one that is there, and reads which run the tables belong to: kind,
+/// index, count, text.
+pub(super) const REPLACE_MANIFEST: &str = "DELETE FROM dbo._datagen_manifest \
+     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; \
+     INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4); \
+     SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
 /// Every text that this module can make for the tables: for tests that parse them.
 #[cfg(test)]
 pub(super) fn all(tables: &[&Table]) -> Vec<String> {
-    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
-    let mut texts = vec![session(30_000), lock_schema(30_000), existing(&names)];
-    texts.extend(
-        [
-            BEGIN,
-            COMMIT,
-            CURRENT_RUN,
-            INSERT_RUN,
-            INSERT_CHUNK,
-            CHUNK,
-            CHUNKS,
-            TALLY,
-            MANIFEST,
-        ]
-        .map(String::from),
-    );
-    texts.extend([DELETE_MANIFEST, INSERT_MANIFEST].map(String::from));
-    texts.extend(create_anew(tables, |_| true));
-    for name in tables.iter().map(|table| table.name).chain(own_tables()) {
-        texts.extend([any_row(name), count(name), update_statistics(name)]);
-        texts.extend([escalate_locks(name, true), escalate_locks(name, false)]);
-    }
+    let names: Vec<&str> = tables
+        .iter()
+        .map(|table| table.name)
+        .chain(own_tables())
+        .collect();
+    let constant = [
+        BEGIN,
+        COMMIT,
+        CURRENT_RUN,
+        CHUNK,
+        CHUNKS,
+        TALLY,
+        MANIFEST,
+        REPLACE_MANIFEST,
+    ];
+    let mut texts = vec![
+        session(30_000),
+        begin_set_up(30_000, &names),
+        drop_tables(tables, |_| true),
+        create_tables(tables, r#"{"name":"it's"}"#, 5_000),
+        claim_chunk(7, 32_000),
+        count(tables),
+        update_statistics(tables),
+        escalate_locks(tables, true),
+        escalate_locks(tables, false),
+    ];
+    texts.extend(constant.map(String::from));
     texts
 }

@@ -1,0 +1,110 @@
+//! What a run does with the tables that it finds in a database: continue them, create them, replace them, or
+//! leave them alone because they are not its own.
+
+use datagen_core::error::DestinationError;
+
+use super::Prepared;
+use crate::run::Run;
+
+/// The table that marks the others as created by gen-orders. It has one row: the parameters of the run that
+/// the tables were created for, and its orders per chunk.
+pub(super) const RUN_TABLE: &str = "_datagen_run";
+
+/// The row of [`RUN_TABLE`].
+#[derive(Clone, Debug)]
+pub(super) struct StoredRun {
+    /// The parameters, as JSON.
+    pub(super) parameters: String,
+    /// Orders per chunk.
+    pub(super) chunk_orders: u32,
+}
+
+/// What to do before the first chunk.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// All tables exist and belong to this run. The text is the stored parameters.
+    Continue(String, Prepared),
+    /// None of the tables exists.
+    Create,
+    /// The tables belong to another run, or are not complete: all of them are dropped and created again.
+    Replace(Replaced),
+}
+
+/// What a run replaces, for its warning.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    stored: Option<String>,
+    missing: Option<&'static str>,
+}
+
+/// A table or view with the name of one of ours that gen-orders did not create.
+#[derive(Debug)]
+pub(super) struct Foreign(&'static str);
+
+/// Decides what `run` does. `tables` are the names of all tables that it needs, and `exists` says which of
+/// them the database has. Without [`RUN_TABLE`] none of them was created by gen-orders. `stored` is its row.
+pub(super) fn plan(
+    run: &Run,
+    tables: &[&'static str],
+    exists: impl Fn(&str) -> bool,
+    stored: Option<StoredRun>,
+) -> Result<Plan, Foreign> {
+    if !exists(RUN_TABLE) {
+        let foreign = tables.iter().find(|table| exists(table));
+        return foreign.map_or(Ok(Plan::Create), |table| Err(Foreign(table)));
+    }
+    let missing = tables.iter().find(|table| !exists(table)).copied();
+    let continued = stored.as_ref().and_then(|stored| {
+        let parameters = run.continued(&stored.parameters)?;
+        let chunk_orders = (stored.chunk_orders > 0).then_some(stored.chunk_orders)?;
+        Some((
+            stored.parameters.clone(),
+            Prepared {
+                parameters,
+                chunk_orders,
+            },
+        ))
+    });
+    Ok(match continued {
+        Some((stored, prepared)) if missing.is_none() => Plan::Continue(stored, prepared),
+        _ => Plan::Replace(Replaced {
+            stored: stored.map(|stored| stored.parameters),
+            missing,
+        }),
+    })
+}
+
+impl Replaced {
+    /// Logs what is about to be dropped in `destination`, and for what.
+    pub(super) fn warn(&self, destination: &str, run: &Run) {
+        let names: Vec<&str> = run.tables.iter().map(|table| table.name).collect();
+        let names = names.join(" and ");
+        let replaced = self.stored.as_deref().unwrap_or("unknown");
+        let by = run.parameters.to_json();
+        match self.missing {
+            Some(missing) => tracing::warn!(
+                %replaced,
+                %by,
+                "{destination}: dropping the tables {names} of an earlier run and creating them again, \
+                 because the table {missing} is missing"
+            ),
+            None => tracing::warn!(
+                %replaced,
+                %by,
+                "{destination}: dropping the tables {names} of another run, with all their rows"
+            ),
+        }
+    }
+}
+
+impl Foreign {
+    /// The error of a run that finds such a table in `destination`, where it is called `prefix` and its name.
+    pub(super) fn error(&self, destination: &str, prefix: &str) -> DestinationError {
+        let problem = format!(
+            "{prefix}{} is there already, but gen-orders did not create it",
+            self.0
+        );
+        DestinationError::permanent(destination, problem)
+            .advise("drop or rename it, or give another database")
+    }
+}
