@@ -402,6 +402,17 @@ fn titles(out: &mut String, occupations: &[Vec<String>]) {
             }
         }
     }
+    for row in occupations {
+        let (youngest, oldest): (u64, u64) =
+            (row[6].parse().expect("an age"), row[7].parse().expect("an age"));
+        for age in youngest..=oldest {
+            assert!(
+                before.iter().any(|degree| applies(degree, 0, &row[8], age)),
+                "degrees: no row for {:?} at {age}",
+                row[0]
+            );
+        }
+    }
     titles.write(out, "TITLES");
 }
 

@@ -46,7 +46,8 @@ pub struct Career {
     jobs: [u16; 3],
 }
 
-/// The career of a person of this gender, age in years and stage of life.
+/// The career of a person of this gender, age in years and stage of life, which must be one that people of that age have in
+/// `data/life_stages.tsv`.
 #[derive(Clone, Copy, Debug)]
 pub struct CareerOf(pub Gender, pub u8, pub LifeStage);
 
@@ -193,13 +194,17 @@ mod tests {
     use fake::Fake;
 
     use super::*;
-    use crate::locale::person::AGES;
     use crate::locale::test_rng;
 
     #[test]
     fn jobs_are_three_different_ones_at_every_age_and_stage() {
-        for age in AGES {
-            for stage in [LifeStage::Worker, LifeStage::Student, LifeStage::Pensioner] {
+        let stages = [
+            (LifeStage::Worker, 18..=79),
+            (LifeStage::Student, 18..=26),
+            (LifeStage::Pensioner, 58..=90),
+        ];
+        for (stage, ages) in stages {
+            for age in ages {
                 for id in 0..300 {
                     let gender = [Gender::Male, Gender::Female][id as usize % 2];
                     let career: Career = CareerOf(gender, age, stage).fake_with_rng(&mut test_rng(id));

@@ -69,11 +69,11 @@ impl Choices {
 
     /// The value that the random word `random` draws from a list.
     ///
-    /// # Panics
-    /// If the list is empty.
+    /// The list must not be empty.
     #[inline(always)]
     pub(crate) fn pick(&self, list: usize, random: u64) -> usize {
         let (first, len) = (word(self.lists, 2 * list), word(self.lists, 2 * list + 1));
+        debug_assert!(len > 0, "list {list} is empty");
         let slot = first + (((random >> 32) * u64::from(len)) >> 32) as u32;
         let (threshold, values) = (
             word(self.slots, 2 * slot as usize),
