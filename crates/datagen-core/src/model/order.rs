@@ -95,10 +95,9 @@ impl Orders {
     /// Order `id`, from 1.
     #[inline]
     pub fn get(&self, id: u64) -> Order {
-        let rng = &mut self.seed.rng(id);
         match &self.model {
-            Model::Shop(orders) => orders.get(id, rng),
-            Model::Uniform(orders) => orders.get(id, rng),
+            Model::Shop(orders) => orders.get(id, self.seed.rng(id)),
+            Model::Uniform(orders) => orders.get(id, self.seed.rng(id)),
         }
     }
 

@@ -169,11 +169,12 @@ impl Catalogue {
     /// By how many microseconds the pages of the product with this popularity rank are slower than the average page.
     ///
     /// Two neighbouring ranks have opposite effects, so that the distribution of all latencies stays symmetric, and the
-    /// absolute effects of all pairs of ranks spread evenly over their distribution. A last rank without a neighbour has
-    /// no effect: `None`, and its latencies vary more.
+    /// absolute effects of all pairs of ranks spread evenly over their distribution. `None` means no effect: a last rank
+    /// without a neighbour has none, nor have the products of a shop with less than a full shelf, whose few effects would
+    /// not be normally distributed. The latencies of such pages vary more.
     #[inline]
     pub(crate) fn latency_effect(&self, rank: u64) -> Option<i64> {
-        if rank ^ 1 >= self.products {
+        if rank ^ 1 >= self.products || self.products < SHELF_SIZE {
             return None;
         }
         let pair = rank / 2;
@@ -281,6 +282,9 @@ mod tests {
         }
         assert!((squares / 5_000.0 - 1.0).abs() < 0.02, "{squares}");
         assert!((2_300..2_700).contains(&slower_first), "{slower_first}");
-        assert_eq!(Catalogue::new(1).latency_effect(0), None);
+        for (products, has_effects) in [(1, false), (15, false), (16, true)] {
+            let effect = Catalogue::new(products).latency_effect(0);
+            assert_eq!(effect.is_some(), has_effects, "{products} products");
+        }
     }
 }

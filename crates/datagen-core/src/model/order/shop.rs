@@ -56,8 +56,10 @@ impl ShopOrders {
         &self.world
     }
 
-    #[inline]
-    pub(super) fn get(&self, id: u64, rng: &mut RecordRng) -> Order {
+    // Not inlined: it is long, and would make orders of the other profile slower.
+    #[inline(never)]
+    pub(super) fn get(&self, id: u64, mut rng: RecordRng) -> Order {
+        let rng = &mut rng;
         // Each order has its part of the calendar, so that dates increase with ids.
         let place = self
             .calendar

@@ -28,7 +28,8 @@ impl UniformOrders {
     }
 
     #[inline]
-    pub(super) fn get(&self, id: u64, rng: &mut RecordRng) -> Order {
+    pub(super) fn get(&self, id: u64, mut rng: RecordRng) -> Order {
+        let rng = &mut rng;
         let user_id = below(rng, self.users) as i32;
         let order_date = self.first_second + below(rng, self.seconds) as i64;
         let draw = below(rng, MAX_VALUE * MAX_ITEMS);
