@@ -30,7 +30,10 @@ fn digest(mut write: impl FnMut(u64, &mut TextBuf)) -> String {
 fn users() {
     let users = Users::new(0, 1_000_000);
     let digest = digest(|id, out| users.get(id).write_json_line(out));
-    assert_eq!(digest, "bd438c7dec5e21a0fa7116063ee1fb56dbe33b912811327e5d3554a667a59790");
+    assert_eq!(
+        digest,
+        "bd438c7dec5e21a0fa7116063ee1fb56dbe33b912811327e5d3554a667a59790"
+    );
 }
 
 #[test]

@@ -906,12 +906,13 @@ fn fault(sentence: &str, woman: bool) -> Option<String> {
         if other.contains(&word.as_str()) {
             return report("a word of the other gender", at);
         }
-        if at > 0
-            && words[at - 1] == "je"
-            && at + 1 < words.len()
-            && words[at + 1] == "a"
-            && word.ends_with(if woman { "ý" } else { "á" })
-        {
+        // Adjectives after «je»: the last word, or two that «a» joins.
+        let after_je = at > 0
+            && words[at - 1].to_lowercase() == "je"
+            && words.get(at + 1).is_none_or(|next| *next == "a");
+        let after_and =
+            at > 2 && words[at - 3].to_lowercase() == "je" && words[at - 1] == "a" && at + 1 == words.len();
+        if (after_je || after_and) && word.ends_with(if woman { 'ý' } else { 'á' }) {
             return report("an adjective of the other gender", at);
         }
     }
