@@ -229,7 +229,10 @@ fn names(out: &mut String) {
         ("given_names_female", "FEMALE_GIVEN"),
     ] {
         let names = read(file, 9);
-        strings(out, &format!("{name}_NAMES"), &names, 0);
+        if name == "MALE_GIVEN" {
+            // The locale of `fake` has one list.
+            strings(out, "MALE_GIVEN_NAMES", &names, 0);
+        }
         Texts::of(names.iter().map(|row| row[0].as_str())).write(out, name, 32);
         ascii_texts(&names, 0).write(out, &format!("{name}_ASCII"), 32);
         let mut choices = Choices::default();

@@ -32,7 +32,7 @@ fn users() {
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "bd438c7dec5e21a0fa7116063ee1fb56dbe33b912811327e5d3554a667a59790"
+        "18d70d9e157aa2521a3ce6e1e04768239dc26a34e16a20ba77b231c72ff3f0b0"
     );
 }
 
