@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use chrono::NaiveDate;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::model::product::Products;
 use datagen_core::model::session::Sessions;
@@ -14,7 +15,7 @@ const BATCH: u64 = 1_000;
 
 /// Users as JSON lines: records and bytes a second.
 fn users(criterion: &mut Criterion) {
-    let users = Users::new(0);
+    let users = Users::new(0, 1 << 30);
     let mut out = TextBuf::with_capacity(1 << 20);
     (0..BATCH).for_each(|id| users.get(id).write_json_line(&mut out));
     let bytes = out.len() as u64;
@@ -50,7 +51,7 @@ fn users(criterion: &mut Criterion) {
 }
 
 fn products(criterion: &mut Criterion) {
-    let products = Products::new(0);
+    let products = Products::new(0, 1 << 30);
     let mut out = TextBuf::with_capacity(1 << 20);
     let mut group = criterion.benchmark_group("products");
     group.throughput(Throughput::Elements(BATCH));
@@ -58,7 +59,7 @@ fn products(criterion: &mut Criterion) {
         let mut start = 0;
         bencher.iter(|| {
             out.clear();
-            (start..start + BATCH).for_each(|id| products.get(id).write_json(&mut out));
+            (start..start + BATCH).for_each(|id| products.get(id).write_json_line(&mut out));
             start += BATCH;
             black_box(out.as_bytes());
         });
@@ -74,42 +75,46 @@ fn orders(criterion: &mut Criterion) {
         product_max_id: 999_999,
         dates: day(2016)..day(2026),
     };
-    let orders = Orders::new(0, &range);
-    let rows = (1..=BATCH)
-        .map(|id| 1 + orders.get(id).items().len() as u64)
-        .sum();
     let mut group = criterion.benchmark_group("orders");
-    group.throughput(Throughput::Elements(rows));
-    group.bench_function("rows", |bencher| {
-        let mut start = 1;
-        bencher.iter(|| {
-            (start..start + BATCH).for_each(|id| {
-                black_box(orders.get(id));
+    for profile in Profile::ALL {
+        let orders = Orders::new(profile, 0, 10_000_000, &range);
+        let rows = (1..=BATCH)
+            .map(|id| 1 + orders.get(id).items().len() as u64)
+            .sum();
+        group.throughput(Throughput::Elements(rows));
+        group.bench_function(format!("rows/{profile}"), |bencher| {
+            let mut start = 1;
+            bencher.iter(|| {
+                (start..start + BATCH).for_each(|id| {
+                    black_box(orders.get(id));
+                });
+                start = (start + BATCH) % 9_000_000;
             });
-            start += BATCH;
         });
-    });
+    }
     group.finish();
 }
 
 fn pageviews(criterion: &mut Criterion) {
-    let sessions = Sessions::new(0, 999_999, 99);
     let mut out = TextBuf::with_capacity(16 << 20);
-    let pageviews = (0..BATCH).map(|id| sessions.get(id).pageview_count).sum();
     let mut group = criterion.benchmark_group("pageviews");
-    group.throughput(Throughput::Elements(pageviews));
-    group.bench_function("json", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            for id in 0..BATCH {
-                let session = sessions.get(id);
-                for pageview in session.pageviews() {
-                    session.write_pageview_json(&pageview, &mut out);
+    for profile in Profile::ALL {
+        let sessions = Sessions::new(profile, 0, 999_999, 999);
+        let pageviews = (0..BATCH).map(|id| sessions.get(id).pageview_count).sum();
+        group.throughput(Throughput::Elements(pageviews));
+        group.bench_function(format!("json/{profile}"), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                for id in 0..BATCH {
+                    let session = sessions.get(id);
+                    for pageview in session.pageviews() {
+                        session.write_pageview_json(&pageview, &mut out);
+                    }
                 }
-            }
-            black_box(out.as_bytes());
+                black_box(out.as_bytes());
+            });
         });
-    });
+    }
     group.finish();
 }
 

@@ -11,7 +11,7 @@ fn main() -> std::io::Result<()> {
         .nth(1)
         .and_then(|count| count.parse().ok())
         .expect("an argument: COUNT");
-    let users = Users::new(0);
+    let users = Users::new(0, count);
     let mut stdout = std::io::stdout().lock();
     let mut buffer = TextBuf::with_capacity(1 << 20);
     for start in (0..count).step_by(1_000) {

@@ -3,6 +3,7 @@
 //!
 //! - [`rng`]: one random number generator per record;
 //! - [`locale`]: the Czech fakers and their tables, which the build script makes from `data/`;
+//! - [`world`]: the facts about users and products that all generators share, whatever their seeds;
 //! - [`model`]: the records and their encoding;
 //! - [`text`]: the buffer that records are encoded into.
 //!
@@ -12,3 +13,4 @@ pub mod locale;
 pub mod model;
 pub mod rng;
 pub mod text;
+pub mod world;

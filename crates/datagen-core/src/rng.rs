@@ -21,8 +21,6 @@ pub type RecordRng = Xoshiro256PlusPlus;
 pub enum Kind {
     /// A user of the shop.
     User = 1,
-    /// The choice of VIP users among the users.
-    Vip = 2,
     /// A product of the shop.
     Product = 3,
     /// An order with its items.
@@ -44,7 +42,7 @@ pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finalizer of splitmix64: a bijection that spreads every input bit over the whole word.
 #[inline]
-fn mix(mut z: u64) -> u64 {
+pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -78,9 +76,10 @@ impl RecordSeed {
         start(mix(self.key.wrapping_add(id.wrapping_mul(GOLDEN))))
     }
 
-    /// A word that depends on the seed and the kind alone, for keyed permutations.
-    pub(crate) fn key(self) -> u64 {
-        self.key
+    /// A random word about the records of the block `block`, for what concerns several records at a time.
+    #[inline]
+    pub(crate) fn block_word(self, block: u64) -> u64 {
+        mix(self.key ^ mix(block.wrapping_add(GOLDEN)))
     }
 }
 

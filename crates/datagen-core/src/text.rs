@@ -1,8 +1,8 @@
-//! The byte buffer that records are encoded into, and the fixed-size pieces of text that make it fast.
+//! The byte buffer that records are encoded into.
 //!
-//! Most of a record is short words from static lists. Copying a word of unknown length is a call to
-//! `memcpy`; copying a [`Piece`] is one or two vector moves of a size known at compile time, after which the
-//! cursor advances by the real length. That is where the encoder's speed comes from, and it is all safe code.
+//! Most of a record is short texts from static lists. Copying a text of unknown length is a call to `memcpy`; copying a
+//! number of bytes known at compile time is one or two vector moves, after which the cursor advances by the real
+//! length. That is where the encoder's speed comes from, and it is all safe code.
 
 /// A growing byte buffer that records are written into.
 ///
@@ -23,7 +23,7 @@ impl TextBuf {
         }
     }
 
-    /// Appends what `write` writes, at most `most` bytes, counting those by which its last piece is padded.
+    /// Appends what `write` writes, at most `most` bytes, counting those by which its last text is padded.
     ///
     /// # Panics
     /// If `write` writes more.
@@ -73,7 +73,7 @@ impl AsRef<[u8]> for TextBuf {
     }
 }
 
-/// Writes into room that was made before. It lives in registers while a record is written, so that a piece's
+/// Writes into room that was made before. It lives in registers while a record is written, so that a text's
 /// position does not wait for the one before it to reach memory.
 #[derive(Debug)]
 pub struct Cursor<'a> {
@@ -82,11 +82,15 @@ pub struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Appends a piece: a copy of constant size.
+    /// Appends the first `len` bytes of `bytes`, which are UTF-8, by a copy of `N` bytes.
+    ///
+    /// # Panics
+    /// If `bytes` or the room is shorter than `N` bytes.
     #[inline(always)]
-    pub fn push_piece<const N: usize>(&mut self, piece: &Piece<N>) {
-        self.room[self.at..][..N].copy_from_slice(&piece.bytes);
-        self.at += usize::from(piece.len);
+    pub(crate) fn push_padded<const N: usize>(&mut self, bytes: &[u8], len: usize) {
+        debug_assert!(len <= N);
+        self.room[self.at..][..N].copy_from_slice(&bytes[..N]);
+        self.at += len;
     }
 
     /// Appends text.
@@ -124,71 +128,6 @@ impl Cursor<'_> {
             number /= 10;
         }
         self.push_bytes(&digits);
-    }
-
-    /// Takes back the last byte.
-    #[inline(always)]
-    pub(crate) fn take_back(&mut self) {
-        self.at -= 1;
-    }
-}
-
-/// A short text padded to `N` bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Piece<const N: usize> {
-    bytes: [u8; N],
-    len: u8,
-}
-
-impl<const N: usize> Piece<N> {
-    /// Pads `text`.
-    ///
-    /// # Panics
-    /// If `text` is longer than `N` bytes; in a `static`, that is a compile error.
-    pub const fn new(text: &str) -> Self {
-        let text = text.as_bytes();
-        assert!(
-            text.len() <= N && N <= u8::MAX as usize,
-            "text too long for its piece"
-        );
-        let mut bytes = [0; N];
-        let mut i = 0;
-        while i < text.len() {
-            bytes[i] = text[i];
-            i += 1;
-        }
-        Self {
-            bytes,
-            len: text.len() as u8,
-        }
-    }
-
-    /// Pads each text of a list.
-    ///
-    /// # Panics
-    /// As [`new`](Self::new), and if the list's length is not `LEN`.
-    pub const fn list<const LEN: usize>(texts: &[&str]) -> [Self; LEN] {
-        assert!(texts.len() == LEN);
-        let mut pieces = [Self {
-            bytes: [0; N],
-            len: 0,
-        }; LEN];
-        let mut i = 0;
-        while i < LEN {
-            pieces[i] = Self::new(texts[i]);
-            i += 1;
-        }
-        pieces
-    }
-
-    /// The first byte of the text; 0 if there is none.
-    pub(crate) const fn first_byte(&self) -> u8 {
-        self.bytes[0]
-    }
-
-    /// The text without its padding.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("a piece is made from a str")
     }
 }
 
@@ -232,15 +171,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_advance_by_their_length_and_the_buffer_grows() {
+    fn padded_texts_advance_by_their_length_and_the_buffer_grows() {
         let mut out = TextBuf::with_capacity(3);
         out.append(100, |out| {
-            out.push_piece(&Piece::<16>::new("žluťoučký"));
+            out.push_padded::<16>("žluťoučký a ještě něco".as_bytes(), "žluťoučký".len());
             out.push_ascii(b' ');
-            out.push_piece(&Piece::<16>::new(""));
+            out.push_padded::<8>(b"12345678", 0);
             out.push_str("kůň");
-            out.push_ascii(b'.');
-            out.take_back();
             out.push_ascii(b' ');
         });
         out.append(20, |out| {

@@ -5,12 +5,14 @@
 //! differ.
 
 use chrono::NaiveDate;
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::model::product::Products;
 use datagen_core::model::session::{Pause, Sessions};
 use datagen_core::model::user::Users;
 use datagen_core::model::vip::Vips;
 use datagen_core::text::TextBuf;
+use datagen_core::world::World;
 use sha2::{Digest, Sha256};
 
 fn sha256(bytes: &[u8]) -> String {
@@ -26,43 +28,42 @@ fn digest(mut write: impl FnMut(u64, &mut TextBuf)) -> String {
 
 #[test]
 fn users() {
-    let users = Users::new(0);
+    let users = Users::new(0, 1_000_000);
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "ab3bf62b7969a42818d13f63a7d80d1c9294114aff50d4c87e99927168bfe7a2"
+        "18d70d9e157aa2521a3ce6e1e04768239dc26a34e16a20ba77b231c72ff3f0b0"
     );
 }
 
 #[test]
 fn vip_users() {
-    let vips = Vips::new(0, 1_000_000);
+    let vips = Vips::new(1_000_000);
     let digest = digest(|index, out| vips.write_json_line(index, out));
     assert_eq!(
         digest,
-        "0f809b9f22b7d93c4652615b53d4fdaad51fc2ac8ac5102f7062bf0f89bc8c8d"
+        "2b9cf693919d9bd328231c55f992a9d37a1fbf7b107ed4bc1b949ae311afd430"
     );
 }
 
 #[test]
 fn products() {
-    let products = Products::new(0);
-    let digest = digest(|id, out| products.get(id).write_json(out));
+    let products = Products::new(0, 1_000);
+    let digest = digest(|id, out| products.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "7e30daf07372be450110b05b3a0ac504c56842d27ac4ce0ec1b86d43056e3ab4"
+        "4fa8465623c93c54f6523d84e1f501d76c01acccc7a2133c94cdb0535afad45b"
     );
 }
 
-#[test]
-fn orders_with_items() {
+fn orders_digest(profile: Profile) -> String {
     let day = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
     let range = OrderRange {
         user_max_id: 999_999,
         product_max_id: 999_999,
         dates: day(2016)..day(2026),
     };
-    let orders = Orders::new(0, &range);
+    let orders = Orders::new(profile, 0, 1_000, &range);
     let rows: String = (1..=1_000)
         .map(|id| {
             let order = orders.get(id);
@@ -75,20 +76,33 @@ fn orders_with_items() {
             )
         })
         .collect();
+    sha256(rows.as_bytes())
+}
+
+/// Those of data version 2.
+#[test]
+fn uniform_orders_with_items() {
     assert_eq!(
-        sha256(rows.as_bytes()),
+        orders_digest(Profile::Uniform),
         "86c9a5e0fb2db2ba0d7951589e3645bc265a3c8802928d1d88fb9fe91d1a3db7"
     );
 }
 
 #[test]
-fn sessions() {
-    let sessions = Sessions::new(0, 999_999, 999_999);
+fn shop_orders_with_items() {
+    assert_eq!(
+        orders_digest(Profile::Shop),
+        "17b8e3088758b9ccb407bc7e409ebc859b0fcd9d7d7a6f05e63dbb1031ff6b67"
+    );
+}
+
+fn sessions_digest(profile: Profile) -> String {
+    let sessions = Sessions::new(profile, 0, 999_999, 999_999);
     let pause = Pause {
         mean: 10.0,
         stddev: 5.0,
     };
-    let digest = digest(|id, out| {
+    digest(|id, out| {
         let session = sessions.get(id);
         let millis = pause.before(&session).as_millis() as u64;
         out.append(20, |out| out.push_number(millis));
@@ -96,9 +110,73 @@ fn sessions() {
             .pageviews()
             .for_each(|pageview| session.write_pageview_json(&pageview, out));
         session.write_stars_json(out);
+    })
+}
+
+/// Those of data version 2.
+#[test]
+fn uniform_sessions() {
+    assert_eq!(
+        sessions_digest(Profile::Uniform),
+        "045daa4961d3295a5f430ac6d9315d9ba3feda89efbf4794309e2bc6cd751eb3"
+    );
+}
+
+#[test]
+fn shop_sessions() {
+    assert_eq!(
+        sessions_digest(Profile::Shop),
+        "10b46d6b3dd62d92cab515e40620d708af2f4db227e0872a9589742bfb3c5abf"
+    );
+}
+
+/// When the pageviews and star ratings come.
+#[test]
+fn shop_session_times() {
+    let sessions = Sessions::new(Profile::Shop, 0, 999_999, 999);
+    let digest = digest(|id, out| {
+        let session = sessions.get(id);
+        let pageviews = session.pageviews().map(|pageview| pageview.offset_ms);
+        let stars = session.stars.map(|stars| stars.offset_ms);
+        for offset in pageviews.chain(stars) {
+            out.append(20, |out| out.push_number(u64::from(offset)));
+        }
     });
     assert_eq!(
         digest,
-        "045daa4961d3295a5f430ac6d9315d9ba3feda89efbf4794309e2bc6cd751eb3"
+        "1ac7cda61e5bcd505ecfead879d752d5118acec60d40a03f21407fa9ec4aef18"
+    );
+}
+
+/// The facts about users and products, which no seed changes.
+#[test]
+fn the_world() {
+    let world = World::new(1_000_000, 1_000);
+    let World {
+        population,
+        catalogue,
+    } = &world;
+    let digest = digest(|id, out| {
+        let facts = [
+            population.rank_of_user(id),
+            u64::from(population.birth_year(id)),
+            population.sign_up(id) as u64,
+            catalogue.shelf_of_word(population.favourite_shelf_word(id)),
+            u64::from(u32::from(population.home_address(id).0)),
+            catalogue.rank_of_product(id),
+            catalogue.price(id),
+            u64::from(catalogue.is_lemon(id)),
+        ];
+        for fact in facts {
+            out.append(21, |out| {
+                out.push_number(fact);
+                out.push_ascii(b'\n');
+            });
+        }
+        out.append(640, |out| out.push_str(population.browser(id).as_str()));
+    });
+    assert_eq!(
+        digest,
+        "b22367188593857a65a4a30fa2e2fa9c4e506799724e758f30682227989b22aa"
     );
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_settings::Secret;
 use gen_orders::config::{Dates, SqlServer, Target};
 use gen_orders::database::{Database, Table};
@@ -56,7 +56,7 @@ fn orders() -> Orders {
         product_max_id: 999_999,
         dates: day(2015)..day(2025),
     };
-    Orders::new(0, &range)
+    Orders::new(Profile::Uniform, 0, 10_000_000, &range)
 }
 
 fn start(servers: &Runtime, bulk: Bulk) -> TdsServer {

@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
+use datagen_core::model::planted::{Effect, OrderCounts, PlantedOrders};
+use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_process::error::{DestinationError, Failure};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::Manifest;
@@ -92,18 +93,19 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
     let (queue, chunks_made) = mpsc::channel(database.connections());
-    let orders = Orders::new(config.seed, &range);
+    let orders = Orders::new(Profile::Uniform, config.seed, config.count, &range);
     let maker = tokio::task::spawn_blocking(move || {
-        let mut totals = Totals::default();
+        let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
             let ids = cut.ids(&(chunk..chunk + 1));
             let rows = rows::make(&orders, ids.start..=ids.end - 1);
             totals.add(&rows.totals);
+            planted += rows.planted;
             if !already.contains(chunk) && queue.blocking_send((chunk, rows)).is_err() {
                 break;
             }
         }
-        totals
+        (totals, PlantedOrders::new(&orders).effects(&planted))
     });
     let queue = Arc::new(Mutex::new(Paced {
         chunks_made,
@@ -122,7 +124,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     while let Some(result) = loaders.join_next().await {
         result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     }
-    let totals = maker
+    let (totals, planted) = maker
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
@@ -133,6 +135,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     }
     let contents = Contents {
         totals,
+        planted,
         check: check_queries(shard, &ids),
         parameters: prepared.parameters.to_json(),
     };
@@ -269,6 +272,8 @@ fn parameters(config: &OrdersConfig) -> Parameters {
 #[derive(Debug, Serialize)]
 struct Contents {
     totals: Totals,
+    /// The answer key.
+    planted: Vec<Effect>,
     /// Queries whose one row should equal the totals, in their order.
     check: [String; 2],
     parameters: String,

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use datagen_core::model::order::Orders;
+use datagen_core::model::planted::{OrderCounts, PlantedOrders};
 use serde::Serialize;
 
 use crate::database::{Batch, Column, ColumnKind, Table, Values};
@@ -60,6 +61,8 @@ pub struct ChunkRows {
     pub items: Batch,
     /// What they add up to.
     pub totals: Totals,
+    /// What is planted in them.
+    pub planted: OrderCounts,
 }
 
 /// What rows add up to, for comparing a table with what was made.
@@ -99,8 +102,10 @@ pub fn make(orders: &Orders, ids: RangeInclusive<u64>) -> ChunkRows {
     // 5.5 items an order on average.
     let [mut item_orders, mut row_ids, mut product_ids] = [(); 3].map(|()| Vec::with_capacity(expected * 6));
     let mut totals = Totals::default();
+    let (answer_key, mut planted) = (PlantedOrders::new(orders), OrderCounts::default());
     for id in ids {
         let order = orders.get(id);
+        answer_key.count(&order, &mut planted);
         order_ids.push(order.order_id);
         user_ids.push(order.user_id);
         dates.push(order.order_date);
@@ -132,5 +137,6 @@ pub fn make(orders: &Orders, ids: RangeInclusive<u64>) -> ChunkRows {
         orders: Batch::new(&ORDERS, orders),
         items: Batch::new(&ITEMS, items),
         totals,
+        planted,
     }
 }

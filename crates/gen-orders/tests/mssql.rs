@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate, Utc};
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::imds::{FakeImds, Identity};
 use testkit::tds::{Action, Options, Point, ServerError, TdsServer, User, Value, fault};
@@ -110,7 +111,7 @@ impl Bench {
             product_max_id: 99,
             dates: day(2015)..day(2025),
         };
-        let made = Orders::new(seed, &range);
+        let made = Orders::new(Profile::Uniform, seed, count, &range);
         let (mut orders, mut items) = (Vec::new(), Vec::new());
         for id in 1..=count {
             let order = made.get(id);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::{Datelike, NaiveDate, Utc};
+use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::process::{Generator, wait_until};
 
@@ -71,7 +72,7 @@ fn expected_in(dates: Range<NaiveDate>, count: u64, seed: u64) -> (Vec<OrderRow>
         product_max_id: 99,
         dates,
     };
-    let orders = Orders::new(seed, &range);
+    let orders = Orders::new(Profile::Uniform, seed, count, &range);
     let (mut order_rows, mut item_rows) = (Vec::new(), Vec::new());
     for id in 1..=count {
         let order = orders.get(id);

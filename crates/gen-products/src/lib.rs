@@ -86,7 +86,7 @@ impl GenProducts {
         ids: std::ops::Range<u64>,
         progress: &Progress,
     ) -> Result<Files, DestinationError> {
-        let products = Products::new(self.seed);
+        let products = Products::new(self.seed, self.count);
         let mut pace = Pace::new(self.rate);
         let mut digest = FilesDigest::default();
         let mut buffer = TextBuf::default();
@@ -94,7 +94,7 @@ impl GenProducts {
         for id in ids {
             pace.wait(1).await;
             buffer.clear();
-            products.get(id).write_json(&mut buffer);
+            products.get(id).write_json_line(&mut buffer);
             digest.update(buffer.as_bytes());
             let contents = Bytes::copy_from_slice(buffer.as_bytes());
             if under_way.len() >= lake.puts_in_flight() {

@@ -38,6 +38,7 @@ fn one_file_each_and_none_is_missing() {
         for id in 0..count {
             let contents = &products[&format!("product_{id}.json")];
             let text = std::str::from_utf8(contents).unwrap();
+            assert!(text.ends_with("]}\n") && text.lines().count() == 1, "{text:?}");
             let fields =
                 ["{\"id\":", ",\"name\":", ",\"description\":", ",\"pages\":["].map(|field| text.find(field));
             assert!(fields[0] == Some(0) && fields.is_sorted(), "{text}");

@@ -93,14 +93,14 @@ impl Lines {
 impl GenUsers {
     /// Writes this shard's users and VIP users.
     async fn write_both(&self, lake: &dyn Lake, context: &Context) -> Result<(), Failure> {
-        let users = Users::new(self.seed);
+        let users = Users::new(self.seed, self.count);
         let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
         let of_users = Lines {
             folder: "users",
             count: self.count,
             expected_bytes: user::EXPECTED_BYTES,
         };
-        let vips = Vips::new(self.seed, self.count);
+        let vips = Vips::new(self.count);
         let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
         let of_vips = Lines {
             folder: "vipusers",

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datagen_core::model::Profile;
 use datagen_core::model::session::Sessions;
 use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
@@ -70,7 +71,7 @@ pub async fn run(
     let desks = DESKS_PER_THREAD * Handle::current().metrics().num_workers();
     let shop = Arc::new(Shop {
         config: config.clone(),
-        sessions: Sessions::new(seed, config.user_max_id, config.product_max_id),
+        sessions: Sessions::new(Profile::Uniform, seed, config.user_max_id, config.product_max_id),
         shard,
         sink: Arc::clone(&sink),
         desks: std::iter::repeat_with(Mutex::default).take(desks).collect(),

@@ -77,9 +77,10 @@ impl WriteText for BirthNumber {
 
 #[cfg(test)]
 mod tests {
-    use fake::{Fake, Faker};
+    use fake::Fake;
 
     use super::*;
+    use crate::locale::person::{BornIn, GenderAt};
     use crate::locale::test_rng;
 
     #[test]
@@ -87,7 +88,8 @@ mod tests {
         let (mut nine, mut ten) = (0, 0);
         for id in 0..20_000 {
             let rng = &mut test_rng(id);
-            let (gender, birth): (Gender, BirthDate) = (Faker.fake_with_rng(rng), Faker.fake_with_rng(rng));
+            let birth: BirthDate = BornIn(1936 + (id % 72) as u16).fake_with_rng(rng);
+            let gender: Gender = GenderAt(birth.age()).fake_with_rng(rng);
             let text = BirthNumberOf(gender, birth)
                 .fake_with_rng::<BirthNumber, _>(rng)
                 .to_string();

@@ -4,20 +4,21 @@
 //! - [`CsCz`] is a locale of the `fake` crate (its `Data` trait), for what `fake` already knows how to make;
 //! - the modules are fakers for what it has no notion of. Each type implements `fake::Dummy`: with `Faker`
 //!   where it stands alone ([`place::Municipality`]), with what it must agree with where it does not
-//!   ([`phone::PhoneNumber`] with its region, [`name::PersonName`] with gender and age).
+//!   ([`phone::PhoneNumber`] with region and age, [`name::PersonName`] with career and date of birth).
 //!
-//! The lists are in `data/`, one a file with its source; the build script makes constant tables of them.
+//! The lists are in `data/`, one per file with its source; the build script makes tables of them.
 
+pub mod advertisement;
 pub mod birth_number;
+pub mod description;
 pub mod name;
 pub mod network;
 pub mod occupation;
 pub mod person;
 pub mod phone;
 pub mod place;
-mod tables;
+pub(crate) mod tables;
 pub mod user_name;
-pub mod words;
 
 use fake::locales::Data;
 
@@ -32,11 +33,11 @@ pub struct CsCz;
 impl Data for CsCz {
     const LOREM_WORD: &'static [&'static str] = tables::WORDS;
     const NAME_FIRST_NAME: &'static [&'static str] = tables::MALE_GIVEN_NAMES;
-    const NAME_LAST_NAME: &'static [&'static str] = tables::MALE_SURNAMES;
+    const NAME_LAST_NAME: &'static [&'static str] = tables::COMMON_SURNAMES;
     const NAME_TITLE: &'static [&'static str] = tables::TITLES_BEFORE;
     const NAME_SUFFIX: &'static [&'static str] = tables::TITLES_AFTER;
-    const JOB_POSITION: &'static [&'static str] = tables::MALE_OCCUPATIONS;
-    const COMPANY_PROFESSION: &'static [&'static str] = tables::MALE_OCCUPATIONS;
+    const JOB_POSITION: &'static [&'static str] = tables::MALE_OCCUPATION_NAMES;
+    const COMPANY_PROFESSION: &'static [&'static str] = tables::MALE_OCCUPATION_NAMES;
     const ADDRESS_STATE: &'static [&'static str] = tables::REGION_NAMES;
     // The first digit is that of the former region; there is no 8 and no 9.
     const ADDRESS_POSTCODE_FORMATS: &'static [&'static str] = &[
@@ -73,11 +74,11 @@ mod tests {
             let rng = &mut test_rng(id);
             let of_lists: [(&str, &[&str]); 11] = [
                 (FirstName(CsCz).fake_with_rng(rng), tables::MALE_GIVEN_NAMES),
-                (LastName(CsCz).fake_with_rng(rng), tables::MALE_SURNAMES),
+                (LastName(CsCz).fake_with_rng(rng), tables::COMMON_SURNAMES),
                 (Title(CsCz).fake_with_rng(rng), tables::TITLES_BEFORE),
                 (Suffix(CsCz).fake_with_rng(rng), tables::TITLES_AFTER),
-                (Position(CsCz).fake_with_rng(rng), tables::MALE_OCCUPATIONS),
-                (Profession(CsCz).fake_with_rng(rng), tables::MALE_OCCUPATIONS),
+                (Position(CsCz).fake_with_rng(rng), tables::MALE_OCCUPATION_NAMES),
+                (Profession(CsCz).fake_with_rng(rng), tables::MALE_OCCUPATION_NAMES),
                 (StateName(CsCz).fake_with_rng(rng), tables::REGION_NAMES),
                 (Word(CsCz).fake_with_rng(rng), tables::WORDS),
                 (UserAgent(CsCz).fake_with_rng(rng), tables::USER_AGENTS),

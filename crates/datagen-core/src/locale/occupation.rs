@@ -1,17 +1,20 @@
-//! Occupations, in the form of the person's gender, and such as one can have at the person's age.
+//! Occupations: one profession is drawn first, by age and gender and with its weight in the country. The other two jobs
+//! and the titles follow from it.
 
 use fake::Dummy;
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
-use super::person::Gender;
+use super::person::{AGE_COUNT, Gender, LifeStage, index_of_age};
 use super::tables;
-use crate::rng::below;
-use crate::text::{Cursor, Piece, WriteText, text_value};
+use crate::text::{Cursor, WriteText, text_value};
 
-const COUNT: usize = tables::MALE_OCCUPATIONS.len();
+/// Occupations proper; the texts of student and pensioner follow theirs.
+const COUNT: usize = tables::OCCUPATION_FIELDS.len();
+const STUDENT: usize = COUNT;
+const PENSIONER: usize = COUNT + 1;
 
-static MALE: [Piece<48>; COUNT] = Piece::list(tables::MALE_OCCUPATIONS);
-static FEMALE: [Piece<48>; COUNT] = Piece::list(tables::FEMALE_OCCUPATIONS);
+/// At which age pensioners are taken to have had their profession, at most.
+const LAST_WORKING_AGE: u8 = 62;
 
 /// An occupation, in the form of a gender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,40 +24,166 @@ pub struct Occupation {
 }
 text_value!(Occupation);
 
-/// Occupations of a person of this gender and age in years.
-#[derive(Clone, Copy, Debug)]
-pub struct OccupationsOf(pub Gender, pub u8);
-
-/// Three different ones.
-impl Dummy<OccupationsOf> for [Occupation; 3] {
-    #[inline]
-    fn dummy_with_rng<R: RngExt + ?Sized>(&OccupationsOf(gender, age): &OccupationsOf, rng: &mut R) -> Self {
-        // The tables are in the order of the minimum age.
-        let count = u64::from(tables::OCCUPATIONS_OPEN_AT_AGE[usize::from(age)]);
-        // One draw decides all three: an index among all, one among the rest, one among the rest of those.
-        let draw = below(rng, count * (count - 1) * (count - 2));
-        let first = draw % count;
-        let mut second = draw / count % (count - 1);
-        let mut third = draw / (count * (count - 1));
-        second += u64::from(second >= first);
-        let (low, high) = (first.min(second), first.max(second));
-        third += u64::from(third >= low);
-        third += u64::from(third >= high);
-        [first, second, third].map(|index| Occupation {
-            gender,
-            index: index as u16,
-        })
-    }
-}
-
 impl WriteText for Occupation {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
         let index = usize::from(self.index);
-        out.push_piece(match self.gender {
-            Gender::Male => &MALE[index],
-            Gender::Female => &FEMALE[index],
-        });
+        match self.gender {
+            Gender::Male => tables::MALE_OCCUPATIONS.write(index, out),
+            Gender::Female => tables::FEMALE_OCCUPATIONS.write(index, out),
+        }
+    }
+}
+
+/// What a person does and did, and the education that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Career {
+    gender: Gender,
+    age: u8,
+    stage: LifeStage,
+    /// The present occupation, or student or pensioner, first; then the profession of a pensioner, and other jobs, held
+    /// earlier or besides.
+    jobs: [u16; 3],
+}
+
+/// The career of a person of this gender, age in years and stage of life, which must be one that people of that age have in
+/// `data/life_stages.tsv`.
+#[derive(Clone, Copy, Debug)]
+pub struct CareerOf(pub Gender, pub u8, pub LifeStage);
+
+impl Dummy<CareerOf> for Career {
+    #[inline]
+    fn dummy_with_rng<R: RngExt + ?Sized>(&CareerOf(gender, age, stage): &CareerOf, rng: &mut R) -> Self {
+        let jobs = match stage {
+            LifeStage::Worker => {
+                let profession = profession(gender, age, rng);
+                let second = other_job(gender, age..=age, profession, [profession, profession], rng);
+                let third = other_job(gender, age..=age, profession, [profession, second], rng);
+                [profession, second, third]
+            }
+            LifeStage::Student => {
+                let second = simple_job(gender, age..=age, [STUDENT, STUDENT], rng);
+                let third = simple_job(gender, age..=age, [STUDENT, second], rng);
+                [STUDENT, second, third]
+            }
+            LifeStage::Pensioner => {
+                let age = age.min(LAST_WORKING_AGE);
+                let profession = profession(gender, age, rng);
+                // An earlier job may be one that nobody has at that age any more.
+                let third = other_job(gender, 0..=age, profession, [profession, profession], rng);
+                [PENSIONER, profession, third]
+            }
+        };
+        Self {
+            gender,
+            age,
+            stage,
+            jobs: jobs.map(|job| job as u16),
+        }
+    }
+}
+
+/// Somebody's profession at this age.
+#[inline]
+fn profession<R: Rng + ?Sized>(gender: Gender, age: u8, rng: &mut R) -> usize {
+    tables::PROFESSIONS.pick(gender.index() * AGE_COUNT + index_of_age(age), rng.next_u64())
+}
+
+/// Whether people of some of these ages have this job.
+#[inline]
+fn fits_age(job: usize, ages: &std::ops::RangeInclusive<u8>) -> bool {
+    tables::OCCUPATION_YOUNGEST[job] <= *ages.end() && *ages.start() <= tables::OCCUPATION_OLDEST[job]
+}
+
+/// How often a draw is repeated that gave a job which the person has already, or of another age.
+const DRAWS: usize = 12;
+
+/// A job of the profession's field or of a related one, none of `taken`.
+#[inline]
+fn other_job<R: Rng + ?Sized>(
+    gender: Gender,
+    ages: std::ops::RangeInclusive<u8>,
+    profession: usize,
+    taken: [usize; 2],
+    rng: &mut R,
+) -> usize {
+    let list = 2 * profession + gender.index();
+    if !tables::RELATED_OCCUPATIONS.is_empty(list) {
+        for _ in 0..DRAWS {
+            let job = tables::RELATED_OCCUPATIONS.pick(list, rng.next_u64());
+            if !taken.contains(&job) && fits_age(job, &ages) {
+                return job;
+            }
+        }
+    }
+    simple_job(gender, ages, taken, rng)
+}
+
+/// A job that takes no training, none of `taken`; for the oldest workers, who have none of those, any that people of their age
+/// have without a degree of its own.
+fn simple_job<R: Rng + ?Sized>(
+    gender: Gender,
+    ages: std::ops::RangeInclusive<u8>,
+    taken: [usize; 2],
+    rng: &mut R,
+) -> usize {
+    for _ in 0..DRAWS {
+        let job = tables::SIMPLE_OCCUPATIONS.pick(gender.index(), rng.next_u64());
+        if !taken.contains(&job) && fits_age(job, &ages) {
+            return job;
+        }
+    }
+    loop {
+        let job = profession(gender, *ages.end(), rng);
+        if !taken.contains(&job) && tables::OCCUPATION_OWN_DEGREE[job] == 0 {
+            return job;
+        }
+    }
+}
+
+impl Career {
+    /// The three jobs: the present one, or student or pensioner; then others that the person has had or has besides. The second of a
+    /// pensioner is the profession.
+    #[inline]
+    pub fn jobs(&self) -> [Occupation; 3] {
+        self.jobs.map(|index| Occupation {
+            gender: self.gender,
+            index,
+        })
+    }
+
+    /// The stage of life.
+    pub fn stage(&self) -> LifeStage {
+        self.stage
+    }
+
+    /// The gender.
+    pub fn gender(&self) -> Gender {
+        self.gender
+    }
+
+    /// The age in years.
+    pub fn age(&self) -> u8 {
+        self.age
+    }
+
+    /// The field that a worker works in, as a number; 0 for others.
+    #[inline]
+    pub(super) fn field(&self) -> usize {
+        match self.stage {
+            LifeStage::Worker => usize::from(tables::OCCUPATION_FIELDS[usize::from(self.jobs[0])]),
+            LifeStage::Student | LifeStage::Pensioner => 0,
+        }
+    }
+
+    /// The education that the titles follow from, as a number.
+    #[inline]
+    pub(super) fn education(&self) -> usize {
+        usize::from(match self.stage {
+            LifeStage::Worker => tables::OCCUPATION_EDUCATIONS[usize::from(self.jobs[0])],
+            LifeStage::Student => tables::STUDENT_EDUCATION[0],
+            LifeStage::Pensioner => tables::OCCUPATION_EDUCATIONS[usize::from(self.jobs[1])],
+        })
     }
 }
 
@@ -68,23 +197,40 @@ mod tests {
     use crate::locale::test_rng;
 
     #[test]
-    fn three_different_ones_and_all_that_the_age_allows_in_each_place() {
-        for (age, is_surgeon, is_bricklayer) in [(18, false, true), (29, false, true), (60, true, true)] {
-            let mut seen: [HashSet<String>; 3] = Default::default();
-            for id in 0..20_000 {
-                let jobs: [Occupation; 3] = OccupationsOf(Gender::Male, age).fake_with_rng(&mut test_rng(id));
-                assert_eq!(HashSet::from(jobs).len(), 3);
-                for (place, job) in jobs.iter().enumerate() {
-                    seen[place].insert(job.to_string());
+    fn jobs_are_three_different_ones_at_every_age_and_stage() {
+        let stages = [
+            (LifeStage::Worker, 18..=79),
+            (LifeStage::Student, 18..=26),
+            (LifeStage::Pensioner, 58..=90),
+        ];
+        for (stage, ages) in stages {
+            for age in ages {
+                for id in 0..300 {
+                    let gender = [Gender::Male, Gender::Female][id as usize % 2];
+                    let career: Career = CareerOf(gender, age, stage).fake_with_rng(&mut test_rng(id));
+                    assert_eq!(HashSet::from(career.jobs()).len(), 3, "{career:?}");
                 }
             }
-            let open = usize::from(tables::OCCUPATIONS_OPEN_AT_AGE[usize::from(age)]);
-            assert!(open < COUNT || age == 60);
-            for occupations in seen {
-                assert_eq!(occupations.len(), open);
-                assert_eq!(occupations.contains("chirurg"), is_surgeon, "at {age}");
-                assert_eq!(occupations.contains("zedník"), is_bricklayer, "at {age}");
+        }
+    }
+
+    #[test]
+    fn workers_have_jobs_of_their_age() {
+        for (age, is_surgeon, is_ballerina, is_bricklayer) in [
+            (18, false, true, true),
+            (40, true, true, true),
+            (66, true, false, true),
+            (79, false, false, false),
+        ] {
+            let mut seen = HashSet::new();
+            for id in 0..100_000 {
+                let career: Career =
+                    CareerOf(Gender::Male, age, LifeStage::Worker).fake_with_rng(&mut test_rng(id));
+                seen.extend(career.jobs().map(|job| job.to_string()));
             }
+            assert_eq!(seen.contains("chirurg"), is_surgeon, "at {age}");
+            assert_eq!(seen.contains("tanečník"), is_ballerina, "at {age}");
+            assert_eq!(seen.contains("zedník"), is_bricklayer, "at {age}");
         }
     }
 }

@@ -4,16 +4,8 @@ use fake::{Dummy, Faker};
 use rand::RngExt;
 
 use super::tables;
-use crate::rng::{Alias, below, chance};
-use crate::text::{Cursor, Piece, WriteText, text_value};
-
-const MUNICIPALITY_COUNT: usize = tables::MUNICIPALITY_NAMES.len();
-const STREET_COUNT: usize = tables::STREET_NAMES.len();
-
-static MUNICIPALITIES: [Piece<40>; MUNICIPALITY_COUNT] = Piece::list(tables::MUNICIPALITY_NAMES);
-static MUNICIPALITY_WEIGHTS: Alias = Alias::new(tables::MUNICIPALITY_ALIAS);
-static STREETS: [Piece<32>; STREET_COUNT] = Piece::list(tables::STREET_NAMES);
-static STREET_WEIGHTS: Alias = Alias::new(tables::STREET_ALIAS);
+use crate::rng::{below, chance};
+use crate::text::{Cursor, WriteText, text_value};
 
 /// One of the 14 regions (kraje), Prague included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +13,12 @@ pub struct Region(u8);
 text_value!(Region);
 
 impl Region {
+    /// The place in the list of regions.
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
     /// The official name: `Jihomoravský kraj`.
     pub fn name(self) -> &'static str {
         tables::REGION_NAMES[usize::from(self.0)]
@@ -45,23 +43,34 @@ impl WriteText for Region {
 pub struct Municipality(u16);
 text_value!(Municipality);
 
-/// Drawn in proportion to the population.
+/// Drawn by the population of the region and, within it, by its own.
 impl Dummy<Faker> for Municipality {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(_: &Faker, rng: &mut R) -> Self {
-        Self(MUNICIPALITY_WEIGHTS.pick(rng) as u16)
+        Self(tables::MUNICIPALITY_CHOICES.pick(0, rng.next_u64()) as u16)
     }
+}
+
+/// What a municipality is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MunicipalityKind {
+    /// Obec, a village or a market town.
+    Village,
+    /// Město, a town.
+    Town,
+    /// Prague.
+    Capital,
 }
 
 impl Municipality {
     /// All of the list.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..MUNICIPALITY_COUNT as u16).map(Self)
+        (0..tables::MUNICIPALITIES.len() as u16).map(Self)
     }
 
     /// The name.
     pub fn name(self) -> &'static str {
-        tables::MUNICIPALITY_NAMES[usize::from(self.0)]
+        tables::MUNICIPALITIES.get(usize::from(self.0))
     }
 
     /// The region it lies in.
@@ -73,12 +82,22 @@ impl Municipality {
     pub fn population(self) -> u32 {
         tables::MUNICIPALITY_POPULATIONS[usize::from(self.0)]
     }
+
+    /// Whether it is a village, a town or the capital.
+    #[inline]
+    pub fn kind(self) -> MunicipalityKind {
+        match tables::MUNICIPALITY_KINDS[usize::from(self.0)] {
+            0 => MunicipalityKind::Village,
+            1 => MunicipalityKind::Town,
+            _ => MunicipalityKind::Capital,
+        }
+    }
 }
 
 impl WriteText for Municipality {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        out.push_piece(&MUNICIPALITIES[usize::from(self.0)]);
+        tables::MUNICIPALITIES.write(usize::from(self.0), out);
     }
 }
 
@@ -91,14 +110,14 @@ pub enum StreetAddress {
     Street {
         /// Index of the street's name.
         street: u16,
-        /// The descriptive number (číslo popisné), unique in the municipality.
+        /// The number along the street.
         house: u32,
     },
     /// `Nádražní 123/45`, sometimes `123/45a`.
     StreetWithOrientation {
         /// Index of the street's name.
         street: u16,
-        /// The descriptive number.
+        /// The descriptive number (číslo popisné), unique in the municipality.
         house: u32,
         /// The orientation number (číslo orientační), counted along the street.
         orientation: u16,
@@ -112,25 +131,46 @@ text_value!(StreetAddress);
 #[derive(Clone, Copy, Debug)]
 pub struct AddressIn(pub Municipality);
 
-/// Below this population half of the addresses have no street.
-const VILLAGE: u32 = 2_000;
 /// From this population on houses have orientation numbers, mostly.
 const TOWN: u32 = 8_000;
+
+/// The list of streets of a municipality whose streets have no names.
+const NO_STREETS: u8 = 255;
+
+/// The highest orientation numbers of ordinary streets, short streets and squares, as in the column `kind` of the streets.
+const HIGHEST_NUMBERS: [u64; 3] = [120, 18, 30];
+
+/// A street of the municipality, none that is named after it.
+#[inline]
+fn street<R: RngExt + ?Sized>(place: Municipality, list: u8, rng: &mut R) -> usize {
+    loop {
+        let street = tables::STREET_CHOICES.pick(usize::from(list), rng.next_u64());
+        let pair = (street as u32) << 16 | u32::from(place.0);
+        if tables::STREETS_ELSEWHERE.binary_search(&pair).is_err() {
+            return street;
+        }
+    }
+}
 
 impl Dummy<AddressIn> for StreetAddress {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&AddressIn(place): &AddressIn, rng: &mut R) -> Self {
         let population = place.population();
         // A house for three people, up to the four-digit numbers of the big cities' districts.
-        let house = 1 + below(rng, u64::from((population / 3).clamp(30, 3_000))) as u32;
-        if population < VILLAGE && chance(rng, 1, 2) {
-            return Self::House(house);
+        let houses = u64::from((population / 3).clamp(12, 3_000));
+        let list = tables::MUNICIPALITY_STREETS[usize::from(place.0)];
+        if list == NO_STREETS {
+            return Self::House(1 + below(rng, houses) as u32);
         }
-        let street = STREET_WEIGHTS.pick(rng) as u16;
+        let street = street(place, list, rng);
+        let highest = HIGHEST_NUMBERS[usize::from(tables::STREET_KINDS[street])];
+        let street = street as u16;
         if population < TOWN || chance(rng, 1, 4) {
+            let house = 1 + below(rng, highest.min(houses)) as u32;
             return Self::Street { street, house };
         }
-        let draw = below(rng, 120 * 16) as u16;
+        let house = 1 + below(rng, houses) as u32;
+        let draw = below(rng, highest * 16) as u16;
         let (orientation, variant) = (1 + draw / 16, draw % 16);
         let letter = (variant == 0).then(|| b'a' + (orientation % 3) as u8);
         Self::StreetWithOrientation {
@@ -151,7 +191,7 @@ impl WriteText for StreetAddress {
                 out.push_number(u64::from(house));
             }
             Self::Street { street, house } => {
-                out.push_piece(&STREETS[usize::from(street)]);
+                tables::STREETS.write(usize::from(street), out);
                 out.push_ascii(b' ');
                 out.push_number(u64::from(house));
             }
@@ -161,7 +201,7 @@ impl WriteText for StreetAddress {
                 orientation,
                 letter,
             } => {
-                out.push_piece(&STREETS[usize::from(street)]);
+                tables::STREETS.write(usize::from(street), out);
                 out.push_ascii(b' ');
                 out.push_number(u64::from(house));
                 out.push_ascii(b'/');
@@ -197,44 +237,24 @@ mod tests {
     }
 
     #[test]
-    fn cities_are_drawn_by_population() {
-        let listed: f64 = Municipality::all()
-            .map(|place| f64::from(place.population()))
-            .sum();
-        let mut drawn: HashMap<Municipality, u32> = HashMap::new();
-        for id in 0..200_000 {
-            *drawn.entry(Faker.fake_with_rng(&mut test_rng(id))).or_default() += 1;
-        }
-        for name in ["Praha", "Brno", "Ostrava", "Tábor"] {
-            let place = Municipality::all().find(|place| place.name() == name).unwrap();
-            let expected = 200_000.0 * f64::from(place.population()) / listed;
-            let got = f64::from(drawn[&place]);
-            assert!(
-                (got - expected).abs() < 5.0 * expected.sqrt(),
-                "{name}: {got}, expected {expected}"
-            );
-        }
-    }
-
-    #[test]
     fn addresses_fit_the_size_of_the_place() {
         let place = |name: &str| Municipality::all().find(|place| place.name() == name).unwrap();
-        for id in 0..2_000 {
-            let village: StreetAddress = AddressIn(place("Adršpach")).fake_with_rng(&mut test_rng(id));
-            assert!(
-                !matches!(village, StreetAddress::StreetWithOrientation { .. }),
-                "{village}"
-            );
+        for id in 0..5_000 {
+            let hamlet: StreetAddress = AddressIn(place("Babice")).fake_with_rng(&mut test_rng(id));
+            assert!(matches!(hamlet, StreetAddress::House(1..=70)), "{hamlet}");
             let city: StreetAddress = AddressIn(place("Praha")).fake_with_rng(&mut test_rng(id));
             assert!(!matches!(city, StreetAddress::House(_)), "{city}");
+            assert!(!city.to_string().starts_with("Pražská"), "{city}");
         }
+        let street = tables::STREETS.len() as u16 - 1;
         let address = StreetAddress::StreetWithOrientation {
-            street: 2,
+            street,
             house: 123,
             orientation: 45,
             letter: Some(b'a'),
         };
-        assert_eq!(address.to_string(), "Nádražní 123/45a");
+        let name = tables::STREETS.get(usize::from(street));
+        assert_eq!(address.to_string(), format!("{name} 123/45a"));
         assert_eq!(StreetAddress::House(88).to_string(), "č.p. 88");
     }
 }

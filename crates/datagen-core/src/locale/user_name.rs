@@ -8,22 +8,14 @@ use super::name::PersonName;
 use super::person::{BirthDate, Gender};
 use super::tables;
 use crate::rng::below;
-use crate::text::{Cursor, Piece, WriteText, text_value};
-
-static MALE_GIVEN: [Piece<32>; tables::MALE_GIVEN_NAMES_ASCII.len()] =
-    Piece::list(tables::MALE_GIVEN_NAMES_ASCII);
-static FEMALE_GIVEN: [Piece<32>; tables::FEMALE_GIVEN_NAMES_ASCII.len()] =
-    Piece::list(tables::FEMALE_GIVEN_NAMES_ASCII);
-static MALE_SURNAMES: [Piece<32>; tables::MALE_SURNAMES_ASCII.len()] =
-    Piece::list(tables::MALE_SURNAMES_ASCII);
-static FEMALE_SURNAMES: [Piece<32>; tables::FEMALE_SURNAMES_ASCII.len()] =
-    Piece::list(tables::FEMALE_SURNAMES_ASCII);
+use crate::text::{Cursor, WriteText, text_value};
 
 /// A user name: lower-case ASCII letters, digits and dots.
 #[derive(Clone, Copy, Debug)]
 pub struct UserName {
-    given: &'static Piece<32>,
-    surname: &'static Piece<32>,
+    gender: Gender,
+    given: u16,
+    surname: u16,
     form: Form,
     number: Option<Number>,
 }
@@ -59,10 +51,6 @@ impl Dummy<UserNameOf> for UserName {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&UserNameOf(name, birth): &UserNameOf, rng: &mut R) -> Self {
         let (given, surname) = name.indices();
-        let (given, surname) = match name.gender() {
-            Gender::Male => (&MALE_GIVEN[given], &MALE_SURNAMES[surname]),
-            Gender::Female => (&FEMALE_GIVEN[given], &FEMALE_SURNAMES[surname]),
-        };
         let draw = below(rng, 10 * 10 * 999) as u32;
         let (form, number, free) = (draw % 10, draw / 10 % 10, draw / 100);
         let form = match form {
@@ -78,10 +66,36 @@ impl Dummy<UserNameOf> for UserName {
             _ => None,
         };
         Self {
-            given,
-            surname,
+            gender: name.gender(),
+            given: given as u16,
+            surname: surname as u16,
             form,
             number,
+        }
+    }
+}
+
+impl UserName {
+    #[inline]
+    fn write_given(&self, out: &mut Cursor<'_>) {
+        match self.gender {
+            Gender::Male => tables::MALE_GIVEN_ASCII.write(usize::from(self.given), out),
+            Gender::Female => tables::FEMALE_GIVEN_ASCII.write(usize::from(self.given), out),
+        }
+    }
+
+    #[inline]
+    fn write_surname(&self, out: &mut Cursor<'_>) {
+        match self.gender {
+            Gender::Male => tables::MALE_SURNAMES_ASCII.write(usize::from(self.surname), out),
+            Gender::Female => tables::FEMALE_SURNAMES_ASCII.write(usize::from(self.surname), out),
+        }
+    }
+
+    fn initial(&self) -> u8 {
+        match self.gender {
+            Gender::Male => tables::MALE_GIVEN_ASCII.first_byte(usize::from(self.given)),
+            Gender::Female => tables::FEMALE_GIVEN_ASCII.first_byte(usize::from(self.given)),
         }
     }
 }
@@ -89,29 +103,28 @@ impl Dummy<UserNameOf> for UserName {
 impl WriteText for UserName {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        let initial = self.given.first_byte();
         match self.form {
             Form::GivenDotSurname => {
-                out.push_piece(self.given);
+                self.write_given(out);
                 out.push_ascii(b'.');
-                out.push_piece(self.surname);
+                self.write_surname(out);
             }
             Form::SurnameDotGiven => {
-                out.push_piece(self.surname);
+                self.write_surname(out);
                 out.push_ascii(b'.');
-                out.push_piece(self.given);
+                self.write_given(out);
             }
             Form::GivenSurname => {
-                out.push_piece(self.given);
-                out.push_piece(self.surname);
+                self.write_given(out);
+                self.write_surname(out);
             }
             Form::InitialSurname => {
-                out.push_ascii(initial);
-                out.push_piece(self.surname);
+                out.push_ascii(self.initial());
+                self.write_surname(out);
             }
             Form::SurnameInitial => {
-                out.push_piece(self.surname);
-                out.push_ascii(initial);
+                self.write_surname(out);
+                out.push_ascii(self.initial());
             }
         }
         match self.number {

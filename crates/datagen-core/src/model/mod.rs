@@ -5,7 +5,13 @@
 //! record allocates. Each JSON record also implements `serde::Serialize`, by the same parts: tests hold
 //! that `serde_json` writes the same bytes.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
 pub mod order;
+pub mod planted;
 pub mod product;
 pub mod session;
 pub mod user;
@@ -16,3 +22,44 @@ pub const MAX_ID: u64 = i32::MAX as u64;
 
 /// The version of the data: raised by every change that gives a seed other bytes.
 pub const DATA_VERSION: u32 = 2;
+
+/// What the orders and sessions look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// A shop with effects to discover: popular products, good customers, seasons, incidents, ….
+    #[default]
+    Shop,
+    /// Uniform and independent draws, as data version 2 had them.
+    Uniform,
+}
+
+impl Profile {
+    /// All profiles, the default first.
+    pub const ALL: [Self; 2] = [Self::Shop, Self::Uniform];
+
+    /// The profile's name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shop => "shop",
+            Self::Uniform => "uniform",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|profile| profile.as_str() == text)
+            .ok_or_else(|| "must be shop or uniform".to_owned())
+    }
+}

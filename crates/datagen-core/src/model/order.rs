@@ -1,10 +1,17 @@
 //! An order with its items: rows of the tables `orders` and `items`.
 
+mod shop;
+mod uniform;
+
 use std::ops::Range;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
-use crate::rng::{Kind, RecordRng, RecordSeed, below};
+use super::Profile;
+use crate::rng::{Kind, RecordSeed};
+use crate::world::World;
+pub use shop::{LATE_MAX_SECONDS, LATE_ONE_IN, PAIR_PERCENT, ShopOrders};
+use uniform::UniformOrders;
 
 /// The most items of an order; the fewest are 1.
 pub const MAX_ITEMS: u64 = 10;
@@ -19,10 +26,12 @@ pub struct Order {
     pub order_id: i32,
     /// 0 to USER_MAX_ID.
     pub user_id: i32,
-    /// Seconds since 1970-01-01 00:00:00, no time zone.
+    /// Seconds since 1970-01-01 00:00:00 of local time in Czechia.
     pub order_date: i64,
     /// Whole, 1 to [`MAX_VALUE`].
     pub order_value: f64,
+    /// Whether the order was recorded late: `order_date` is earlier than its place among the other orders.
+    pub is_late: bool,
     /// How many of `products` are items.
     item_count: u8,
     products: [i32; MAX_ITEMS as usize],
@@ -54,130 +63,54 @@ pub struct OrderRange {
 }
 
 /// The orders of one seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Orders {
     seed: RecordSeed,
-    users: u64,
-    products: u64,
-    first_second: i64,
-    seconds: u64,
+    dates: Range<NaiveDate>,
+    model: Model,
+}
+
+#[derive(Clone, Debug)]
+enum Model {
+    Shop(Box<ShopOrders>),
+    Uniform(UniformOrders),
 }
 
 impl Orders {
-    /// The orders of `seed` in `range`.
-    pub fn new(seed: u64, range: &OrderRange) -> Self {
-        let second = |date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc().timestamp();
-        let (first_second, end) = (second(range.dates.start), second(range.dates.end));
+    /// The orders 1 to `count` of `seed` in `range`.
+    ///
+    /// # Panics
+    /// If the range has no day.
+    pub fn new(profile: Profile, seed: u64, count: u64, range: &OrderRange) -> Self {
         Self {
             seed: RecordSeed::new(seed, Kind::Order),
-            users: range.user_max_id + 1,
-            products: range.product_max_id + 1,
-            first_second,
-            seconds: end.saturating_sub(first_second).max(0) as u64,
+            dates: range.dates.clone(),
+            model: match profile {
+                Profile::Shop => Model::Shop(Box::new(ShopOrders::new(count, range))),
+                Profile::Uniform => Model::Uniform(UniformOrders::new(range)),
+            },
         }
     }
 
     /// Order `id`, from 1.
     #[inline]
     pub fn get(&self, id: u64) -> Order {
-        let rng = &mut self.seed.rng(id);
-        let user_id = below(rng, self.users) as i32;
-        let order_date = self.first_second + below(rng, self.seconds) as i64;
-        let draw = below(rng, MAX_VALUE * MAX_ITEMS);
-        let (value, item_count) = (1 + draw % MAX_VALUE, 1 + draw / MAX_VALUE);
-        let mut products = [0; MAX_ITEMS as usize];
-        for pair in products[..item_count as usize].chunks_mut(2) {
-            self.draw_products(rng, pair);
-        }
-        Order {
-            order_id: id as i32,
-            user_id,
-            order_date,
-            order_value: value as f64,
-            item_count: item_count as u8,
-            products,
+        match &self.model {
+            Model::Shop(orders) => orders.get(id, self.seed.rng(id)),
+            Model::Uniform(orders) => orders.get(id, self.seed.rng(id)),
         }
     }
 
-    /// Fills one or two products from one random word: 32 bits each, which 31-bit ids need no more than.
-    #[inline]
-    fn draw_products(&self, rng: &mut RecordRng, pair: &mut [i32]) {
-        let mut word = rand::Rng::next_u64(rng);
-        for product in pair {
-            *product = (((word & 0xffff_ffff) * self.products) >> 32) as i32;
-            word >>= 32;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn orders() -> Orders {
-        let day = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
-        Orders::new(
-            0,
-            &OrderRange {
-                user_max_id: 4,
-                product_max_id: 6,
-                dates: day(2020)..day(2021),
-            },
-        )
+    /// The days of the orders: the first, and the day after the last.
+    pub fn dates(&self) -> &Range<NaiveDate> {
+        &self.dates
     }
 
-    #[test]
-    fn every_id_value_and_item_count_in_range_occurs_and_none_outside() {
-        let (mut users, mut products, mut counts) = ([0; 5], [0; 7], [0; 11]);
-        let (mut lowest, mut highest) = (f64::MAX, f64::MIN);
-        let (mut first, mut last) = (i64::MAX, i64::MIN);
-        for id in 1..=200_000 {
-            let order = orders().get(id);
-            assert_eq!(order.order_id as u64, id);
-            users[order.user_id as usize] += 1;
-            counts[order.items().len()] += 1;
-            order
-                .items()
-                .iter()
-                .for_each(|&product| products[product as usize] += 1);
-            assert_eq!(order.order_value.fract(), 0.0);
-            lowest = order.order_value.min(lowest);
-            highest = order.order_value.max(highest);
-            first = order.order_date.min(first);
-            last = order.order_date.max(last);
-        }
-        assert!(users.iter().all(|n| (39_000..41_000).contains(n)), "{users:?}");
-        assert!(
-            products.iter().all(|n| (154_000..160_000).contains(n)),
-            "{products:?}"
-        );
-        assert_eq!(counts[0], 0);
-        assert!(
-            counts[1..].iter().all(|n| (19_300..20_700).contains(n)),
-            "{counts:?}"
-        );
-        assert!(
-            (1.0..10.0).contains(&lowest) && (99_990.0..=100_000.0).contains(&highest),
-            "{lowest} {highest}"
-        );
-        let (start, end) = (1_577_836_800, 1_609_459_200);
-        assert!((start..start + 3_600).contains(&first) && (end - 3_600..end).contains(&last));
-    }
-
-    #[test]
-    fn the_widest_ids_fit() {
-        let day = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
-        let max = crate::model::MAX_ID;
-        let range = OrderRange {
-            user_max_id: max,
-            product_max_id: max,
-            dates: day(1)..day(9999),
-        };
-        let orders = Orders::new(0, &range);
-        for id in [1, 2, max] {
-            let order = orders.get(id);
-            assert!(order.order_id > 0 && order.user_id >= 0 && order.items().iter().all(|&id| id >= 0));
-            assert!(order.date_time() < day(9999).and_time(NaiveTime::MIN));
+    /// The world that the orders belong to, if their profile is [`Profile::Shop`].
+    pub fn world(&self) -> Option<&World> {
+        match &self.model {
+            Model::Shop(orders) => Some(orders.world()),
+            Model::Uniform(_) => None,
         }
     }
 }

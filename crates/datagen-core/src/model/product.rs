@@ -3,9 +3,10 @@
 use fake::Fake;
 use serde::{Serialize, Serializer};
 
-use crate::locale::words::{Exactly, Paragraph};
+use crate::locale::advertisement::{Advertisement, AdvertisementOf, Category};
 use crate::rng::{Kind, RecordSeed, below};
 use crate::text::{Cursor, TextBuf, WriteText, text_value};
+use crate::world::Catalogue;
 
 /// The shop's address. `.example` is reserved (RFC 2606), so that nobody's real site is ever meant.
 pub const SHOP: &str = "https://www.obchod.example";
@@ -29,8 +30,8 @@ pub struct Product {
     pub id: u64,
     /// `product_{id}`.
     pub name: ProductName,
-    /// One sentence.
-    pub description: Paragraph,
+    /// One sentence about an article of the product's shelf.
+    pub description: Advertisement,
     /// Three pages of the product in the shop, which pageviews refer to.
     pub pages: Pages,
 }
@@ -115,34 +116,41 @@ impl Serialize for Pages {
 }
 
 /// The products of one seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Products {
     seed: RecordSeed,
+    catalogue: Catalogue,
 }
 
 impl Products {
-    /// The products of `seed`.
-    pub fn new(seed: u64) -> Self {
+    /// The products `0..count` of `seed`, at most 2^31. Their shelves are facts of the world: they depend on `count`, not
+    /// on `seed`.
+    pub fn new(seed: u64, count: u64) -> Self {
         Self {
             seed: RecordSeed::new(seed, Kind::Product),
+            catalogue: Catalogue::new(count),
         }
     }
 
     /// Product `id`.
+    ///
+    /// # Panics
+    /// If there is no such product.
     pub fn get(&self, id: u64) -> Product {
         let rng = &mut self.seed.rng(id);
+        let category = Category::of_shelf(self.catalogue.shelf_of_product(id));
         Product {
             id,
             name: ProductName(id),
-            description: Exactly(1).fake_with_rng(rng),
+            description: AdvertisementOf(category).fake_with_rng(rng),
             pages: Pages::of(id),
         }
     }
 }
 
 impl Product {
-    /// Appends the product as one JSON object, without a line feed.
-    pub fn write_json(&self, out: &mut TextBuf) {
+    /// Appends the product as one JSON object in a line of its own, with its line feed.
+    pub fn write_json_line(&self, out: &mut TextBuf) {
         out.append(1_024, |out| {
             out.push_str("{\"id\":");
             out.push_number(self.id);
@@ -155,7 +163,7 @@ impl Product {
                 out.push_str(before);
                 page.write_text(out);
             }
-            out.push_str("\"]}");
+            out.push_str("\"]}\n");
         });
     }
 }

@@ -1,18 +1,24 @@
 //! A visitor's session in the shop: pageviews, and sometimes a star rating after them.
 //!
-//! Session n is a pure function of the seed. Most pageviews are of pages of products, so that pageviews join
-//! products and, by user, orders and stars.
+//! Session n is a pure function of the profile, the seed and the number of users and products. Most pageviews are of
+//! pages of products, so that pageviews join products and, by user, orders and stars.
 
+mod shop;
+mod uniform;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{Fake, Faker};
-use rand_distr::{Distribution, Normal, StandardNormal};
+use rand_distr::{Distribution, Normal};
 use serde::{Serialize, Serializer};
 
-use super::product::{PageUri, Pages, SHOP};
+use super::Profile;
+use super::product::{PageUri, SHOP};
 use crate::locale::network::{ClientIp, UserAgent};
-use crate::rng::{Kind, RecordRng, RecordSeed, below, chance};
+use crate::rng::{Kind, RecordRng, RecordSeed, below};
 use crate::text::{Cursor, TextBuf, WriteText, text_value};
+use crate::world::World;
+pub use shop::{INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS, ROBOT_ONE_IN, SessionTraits};
 
 /// The most pageviews of a session; the fewest are 1.
 pub const MAX_PAGEVIEWS: u64 = 30;
@@ -26,30 +32,10 @@ pub const OUTLIER_ONE_IN: u64 = 100;
 /// One session in this many ends with a star rating.
 pub const STARS_ONE_IN: u64 = 50;
 
-/// One pageview in this many is of a page that is not a product's.
-pub const OTHER_PAGE_ONE_IN: u64 = 10;
-
 /// All nine HTTP methods (RFC 9110 § 9, RFC 5789).
 pub const HTTP_METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
-
-/// The methods in 64ths: mostly GET, as in a shop, but enough of the others to count them.
-static METHOD_SLOTS: [u8; 64] = {
-    let shares = [34, 4, 10, 4, 3, 1, 3, 1, 4];
-    let mut slots = [0; 64];
-    let (mut method, mut next) = (0, 0);
-    while method < shares.len() {
-        let end = next + shares[method];
-        while next < end {
-            slots[next] = method as u8;
-            next += 1;
-        }
-        method += 1;
-    }
-    assert!(next == slots.len(), "the shares are 64ths");
-    slots
-};
 
 /// Pages of the shop that are not a product's.
 pub const OTHER_PAGES: [&str; 8] = [
@@ -66,9 +52,17 @@ pub const OTHER_PAGES: [&str; 8] = [
 /// Latencies of outliers, milliseconds, both inclusive.
 pub const OUTLIER_RANGE: (u64, u64) = (500, 5_000);
 
+/// The mean of usual latencies, milliseconds.
+const USUAL_LATENCY: f64 = 200.0;
+
+/// The standard deviation of usual latencies, milliseconds.
+const USUAL_LATENCY_DEVIATION: f64 = 50.0;
+
 /// A session.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// From 0.
+    pub id: u64,
     /// The wait before it, in standard normal units; see [`Pause::before`].
     pause: f64,
     /// Who: 0 to USER_MAX_ID.
@@ -79,16 +73,36 @@ pub struct Session {
     pub user_agent: UserAgent,
     /// How many pageviews.
     pub pageview_count: u64,
-    /// The rating after the session, if any: 1 to 5.
-    pub stars: Option<u8>,
+    /// The rating after the session, if any.
+    pub stars: Option<StarRating>,
     /// Draws the pageviews.
     rng: RecordRng,
-    products: u64,
+    model: SessionModel,
+}
+
+/// What a session's pageviews depend on.
+#[derive(Clone, Debug)]
+enum SessionModel {
+    Shop(shop::ShopSession),
+    Uniform { products: u64 },
+}
+
+/// A star rating after a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StarRating {
+    /// 1 to 5.
+    pub stars: u8,
+    /// What decided it.
+    pub cause: StarCause,
+    /// How many milliseconds it comes after the start of the session, which is at or after the last pageview.
+    pub offset_ms: u32,
 }
 
 /// One request of a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pageview {
+    /// How many milliseconds it comes after the start of the session. The first comes with it.
+    pub offset_ms: u32,
     /// Index into [`HTTP_METHODS`].
     method: u8,
     /// What was looked at.
@@ -97,6 +111,27 @@ pub struct Pageview {
     pub client_ip: Option<ClientIp>,
     /// How long the answer took.
     pub latency: Latency,
+    /// Whether it is of a page of a lemon. Uniform sessions know of none.
+    pub is_lemon: bool,
+}
+
+/// What decides a star rating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StarCause {
+    /// The session included a lemon.
+    Lemon,
+    /// The session included several outliers, and no lemon.
+    Outliers,
+    /// Nothing in the session.
+    Nothing,
+}
+
+/// How far the pageviews of a session have been made; see [`Session::next_pageview`].
+#[derive(Clone, Debug)]
+pub struct Progress {
+    rng: RecordRng,
+    made: u64,
+    history: shop::History,
 }
 
 /// The address of a page.
@@ -137,6 +172,25 @@ impl Latency {
         u64::from(self.micros) >= OUTLIER_RANGE.0 * 1_000
     }
 
+    /// |N(mean, deviation)|, both in milliseconds.
+    #[inline]
+    fn usual(mean: f64, deviation: f64, rng: &mut RecordRng) -> Self {
+        let millis: f64 = Normal::new(mean, deviation)
+            .expect("a finite deviation")
+            .sample(rng);
+        Self {
+            micros: (millis.abs() * 1_000.0).round() as u32,
+        }
+    }
+
+    /// Uniform in [`OUTLIER_RANGE`].
+    fn outlier(rng: &mut RecordRng) -> Self {
+        let (lowest, highest) = OUTLIER_RANGE;
+        Self {
+            micros: (lowest * 1_000 + below(rng, (highest - lowest) * 1_000 + 1)) as u32,
+        }
+    }
+
     /// Appends the milliseconds as a JSON number with one to three decimals, as `serde_json` writes an
     /// `f64`: `200.0`, `187.25`.
     #[inline]
@@ -159,36 +213,42 @@ impl Serialize for Latency {
 }
 
 /// The sessions of one seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sessions {
     seed: RecordSeed,
     users: u64,
     products: u64,
+    /// For the profile [`Profile::Shop`]. Sessions share it, so that their pageviews can be made later.
+    world: Option<Arc<World>>,
 }
 
 impl Sessions {
     /// The sessions of `seed`, of users 0 to `user_max_id` looking at products 0 to `product_max_id`.
-    pub fn new(seed: u64, user_max_id: u64, product_max_id: u64) -> Self {
+    pub fn new(profile: Profile, seed: u64, user_max_id: u64, product_max_id: u64) -> Self {
+        let (users, products) = (user_max_id + 1, product_max_id + 1);
         Self {
             seed: RecordSeed::new(seed, Kind::Session),
-            users: user_max_id + 1,
-            products: product_max_id + 1,
+            users,
+            products,
+            world: match profile {
+                Profile::Shop => Some(Arc::new(World::new(users, products))),
+                Profile::Uniform => None,
+            },
         }
     }
 
     /// Session `id`, from 0.
     pub fn get(&self, id: u64) -> Session {
-        let rng = &mut self.seed.rng(id);
-        Session {
-            pause: StandardNormal.sample(rng),
-            user_id: below(rng, self.users),
-            client_ip: Faker.fake_with_rng(rng),
-            user_agent: Faker.fake_with_rng(rng),
-            pageview_count: 1 + below(rng, MAX_PAGEVIEWS),
-            stars: chance(rng, 1, STARS_ONE_IN).then(|| 1 + below(rng, 5) as u8),
-            rng: rng.clone(),
-            products: self.products,
+        let rng = self.seed.rng(id);
+        match &self.world {
+            Some(world) => shop::session(id, self.seed, world, rng),
+            None => uniform::session(id, self.users, self.products, rng),
         }
+    }
+
+    /// The world that the sessions belong to, if their profile is [`Profile::Shop`].
+    pub fn world(&self) -> Option<&World> {
+        self.world.as_deref()
     }
 }
 
@@ -215,35 +275,42 @@ impl Session {
     /// The pageviews, in their order.
     #[inline]
     pub fn pageviews(&self) -> impl Iterator<Item = Pageview> {
-        let mut rng = self.rng.clone();
-        (0..self.pageview_count).map(move |_| self.pageview(&mut rng))
+        let mut progress = self.start();
+        std::iter::from_fn(move || self.next_pageview(&mut progress))
     }
 
+    /// The state before the first pageview.
     #[inline]
-    fn pageview(&self, rng: &mut RecordRng) -> Pageview {
-        // One word decides the small things.
-        let draw = below(
-            rng,
-            64 * OTHER_PAGE_ONE_IN * 24 * EMPTY_IP_ONE_IN * OUTLIER_ONE_IN,
-        );
-        let (method, draw) = (METHOD_SLOTS[draw as usize % 64], draw / 64);
-        let (other, draw) = (draw % OTHER_PAGE_ONE_IN == 0, draw / OTHER_PAGE_ONE_IN);
-        let (page, draw) = (draw % 24, draw / 24);
-        let (no_ip, outlier) = (draw % EMPTY_IP_ONE_IN == 0, draw / EMPTY_IP_ONE_IN == 0);
-        let uri = if other {
-            Uri::Other((page % 8) as u8)
-        } else {
-            Uri::Product(Pages::of(below(rng, self.products)).as_array()[(page % 3) as usize])
-        };
-        Pageview {
-            method,
-            uri,
-            client_ip: (!no_ip).then_some(self.client_ip),
-            latency: if outlier {
-                outlier_latency(rng)
-            } else {
-                usual_latency(rng)
-            },
+    pub fn start(&self) -> Progress {
+        Progress {
+            rng: self.rng.clone(),
+            made: 0,
+            history: shop::History::default(),
+        }
+    }
+
+    /// Makes the next pageview; `None` after the last. [`pageviews`](Self::pageviews) makes all of them.
+    #[inline]
+    pub fn next_pageview(&self, progress: &mut Progress) -> Option<Pageview> {
+        if progress.made == self.pageview_count {
+            return None;
+        }
+        progress.made += 1;
+        Some(match &self.model {
+            SessionModel::Shop(session) => {
+                session.pageview(self.client_ip, &mut progress.history, &mut progress.rng)
+            }
+            SessionModel::Uniform { products } => {
+                uniform::pageview(*products, self.client_ip, &mut progress.rng)
+            }
+        })
+    }
+
+    /// What was planted in the session, if its profile is [`Profile::Shop`].
+    pub fn traits(&self) -> Option<&SessionTraits> {
+        match &self.model {
+            SessionModel::Shop(session) => Some(&session.traits),
+            SessionModel::Uniform { .. } => None,
         }
     }
 
@@ -271,7 +338,9 @@ impl Session {
 
     /// Appends the session's star rating as one JSON object, without a line feed, if there is one.
     pub fn write_stars_json(&self, out: &mut TextBuf) -> bool {
-        let Some(stars) = self.stars else { return false };
+        let Some(StarRating { stars, .. }) = self.stars else {
+            return false;
+        };
         out.append(64, |out| {
             out.push_str("{\"user_id\":");
             out.push_number(self.user_id);
@@ -284,26 +353,14 @@ impl Session {
 }
 
 impl Pageview {
+    /// Whether the method is one that only attackers and scanners use: DELETE, TRACE and CONNECT.
+    pub fn is_suspicious(&self) -> bool {
+        shop::is_suspicious_method(self.method)
+    }
+
     /// The HTTP method.
     pub fn http_method(&self) -> &'static str {
         HTTP_METHODS[usize::from(self.method)]
-    }
-}
-
-/// |N(200 ms, 50 ms)|.
-#[inline]
-fn usual_latency(rng: &mut RecordRng) -> Latency {
-    let millis: f64 = Normal::new(200.0, 50.0).expect("a finite deviation").sample(rng);
-    Latency {
-        micros: (millis.abs() * 1_000.0).round() as u32,
-    }
-}
-
-/// Uniform in [`OUTLIER_RANGE`].
-fn outlier_latency(rng: &mut RecordRng) -> Latency {
-    let (lowest, highest) = OUTLIER_RANGE;
-    Latency {
-        micros: (lowest * 1_000 + below(rng, (highest - lowest) * 1_000 + 1)) as u32,
     }
 }
 
@@ -329,16 +386,19 @@ mod tests {
 
     #[test]
     fn pauses_have_the_asked_mean_and_no_pause_is_none() {
-        let sessions = Sessions::new(0, 9, 9);
-        let pause = Pause {
-            mean: 10.0,
-            stddev: 5.0,
-        };
-        let total: f64 = (0..20_000)
-            .map(|id| pause.before(&sessions.get(id)).as_secs_f64())
-            .sum();
-        // The mean of |N(10, 5)| is 10.09.
-        assert!((total / 20_000.0 - 10.09).abs() < 0.2, "{total}");
+        for profile in Profile::ALL {
+            let sessions = Sessions::new(profile, 0, 9, 9);
+            let pause = Pause {
+                mean: 10.0,
+                stddev: 5.0,
+            };
+            let total: f64 = (0..20_000)
+                .map(|id| pause.before(&sessions.get(id)).as_secs_f64())
+                .sum();
+            // The mean of |N(10, 5)| is 10.09.
+            assert!((total / 20_000.0 - 10.09).abs() < 0.2, "{total}");
+        }
+        let sessions = Sessions::new(Profile::Shop, 0, 9, 9);
         assert_eq!(
             Pause {
                 mean: 0.0,

@@ -1,18 +1,19 @@
-//! A user of the shop: one JSON object a line in `users/users.json`.
+//! A user of the shop: one JSON object per line in `users/users.json`.
 
 use fake::{Fake, Faker};
 use serde::Serialize;
 
 use crate::locale::birth_number::{BirthNumber, BirthNumberOf};
+use crate::locale::description::{Description, DescriptionOf};
 use crate::locale::name::{NameOf, PersonName};
-use crate::locale::occupation::{Occupation, OccupationsOf};
-use crate::locale::person::{BirthDate, Gender};
-use crate::locale::phone::{PhoneIn, PhoneNumber};
+use crate::locale::occupation::{Career, CareerOf, Occupation};
+use crate::locale::person::{BirthDate, BornIn, Gender, GenderAt, LifeStage, StageOf};
+use crate::locale::phone::{PhoneNumber, PhoneOf};
 use crate::locale::place::{AddressIn, Municipality, Region, StreetAddress};
 use crate::locale::user_name::{UserName, UserNameOf};
-use crate::locale::words::{About, Paragraph};
 use crate::rng::{Kind, RecordSeed};
 use crate::text::{TextBuf, WriteText};
+use crate::world::Population;
 
 /// A plausible person. The fields are in the order of the JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -34,50 +35,58 @@ pub struct User {
     /// The region of the city.
     pub administrative_unit: Region,
     /// About five sentences.
-    pub description: Paragraph,
-    /// Three different ones.
+    pub description: Description,
+    /// Three different ones: the present one, student or pensioner first.
     pub jobs: [Occupation; 3],
 }
 
-/// About how many bytes a user's line has (548 on average), for buffers.
-pub const EXPECTED_BYTES: usize = 560;
+/// About how many bytes a user's line has (530 on average), for buffers.
+pub const EXPECTED_BYTES: usize = 540;
 
-/// No user's line is longer: for the room that is reserved once a record.
+/// No user's line is longer: for the room that is reserved once per record.
 const MAX_BYTES: usize = 2_048;
 
 /// The users of one seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Users {
     seed: RecordSeed,
+    population: Population,
 }
 
 impl Users {
-    /// The users of `seed`.
-    pub fn new(seed: u64) -> Self {
+    /// The users `0..count` of `seed`, at most 2^31. Their years of birth are facts of the world: they depend on `count`,
+    /// not on `seed`.
+    pub fn new(seed: u64, count: u64) -> Self {
         Self {
             seed: RecordSeed::new(seed, Kind::User),
+            population: Population::new(count),
         }
     }
 
     /// User `id`.
+    ///
+    /// # Panics
+    /// If there is no such user.
     #[inline]
     pub fn get(&self, id: u64) -> User {
         let rng = &mut self.seed.rng(id);
-        let gender: Gender = Faker.fake_with_rng(rng);
-        let birth: BirthDate = Faker.fake_with_rng(rng);
-        let name: PersonName = NameOf(gender, birth.age()).fake_with_rng(rng);
+        let birth: BirthDate = BornIn(self.population.birth_year(id)).fake_with_rng(rng);
+        let gender: Gender = GenderAt(birth.age()).fake_with_rng(rng);
+        let stage: LifeStage = StageOf(gender, birth.age()).fake_with_rng(rng);
+        let career: Career = CareerOf(gender, birth.age(), stage).fake_with_rng(rng);
+        let name: PersonName = NameOf(birth, career).fake_with_rng(rng);
         let city: Municipality = Faker.fake_with_rng(rng);
         User {
             id,
             name,
             city,
             street_address: AddressIn(city).fake_with_rng(rng),
-            phone_number: PhoneIn(city.region()).fake_with_rng(rng),
+            phone_number: PhoneOf(city.region(), birth.age()).fake_with_rng(rng),
             birth_number: BirthNumberOf(gender, birth).fake_with_rng(rng),
             user_name: UserNameOf(name, birth).fake_with_rng(rng),
             administrative_unit: city.region(),
-            description: About(5).fake_with_rng(rng),
-            jobs: OccupationsOf(gender, birth.age()).fake_with_rng(rng),
+            description: DescriptionOf(name, career, city).fake_with_rng(rng),
+            jobs: career.jobs(),
         }
     }
 }

@@ -181,6 +181,7 @@ fn end_of_last_line(file: &mut File, length: u64) -> io::Result<u64> {
 mod tests {
     use std::fs;
 
+    use datagen_core::model::Profile;
     use datagen_core::model::session::Sessions;
 
     use super::*;
@@ -189,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_are_appended_whole_to_what_is_there() {
         let directory = tempfile::tempdir().unwrap();
-        let sessions = Sessions::new(0, 9, 9);
+        let sessions = Sessions::new(Profile::Uniform, 0, 9, 9);
         let mut visit = Visit::default();
         let (mut pageviews, mut stars) = (0, 0);
         for range in [0..100, 100..150] {
@@ -236,7 +237,7 @@ mod tests {
 
             // Another process is killed while this one runs.
             fs::write(&path, format!("{kept}{left}")).unwrap();
-            let session = Sessions::new(0, 9, 9).get(0);
+            let session = Sessions::new(Profile::Uniform, 0, 9, 9).get(0);
             let mut visit = Visit::default();
             visit.fill(&session);
             files.send(visit.whole()).await.unwrap();

@@ -1,0 +1,300 @@
+//! Facts about users: how much they buy, when they were born, when they signed up and when they left.
+
+use rand::Rng;
+
+use super::{Fact, Permutation, ZipfMandelbrot, scale};
+use crate::locale::network::{ClientIp, UserAgent};
+use crate::locale::tables;
+use crate::rng::{below, chance};
+use crate::world::calendar::{SECONDS_PER_DAY, first_day_of};
+
+/// The law of activity has the shift (number of users) / `ACTIVITY_SHIFT`.
+///
+/// Source: our choice. The first fifth of the ranks then has 58 % of the activity, and the first rank has 13.7 times the
+/// mean. Since users are customers for part of the time only, orders are more concentrated, as in real shops (the Pareto
+/// rule).
+const ACTIVITY_SHIFT: u64 = 80;
+
+/// How often a customer is drawn by activity until one is eligible. If few users are eligible, each of them gets the
+/// orders of many others; then there are fewer attempts, and further ones are drawn uniformly. No user therefore places
+/// more than 100 times the mean: 13.7 · 6 by activity if at least a sixth of the users is eligible, and otherwise
+/// 13.7 · 5 by activity and 24 uniformly.
+const ATTEMPTS_BY_ACTIVITY: u32 = 40;
+const FEW_ATTEMPTS_BY_ACTIVITY: u32 = 5;
+const UNIFORM_ATTEMPTS: u32 = 24;
+
+/// Below this part of eligible users there are few attempts by activity.
+const FEW_ELIGIBLE_ONE_IN: u64 = 6;
+
+/// The age, as the order's year less the year of birth, from which users order. Their 15th birthday is then
+/// always past, whatever the dates within the years. Source: § 31 of the Czech Civil Code lets minors act
+/// according to their maturity; shops ask for 15.
+pub const MIN_AGE: i32 = 16;
+
+/// The years within which users sign up, the second exclusive. Source: our choice, to cover the default order
+/// dates with room before them.
+pub const SIGN_UP_YEARS: (i32, i32) = (2012, 2026);
+
+/// How long users remain customers, in days: uniform, the second exclusive. About 70 % of users have then left
+/// by the end of [`SIGN_UP_YEARS`]. Source: our choice.
+const LIFETIME_DAYS: (u64, u64) = (180, 8 * 365);
+
+/// A user who has left orders once for this many orders before. Source: our choice.
+const LEFT_ONE_IN: u64 = 8;
+
+/// The day on which ages are counted is 1 January of this year (see [`crate::locale::person`]).
+const AGE_YEAR: u16 = 2026;
+
+/// The years of birth: the youngest age group of `data/age_groups.tsv` to the oldest.
+const YOUNGEST_AGE: u8 = tables::AGE_GROUP_FIRST[0];
+const OLDEST_AGE: u8 = tables::AGE_GROUP_LAST[tables::AGE_GROUP_LAST.len() - 1];
+
+/// How many years of birth there are.
+const BIRTH_YEARS: usize = (OLDEST_AGE - YOUNGEST_AGE) as usize + 1;
+
+/// One session in this many uses the user's other browser. Source: our choice.
+pub const OTHER_BROWSER_ONE_IN: u64 = 7;
+
+/// One session in this many comes from another address than the user's home. Source: our choice.
+pub const OTHER_ADDRESS_ONE_IN: u64 = 20;
+
+/// The facts about the users `0..users`.
+#[derive(Clone, Debug)]
+pub struct Population {
+    users: u64,
+    /// Activity rank to user id.
+    by_rank: Permutation,
+    /// Age position to user id: position 0 is the oldest user.
+    by_age: Permutation,
+    activity: ZipfMandelbrot,
+    /// How many users were born in the first so many years or before.
+    born_by: [u64; BIRTH_YEARS],
+}
+
+impl Population {
+    /// The facts about the users `0..users`, at most 2^31.
+    pub fn new(users: u64) -> Self {
+        Self {
+            users,
+            by_rank: Permutation::new(users, Fact::ActivityRank.key()),
+            by_age: Permutation::new(users, Fact::AgePosition.key()),
+            activity: ZipfMandelbrot::new(users, (users << 32) / ACTIVITY_SHIFT),
+            born_by: born_by(users),
+        }
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> u64 {
+        self.users
+    }
+
+    /// Whether there are no users.
+    pub fn is_empty(&self) -> bool {
+        self.users == 0
+    }
+
+    /// How many users are the best customers: the most active hundredth, at least one.
+    pub fn best_customers(&self) -> u64 {
+        self.users.div_ceil(100)
+    }
+
+    /// The user with this activity rank; rank 0 buys most. The first VIP_COUNT ranks are the VIP users.
+    ///
+    /// # Panics
+    /// If there are not so many users.
+    #[inline]
+    pub fn user_at_rank(&self, rank: u64) -> u64 {
+        self.by_rank.get(rank)
+    }
+
+    /// The activity rank of user `id`.
+    ///
+    /// # Panics
+    /// If there is no such user.
+    #[inline]
+    pub fn rank_of_user(&self, id: u64) -> u64 {
+        self.by_rank.invert(id)
+    }
+
+    /// The year in which user `id` was born: 1936 to 2007, by the age structure of Czechia.
+    ///
+    /// # Panics
+    /// If there is no such user.
+    #[inline]
+    pub fn birth_year(&self, id: u64) -> u16 {
+        let position = self.by_age.invert(id);
+        let index = self.born_by.partition_point(|&born| born <= position);
+        FIRST_BIRTH_YEAR + index as u16
+    }
+
+    /// How many users were born in `year` or before. They are the users of the age positions below that number.
+    fn born_by(&self, year: i32) -> u64 {
+        match usize::try_from(year - i32::from(FIRST_BIRTH_YEAR)) {
+            Ok(index) => self.born_by[index.min(BIRTH_YEARS - 1)],
+            Err(_) => 0,
+        }
+    }
+
+    /// When user `id` signed up, in seconds since 1970 of local time.
+    #[inline]
+    pub fn sign_up(&self, id: u64) -> i64 {
+        let (from, to) = SIGN_UP_SECONDS;
+        from + scale(Fact::SignUp.word(id), (to - from) as u64) as i64
+    }
+
+    /// How long user `id` remains a customer after signing up, in seconds.
+    #[inline]
+    fn lifetime(&self, id: u64) -> i64 {
+        let (shortest, longest) = LIFETIME_DAYS;
+        let day = SECONDS_PER_DAY as u64;
+        (shortest * day + scale(Fact::Lifetime.word(id), (longest - shortest) * day)) as i64
+    }
+
+    /// Draws the customer of an order placed at `time`, in seconds since 1970 of local time, in `year`: by
+    /// activity among the users who are of age, have signed up, and have not left.
+    ///
+    /// Outside [`SIGN_UP_YEARS`] all users of age are eligible, and if no user is of age, all users are.
+    #[inline]
+    pub fn draw_customer<R: Rng + ?Sized>(&self, time: i64, year: i32, rng: &mut R) -> u64 {
+        let of_age = self.born_by(year - MIN_AGE);
+        if of_age == 0 {
+            return below(rng, self.users);
+        }
+        let (from, to) = SIGN_UP_SECONDS;
+        let within = (from..to).contains(&time);
+        let eligible = if within {
+            of_age * eligible_permille(time - from) / 1_000
+        } else {
+            of_age
+        };
+        let by_activity = if eligible * FEW_ELIGIBLE_ONE_IN < self.users {
+            FEW_ATTEMPTS_BY_ACTIVITY
+        } else {
+            ATTEMPTS_BY_ACTIVITY
+        };
+        for attempt in 0..by_activity + UNIFORM_ATTEMPTS {
+            let rank = if attempt < by_activity {
+                self.activity.draw(rng)
+            } else {
+                below(rng, self.users)
+            };
+            let id = self.by_rank.get(rank);
+            if of_age < self.users && self.by_age.invert(id) >= of_age {
+                continue;
+            }
+            if within {
+                let since = time - self.sign_up(id);
+                if since < 0 || (since > self.lifetime(id) && !chance(rng, 1, LEFT_ONE_IN)) {
+                    continue;
+                }
+            }
+            return id;
+        }
+        self.by_age.get(below(rng, of_age))
+    }
+
+    /// Draws the visitor of a session, by activity.
+    #[inline]
+    pub fn draw_visitor<R: Rng + ?Sized>(&self, rng: &mut R) -> u64 {
+        self.by_rank.get(self.activity.draw(rng))
+    }
+
+    /// A random word that selects the favourite shelf of user `id`; see
+    /// [`Catalogue::shelf_of_word`](super::Catalogue::shelf_of_word).
+    #[inline]
+    pub fn favourite_shelf_word(&self, id: u64) -> u64 {
+        Fact::FavouriteShelf.word(id)
+    }
+
+    /// The browser that user `id` usually has.
+    #[inline]
+    pub fn browser(&self, id: u64) -> UserAgent {
+        UserAgent::browser(Fact::Browser.word(id))
+    }
+
+    /// The browser that user `id` sometimes has.
+    #[inline]
+    pub fn other_browser(&self, id: u64) -> UserAgent {
+        UserAgent::browser(Fact::OtherBrowser.word(id))
+    }
+
+    /// The address of the home of user `id`, in the network of a Czech provider.
+    #[inline]
+    pub fn home_address(&self, id: u64) -> ClientIp {
+        ClientIp::czech_home(Fact::HomeAddress.word(id))
+    }
+}
+
+/// [`SIGN_UP_YEARS`] in seconds since 1970.
+const SIGN_UP_SECONDS: (i64, i64) = (
+    first_day_of(SIGN_UP_YEARS.0) * SECONDS_PER_DAY,
+    first_day_of(SIGN_UP_YEARS.1) * SECONDS_PER_DAY,
+);
+
+/// About how many in 1 000 users have signed up and have not left, so many seconds after the beginning of
+/// [`SIGN_UP_YEARS`]. Those who have signed up grow evenly; of them, 390 in 1 000 are still customers in the end, or order
+/// as often as these.
+const fn eligible_permille(seconds: i64) -> u64 {
+    let (from, to) = SIGN_UP_SECONDS;
+    let passed = seconds as u64 * 1_000 / (to - from) as u64;
+    passed * (1_000 - passed * 610 / 1_000) / 1_000
+}
+
+/// The earliest year of birth: on 1 January of [`AGE_YEAR`], people born in year y have the age `AGE_YEAR - 1 - y`,
+/// except those born on 1 January.
+const FIRST_BIRTH_YEAR: u16 = AGE_YEAR - 1 - OLDEST_AGE as u16;
+
+/// The number of users born by the end of each year of birth: the inhabitants of an age group are spread evenly
+/// over its years.
+fn born_by(users: u64) -> [u64; BIRTH_YEARS] {
+    let mut cumulative = [0; BIRTH_YEARS];
+    let mut total = 0;
+    for (index, sum) in cumulative.iter_mut().enumerate() {
+        let age = OLDEST_AGE - index as u8;
+        let group = tables::AGE_GROUP_LAST.partition_point(|&last| last < age);
+        let years = tables::AGE_GROUP_LAST[group] - tables::AGE_GROUP_FIRST[group] + 1;
+        // Groups have two or five years; a thousandth of an inhabitant is precise enough for any.
+        total += u128::from(tables::AGE_GROUP_INHABITANTS[group]) * 1_000 / u128::from(years);
+        *sum = total;
+    }
+    cumulative.map(|sum| ((u128::from(users) * sum + total / 2) / total) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USERS: u64 = 100_000;
+
+    #[test]
+    fn ranks_and_years_of_birth_belong_to_all_users() {
+        for users in [1, 2, 3, 100, 1_000] {
+            let population = Population::new(users);
+            let mut years = Vec::new();
+            for id in 0..users {
+                assert_eq!(population.user_at_rank(population.rank_of_user(id)), id);
+                let year = population.birth_year(id);
+                assert!((1936..=2007).contains(&year), "{year}");
+                years.push(year);
+            }
+            for year in [1935, 1936, 1960, 2006, 2007, 2030] {
+                let born = years.iter().filter(|&&born| i32::from(born) <= year).count() as u64;
+                assert_eq!(population.born_by(year), born, "{users} users, {year}");
+            }
+        }
+    }
+
+    #[test]
+    fn ages_follow_the_age_groups() {
+        let population = Population::new(USERS);
+        let total: u32 = tables::AGE_GROUP_INHABITANTS.iter().sum();
+        for group in 0..tables::AGE_GROUP_FIRST.len() {
+            let ages = tables::AGE_GROUP_FIRST[group]..=tables::AGE_GROUP_LAST[group];
+            let found = (0..USERS)
+                .filter(|&id| ages.contains(&((AGE_YEAR - 1 - population.birth_year(id)) as u8)))
+                .count() as f64;
+            let share = f64::from(tables::AGE_GROUP_INHABITANTS[group]) / f64::from(total);
+            assert!((found - share * USERS as f64).abs() <= 2.0, "{ages:?}: {found}");
+        }
+    }
+}
