@@ -11,13 +11,14 @@ use bytes::Bytes;
 use datagen_core::config::Problems;
 use datagen_core::error::{DestinationError, Failure};
 use datagen_core::lake::config::{LakeConfig, Location};
-use datagen_core::lake::{self, Lake, LakePath, Writer};
+use datagen_core::lake::{self, Lake, LakePath, Total, Writer};
 use datagen_core::shard::Shard;
 use datagen_core::shutdown::{Shutdown, Signal};
 use testkit::dfs::auth::{Account, SasScope};
 use testkit::dfs::store::{File, Node, Store};
 use testkit::dfs::{Bodies, DfsServer};
 use testkit::faults::{Fault, FaultProxy, Plan};
+use testkit::stub::{Answer, Stub};
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -175,8 +176,11 @@ async fn a_file_that_is_dropped_leaves_nothing() {
 #[tokio::test]
 async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
     for (door, requests) in [
-        ("blob", &["PutBlob"][..]),
-        ("dfs", &["Create", "Append", "Flush", "Create", "Rename"]),
+        ("blob", &["PutBlob", "Properties"][..]),
+        (
+            "dfs",
+            &["Create", "Append", "Flush", "Create", "Rename", "Properties"],
+        ),
     ] {
         let server = server().await;
         server.store().create_filesystem("bronze").unwrap();
@@ -185,6 +189,13 @@ async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
         file.append(small(1)).await.unwrap();
         file.publish().await.unwrap();
         assert_eq!(read(&server, "bronze", "users/users.json"), small(1));
+        lake::verify::file(
+            &*lake,
+            &LakePath::data("users", "users.json"),
+            small(1).len() as u64,
+        )
+        .await
+        .unwrap();
         let log = server.log();
         assert_eq!(log.len(), requests.len(), "{log:?}");
         for operation in requests {
@@ -675,4 +686,196 @@ async fn blocks_of_a_killed_run_do_no_harm() {
     let wanted = contents(200_000, 2);
     write_big(&*lake, &path, &wanted, 65_536).await;
     assert!(read(&server, "bronze", "users/users.json") == wanted);
+}
+
+/// Puts a small file, sends one of blocks, and checks that both are there, as the generators do.
+async fn write_and_verify(config: &LakeConfig) -> Result<(), DestinationError> {
+    let lake = lake::open(config, writer(Shard::WHOLE)).await?;
+    lake.put(&LakePath::data("products", "product_0.json"), small(0))
+        .await?;
+    let expected = Total {
+        files: 1,
+        bytes: small(0).len() as u64,
+    };
+    lake::verify::folder(&*lake, "products", Box::new(|_| true), expected).await?;
+    let path = LakePath::data("users", "users.json");
+    let mut file = lake.create(&path).await?;
+    for block in 0..3 {
+        file.append(contents(1000, block)).await?;
+    }
+    file.publish().await?;
+    lake::verify::file(&*lake, &path, 3000).await
+}
+
+/// A proxy, a sign-in page, or a service of another kind.
+#[tokio::test]
+async fn a_server_that_accepts_everything_is_not_taken_for_the_service() {
+    for door in DOORS {
+        for status in [200, 201, 202, 204, 206] {
+            for headers in [false, true] {
+                let answer = Answer::of(status);
+                let answer = if headers { answer.as_storage() } else { answer };
+                let stub = Stub::start(FREE, move |_| answer.clone()).await.unwrap();
+                let config = config(door, stub.address(), "bronze", "sv=1&sig=PLANTED");
+                let line = write_and_verify(&config).await.unwrap_err().to_string();
+                let what = format!("{door}, {status}, headers {headers}: {line}");
+                assert!(line.contains("not as Azure Storage answers"), "{what}");
+                assert!(line.contains("a proxy or a sign-in page"), "{what}");
+                assert!(!line.contains("PLANTED") && !line.contains("tried for"), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endless_response_is_abandoned() {
+    for door in DOORS {
+        for status in [200, 201, 403] {
+            let answer = Answer {
+                endless: true,
+                ..Answer::of(status).as_storage()
+            };
+            let stub = Stub::start(FREE, move |_| answer.clone()).await.unwrap();
+            let config = config(door, stub.address(), "bronze", "sv=1&sig=PLANTED");
+            let line = failure(&config).await;
+            assert!(!line.contains("PLANTED"), "{line}");
+            // What is in the buffers of two sockets a request comes on top of what was read.
+            assert!(stub.sent() < 64 << 20, "{door}, {status}: {} bytes", stub.sent());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reflected_url_is_not_printed() {
+    for door in DOORS {
+        let stub = Stub::start(FREE, |asked| Answer {
+            headers: vec![("x-ms-error-code", format!("{}{}", asked.uri, "A".repeat(60_000)))],
+            ..Answer::of(400)
+        });
+        let stub = stub.await.unwrap();
+        let config = config(door, stub.address(), "bronze", "sv=1&sig=PLANTED");
+        let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
+        let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
+        file.append(small(0)).await.unwrap();
+        let line = file.publish().await.unwrap_err().to_string();
+        assert!(line.contains("HTTP 400"), "{line}");
+        assert!(!line.contains("PLANTED") && line.len() < 300, "{line}");
+    }
+}
+
+/// More files than a page of a listing has, beside others.
+#[tokio::test]
+async fn the_files_of_a_folder_are_counted() {
+    for door in DOORS {
+        for (filesystem, path, prefix) in [
+            ("bronze", "bronze/some%20dir", "some dir/products/"),
+            ("products", "", ""),
+        ] {
+            let server = server().await;
+            {
+                let mut store = server.store();
+                store.create_filesystem(filesystem).unwrap();
+                for id in 0..1234 {
+                    let path = format!("{prefix}product_{id}.json");
+                    let md5 = String::new();
+                    store.put_blob(filesystem, &path, small(id), md5).unwrap();
+                }
+                for other in ["product_x.json", "other/product_11.json"] {
+                    let path = format!("{prefix}{other}");
+                    store
+                        .put_blob(filesystem, &path, small(1), String::new())
+                        .unwrap();
+                }
+                let beside = "some dir/products2/product_11.json";
+                store
+                    .put_blob(filesystem, beside, small(1), String::new())
+                    .unwrap();
+            }
+            let lake = open(door, server.address(), path).await;
+            let select = |name: &str| {
+                let id = name
+                    .strip_prefix("product_")
+                    .and_then(|rest| rest.strip_suffix(".json"));
+                id.is_some_and(|id| id.parse::<u64>().is_ok_and(|id| (10..1000).contains(&id)))
+            };
+            let expected = Total {
+                files: 990,
+                bytes: (10..1000).map(|id| small(id).len() as u64).sum(),
+            };
+            let found = lake.total("products", Box::new(select)).await.unwrap();
+            assert_eq!(found, Some(expected), "{door} {path}");
+            let pages = server.log().iter().filter(|line| line.contains(" List")).count();
+            assert_eq!(pages, 3, "{door} {path}");
+            lake::verify::folder(&*lake, "products", Box::new(select), expected)
+                .await
+                .unwrap();
+            let removed = format!("{prefix}product_500.json");
+            server.store().delete(filesystem, &removed, false).unwrap();
+            let error = lake::verify::folder(&*lake, "products", Box::new(select), expected).await;
+            let line = error.unwrap_err().to_string();
+            assert!(line.contains("990 files") && line.contains("989 files"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_no_file() {
+    for door in DOORS {
+        let server = server().await;
+        let lake = open(door, server.address(), "bronze").await;
+        let path = LakePath::data("users", "users.json");
+        for _ in ["no filesystem", "no folder"] {
+            assert_eq!(lake.stat(&path).await.unwrap(), Some(Total::default()), "{door}");
+            let found = lake.total("users", Box::new(|_| true)).await.unwrap();
+            assert_eq!(found, Some(Total::default()), "{door}");
+            let _ = server.store().create_filesystem("bronze");
+        }
+        write_big(&*lake, &path, &contents(1000, 1), 300).await;
+        let one = Total {
+            files: 1,
+            bytes: 1000,
+        };
+        assert_eq!(lake.stat(&path).await.unwrap(), Some(one), "{door}");
+        let line = lake::verify::file(&*lake, &path, 1001)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            line.contains("bronze/users/users.json: 1 file of 1001 bytes"),
+            "{line}"
+        );
+    }
+}
+
+/// Credentials that may only write are enough.
+#[tokio::test]
+async fn what_may_not_be_read_is_not_verified() {
+    for door in DOORS {
+        let server = server().await;
+        server.store().create_filesystem("bronze").unwrap();
+        let config = config(door, server.address(), "bronze", &sas("cwdm"));
+        write_and_verify(&config).await.unwrap();
+        let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
+        let path = LakePath::data("users", "users.json");
+        assert_eq!(lake.stat(&path).await.unwrap(), None, "{door}");
+        assert_eq!(
+            lake.total("users", Box::new(|_| true)).await.unwrap(),
+            None,
+            "{door}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_small_file_whose_parts_were_lost_is_sent_again() {
+    let server = server().await;
+    let lake = open("dfs", server.address(), "bronze").await;
+    server.store().lose_parts_once(1);
+    let path = LakePath::data("products", "product_0.json");
+    lake.put(&path, small(0)).await.unwrap();
+    assert_eq!(read(&server, "bronze", "products/product_0.json"), small(0));
+    server.store().lose_parts_once(1);
+    let path = LakePath::manifest("products", "products.json");
+    lake::write_manifest(&*lake, &path, small(1)).await.unwrap();
+    assert_eq!(read(&server, "bronze", "_datagen/products.json"), small(1));
 }

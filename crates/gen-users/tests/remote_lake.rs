@@ -7,6 +7,7 @@ use testkit::dfs::auth::Account;
 use testkit::dfs::store::Node;
 use testkit::dfs::{Bodies, DfsServer};
 use testkit::process::Generator;
+use testkit::stub::{Answer, Stub};
 
 async fn server(bodies: Bodies) -> DfsServer {
     let free = ([127, 0, 0, 1], 0).into();
@@ -42,6 +43,56 @@ async fn a_file_in_the_way_of_the_commit_makes_the_run_begin_again() {
     };
     let users = users.contents.to_bytes();
     assert_eq!(users.iter().filter(|byte| **byte == b'\n').count(), count);
+}
+
+/// A server may lose the blocks of a file before their commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_parts_were_lost_is_sent_again() {
+    for door in ["blob", "dfs"] {
+        let server = server(Bodies::Kept).await;
+        server.store().lose_parts_once(2);
+        let count = 30_000;
+        let run = gen_users(&server, door)
+            .env("COUNT", count.to_string())
+            .env("VIP_COUNT", "0");
+        let finished = tokio::task::spawn_blocking(|| run.succeed()).await.unwrap();
+        let output = &finished.output;
+        assert!(output.contains("beginning again"), "{door}: {output}");
+        let users = server
+            .files("lake")
+            .into_iter()
+            .find(|file| file.0 == "users/users.json");
+        let lines = users.unwrap().1.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(lines, count, "{door}");
+    }
+}
+
+/// Even the status and the headers are right here, but nothing is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_accepted_and_is_not_there_is_no_success() {
+    let free = ([127, 0, 0, 1], 0).into();
+    let stub = Stub::start(free, |asked| match asked.method.as_str() {
+        "GET" | "HEAD" => Answer::of(404).as_storage(),
+        "PUT" => Answer::of(201).as_storage(),
+        "PATCH" if asked.uri.contains("action=append") => Answer::of(202).as_storage(),
+        _ => Answer::of(200).as_storage(),
+    });
+    let stub = stub.await.unwrap();
+    for door in ["blob", "dfs"] {
+        let url = format!("http://{}/account/lake/?sv=1&sig=PLANTED", stub.address());
+        let run = Generator::new(env!("CARGO_BIN_EXE_gen-users"))
+            .env("STORAGE_SAS", url)
+            .env("LAKE_API", door)
+            .env("COUNT", "30000");
+        let finished = tokio::task::spawn_blocking(|| run.run()).await.unwrap();
+        let output = &finished.output;
+        assert_eq!(finished.code, Some(1), "{door}: {output}");
+        assert!(
+            output.contains("but 0 files of 0 bytes are there"),
+            "{door}: {output}"
+        );
+        assert!(!output.contains("PLANTED"), "{door}: {output}");
+    }
 }
 
 #[cfg(target_os = "linux")]

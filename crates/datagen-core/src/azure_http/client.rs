@@ -12,15 +12,18 @@ use azure_core::{
     },
 };
 
-use super::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
+use super::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, is_from_storage, read_body, tls_config};
 
-/// What the client makes of a response whose status is not a success.
+/// Which service the requests go to, which decides what becomes of its responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnErrorStatus {
-    /// Hands it to the SDK, whose own policies judge and retry it.
-    Return,
-    /// Turns it into an error that carries [`Failure::Status`]: for callers that judge and retry themselves.
-    Fail,
+pub enum Server {
+    /// A service that issues tokens. Responses of every status go to the SDK, whose own policies evaluate them and
+    /// repeat requests.
+    Identity,
+    /// Azure Storage. A status that is not a success becomes an error that carries [`Failure::Status`], for callers
+    /// that repeat requests themselves, and a success without the headers of Azure Storage one that carries
+    /// [`Failure::Foreign`].
+    Storage,
 }
 
 /// Sends the requests of azure_core 1.x's clients.
@@ -28,29 +31,29 @@ pub enum OnErrorStatus {
 pub struct SdkHttpClient {
     http: reqwest::Client,
     stall: Duration,
-    on_error_status: OnErrorStatus,
+    server: Server,
 }
 
 impl fmt::Debug for SdkHttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SdkHttpClient")
-            .field("on_error_status", &self.on_error_status)
+            .field("server", &self.server)
             .finish_non_exhaustive()
     }
 }
 
 impl SdkHttpClient {
     /// A client with its own pool of connections, through the proxy of the environment if there is one.
-    pub fn new(on_error_status: OnErrorStatus) -> Self {
-        Self::build(reqwest::Client::builder(), on_error_status)
+    pub fn new(server: Server) -> Self {
+        Self::build(reqwest::Client::builder(), server)
     }
 
     /// A client that uses no proxy: for the identity endpoints of this machine, which none can reach.
-    pub fn direct(on_error_status: OnErrorStatus) -> Self {
-        Self::build(reqwest::Client::builder().no_proxy(), on_error_status)
+    pub fn direct(server: Server) -> Self {
+        Self::build(reqwest::Client::builder().no_proxy(), server)
     }
 
-    fn build(builder: reqwest::ClientBuilder, on_error_status: OnErrorStatus) -> Self {
+    fn build(builder: reqwest::ClientBuilder, server: Server) -> Self {
         let http = builder
             .tls_backend_preconfigured(tls_config().as_ref().clone())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -60,7 +63,7 @@ impl SdkHttpClient {
         Self {
             http,
             stall: STALL_TIMEOUT,
-            on_error_status,
+            server,
         }
     }
 
@@ -105,7 +108,7 @@ impl SdkHttpClient {
             progress.step();
             let (status, headers) = (response.status(), headers(response.headers()));
             // Read to its end here: a response cut short is a failure, and the connection is free again.
-            let body = response.bytes().await?;
+            let body = read_body(response.bytes_stream()).await?;
             Ok((status.as_u16(), headers, body))
         };
         let answer: reqwest::Result<_> = progress.watch(self.stall, exchange).await?;
@@ -113,11 +116,18 @@ impl SdkHttpClient {
             let connecting = error.is_connect();
             Failure::from_transport(&error.without_url(), connecting)
         })?;
-        if self.on_error_status == OnErrorStatus::Fail && !(200..300).contains(&status) {
-            let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
-            return Err(Failure::from_answer(status, header, &body));
+        let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
+        let is_success = (200..300).contains(&status);
+        if self.server == Server::Storage && !is_success {
+            return Err(Failure::from_answer(status, header, &body.bytes));
         }
-        Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
+        if self.server == Server::Storage && !is_from_storage(header) {
+            return Err(Failure::Foreign { status });
+        }
+        if !body.is_whole {
+            return Err(Failure::TooLong);
+        }
+        Ok(AsyncRawResponse::from_bytes(status.into(), headers, body.bytes))
     }
 }
 
@@ -129,7 +139,9 @@ impl HttpClient for SdkHttpClient {
             let kind = match failure {
                 Failure::Dns { .. } | Failure::Connect { .. } => ErrorKind::Connection,
                 Failure::Stalled { .. } | Failure::Io { .. } => ErrorKind::Io,
-                Failure::Status { .. } => ErrorKind::Other,
+                Failure::TooLong | Failure::Foreign { .. } | Failure::Corrupted | Failure::Status { .. } => {
+                    ErrorKind::Other
+                }
             };
             let message = failure.to_string();
             Error::with_error(kind, failure, message)

@@ -19,15 +19,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::{Stream, stream};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, stream};
 
-pub use client::{OnErrorStatus, SdkHttpClient};
+pub use client::{SdkHttpClient, Server};
 
 use crate::error::causes;
 
 /// How long a request may make no progress (no byte of its body taken, no answer) before it is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most that is read of a response's body, in bytes. No answer to the requests of this program is longer: a
+/// page of a listing has about half of it, a token a few kilobytes.
+pub const BODY_LIMIT: usize = 1 << 20;
 
 /// How long a connection may take to be set up, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +61,17 @@ pub enum Failure {
         /// The innermost cause.
         message: String,
     },
+    /// The body of the response is longer than [`BODY_LIMIT`].
+    TooLong,
+    /// The response is a success, but not the service's answer to this request: its status is another one than
+    /// the documentation gives, or the headers that the service always sends are missing. A proxy or a sign-in
+    /// page answers like this, and has stored nothing.
+    Foreign {
+        /// The HTTP status code.
+        status: u16,
+    },
+    /// What the service stored has another checksum than what was sent.
+    Corrupted,
     /// The server answered with a status that is not a success.
     Status {
         /// The HTTP status code.
@@ -75,6 +90,11 @@ impl fmt::Display for Failure {
             Self::Connect { message, .. } => write!(f, "could not connect ({message})"),
             Self::Stalled { after } => write!(f, "no progress for {} s", after.as_secs_f32()),
             Self::Io { message } => write!(f, "the connection failed ({message})"),
+            Self::TooLong => write!(f, "the response is longer than {} KiB", BODY_LIMIT >> 10),
+            Self::Foreign { status } => {
+                write!(f, "HTTP {status}, but not as Azure Storage answers this request")
+            }
+            Self::Corrupted => f.write_str("what was stored has another checksum than what was sent"),
             Self::Status {
                 status,
                 code: Some(code),
@@ -102,7 +122,7 @@ impl Failure {
         header: impl Fn(&'static str) -> Option<&'h str>,
         body: &[u8],
     ) -> Self {
-        let code = header("x-ms-error-code").map(str::to_owned);
+        let code = header("x-ms-error-code").and_then(service_code);
         Self::Status {
             status,
             code: code.or_else(|| code_in_body(body)),
@@ -113,7 +133,7 @@ impl Failure {
     /// Makes the failure out of a transport error; `error` must not print a URL any more.
     pub(crate) fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
         let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
-        let message = causes.last().cloned().unwrap_or_default();
+        let message = causes.last().map(|cause| excerpt(cause)).unwrap_or_default();
         // What rustls calls `InvalidCertificate`, however deep other crates wrapped it.
         let certificate = message.starts_with("invalid peer certificate");
         if causes.iter().any(|cause| cause.contains("dns error")) {
@@ -128,19 +148,68 @@ impl Failure {
 
 fn code_in_body(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
-    let code = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(json) => json["error"]["code"].as_str()?.to_owned(),
-        Err(_) => text
-            .split_once("<Code>")?
-            .1
-            .split_once("</Code>")?
-            .0
-            .trim()
-            .to_owned(),
-    };
-    // It goes into the line for a person.
-    let is_a_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric());
-    is_a_code.then_some(code)
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(json) => service_code(json["error"]["code"].as_str()?),
+        Err(_) => service_code(text.split_once("<Code>")?.1.split_once("</Code>")?.0.trim()),
+    }
+}
+
+/// The service's code for an error, if `text` has the form of one. It is printed, and a server may put anything
+/// there, even the URL of the request with its SAS.
+fn service_code(text: &str) -> Option<String> {
+    /// The longest code of the service has 49 characters.
+    /// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
+    const LONGEST: usize = 64;
+    let is_a_code = (1..=LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_a_code.then(|| text.to_owned())
+}
+
+/// The beginning of a text from outside, in one line that does no harm to a terminal.
+pub(crate) fn excerpt(text: &str) -> String {
+    /// Characters.
+    const LONGEST: usize = 300;
+    let line = text.lines().next().unwrap_or_default();
+    let mut excerpt: String = line.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    if line.chars().nth(LONGEST).is_some() {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
+/// Reads a response's body up to [`BODY_LIMIT`]; what it returns may be longer by less than one piece of the
+/// network's. A longer one is abandoned, and its connection with it.
+pub(crate) async fn read_body<E>(body: impl Stream<Item = Result<Bytes, E>>) -> Result<LimitedBody, E> {
+    let mut body = std::pin::pin!(body);
+    let mut read = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        read.extend_from_slice(&piece?);
+        if read.len() > BODY_LIMIT {
+            return Ok(LimitedBody {
+                bytes: read.freeze(),
+                is_whole: false,
+            });
+        }
+    }
+    Ok(LimitedBody {
+        bytes: read.freeze(),
+        is_whole: true,
+    })
+}
+
+/// As much of a body as is read.
+#[derive(Debug)]
+pub(crate) struct LimitedBody {
+    pub(crate) bytes: Bytes,
+    /// Whether it ended within the limit.
+    pub(crate) is_whole: bool,
+}
+
+/// Whether a response has the headers that Azure Storage sends with every one.
+/// <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-response-headers>
+pub(crate) fn is_from_storage<'h>(header: impl Fn(&'static str) -> Option<&'h str>) -> bool {
+    ["x-ms-request-id", "x-ms-version"]
+        .into_iter()
+        .all(|name| header(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// The TLS configuration of all our HTTP clients: the machine's certificate authorities (`SSL_CERT_FILE`,
@@ -265,6 +334,34 @@ mod tests {
         for other in ["", "<html>502</html>", "<Code>a b</Code>", "{}", "[1]"] {
             assert_eq!(code(None, other), None, "{other}");
         }
+        for reflected in [
+            "https://acc.blob.core.windows.net/b?sv=1&sig=PLANTED",
+            "PLANTED\u{1b}[2J",
+            "",
+        ] {
+            assert_eq!(code(Some(reflected), "{}"), None, "{reflected}");
+            assert_eq!(code(Some(reflected), json).as_deref(), Some("FilesystemNotFound"));
+        }
+    }
+
+    #[test]
+    fn text_from_outside_is_one_short_line() {
+        assert_eq!(excerpt("a\u{1b}[31mb\u{7}c\nd"), "a[31mbc");
+        assert_eq!(excerpt(&"č".repeat(300)), "č".repeat(300));
+        assert_eq!(excerpt(&"č".repeat(60_000)), format!("{}…", "č".repeat(300)));
+        let long: &'static str = Box::leak("A".repeat(60_000).into_boxed_str());
+        let failure = Failure::from_answer(400, |name| (name == "x-ms-error-code").then_some(long), b"");
+        assert_eq!(failure.to_string(), "HTTP 400");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_the_limit() {
+        let piece = Bytes::from(vec![b'x'; 64 << 10]);
+        let endless = || stream::repeat(Ok::<_, std::convert::Infallible>(piece.clone()));
+        let Ok(whole) = read_body(endless().take(16)).await;
+        assert_eq!((whole.bytes.len(), whole.is_whole), (BODY_LIMIT, true));
+        let Ok(cut) = read_body(endless()).await;
+        assert_eq!((cut.bytes.len(), cut.is_whole), (BODY_LIMIT + piece.len(), false));
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ use azure_identity::{
 };
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
-use crate::azure_http::{OnErrorStatus, SdkHttpClient};
+use crate::azure_http::{SdkHttpClient, Server};
 use crate::error::causes;
 use crate::secret::Secret;
 
@@ -168,8 +168,8 @@ impl EntraCredential {
     /// As [`EntraCredential::from_env`].
     pub fn new(method: Method) -> Result<Self, EntraError> {
         let http = match method {
-            Method::ManagedIdentity { .. } => SdkHttpClient::direct(OnErrorStatus::Return),
-            _ => SdkHttpClient::new(OnErrorStatus::Return),
+            Method::ManagedIdentity { .. } => SdkHttpClient::direct(Server::Identity),
+            _ => SdkHttpClient::new(Server::Identity),
         };
         let client_options = ClientOptions {
             transport: Some(http.transport()),
@@ -313,7 +313,7 @@ fn describe(method: &Method, error: &azure_core::Error) -> EntraError {
         (_, None) => crate::azure_http::Failure::find(error).is_none(),
     };
     let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    let cause = cause.lines().next().unwrap_or_default();
+    let cause = crate::azure_http::excerpt(&cause);
     let status = status
         .map(|status| format!("HTTP {}: ", u16::from(status)))
         .unwrap_or_default();

@@ -27,7 +27,7 @@ use super::config::Account;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total};
-use crate::azure_http::{OnErrorStatus, STALL_TIMEOUT, SdkHttpClient};
+use crate::azure_http::{Failure, STALL_TIMEOUT, SdkHttpClient, Server};
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -67,7 +67,7 @@ impl BlobLake {
     pub(crate) fn new(account: Account, credential: Option<EntraCredential>) -> Self {
         let door = Door {
             requests: Requests::new(&account),
-            http: SdkHttpClient::new(OnErrorStatus::Fail)
+            http: SdkHttpClient::new(Server::Storage)
                 .stalling_after(account.stall_timeout.unwrap_or(STALL_TIMEOUT)),
             credential: credential.map(|credential| Arc::new(credential) as _),
             account,
@@ -294,10 +294,13 @@ impl Door {
             }
             let client = self.block_blob(target)?;
             let list = client.get_block_list(BlockListType::Committed, None).await;
-            let list = list
-                .and_then(|list| list.into_model())
-                .map_err(|error| Fault::of(&error))?;
-            Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty()))
+            let list = list.and_then(|list| list.into_model());
+            match list.map_err(|error| Fault::of(&error)) {
+                Ok(list) => Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty())),
+                // A long list is not empty.
+                Err(Fault::Http(Failure::TooLong)) => Ok(false),
+                Err(fault) => Err(fault),
+            }
         });
         match is_in_the_way.await {
             Ok(true) => self.remove(target).await,
@@ -335,7 +338,10 @@ impl Door {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        let create = |_| async { success(self.container(&target.subject)?.create(None).await) };
+        let create = |_| async {
+            let created = self.container(&target.subject)?.create(None).await;
+            created.map(drop).map_err(|error| Fault::of(&error))
+        };
         self.requests
             .run_or_create(&target.subject, attempt, create)
             .await
@@ -350,10 +356,16 @@ impl Door {
                     partition_size: NonZero::new(u64::MAX),
                     ..BlockBlobClientUploadOptions::default()
                 };
-                client
-                    .upload(contents.clone().into(), Some(options))
-                    .await
-                    .map(drop)
+                let uploaded = client.upload(contents.clone().into(), Some(options)).await;
+                let uploaded = uploaded.map_err(|error| Fault::of(&error))?;
+                // The service computes the MD5 of what it stored.
+                if uploaded
+                    .content_md5
+                    .is_some_and(|md5| md5[..] != Md5::digest(contents)[..])
+                {
+                    return Err(Fault::Http(Failure::Corrupted));
+                }
+                Ok(())
             }
             Write::Block { id, contents } => {
                 let length = contents.len() as u64;
@@ -373,29 +385,21 @@ impl Door {
                 }
             }
         };
-        success(written)
+        written.map_err(|error| Fault::of(&error))
     }
 
     async fn remove(&self, target: &Target) -> Result<(), DestinationError> {
         let file = &target.subject.file;
         tracing::info!("{file}: replacing a file of another API");
         let deleted = self.requests.run(&target.subject, |_| async {
-            success(self.blob(target)?.delete(None).await)
+            let deleted = self.blob(target)?.delete(None).await;
+            deleted.map(drop).map_err(|error| Fault::of(&error))
         });
         match deleted.await {
             Ok(()) => Ok(()),
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
             Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
-    }
-}
-
-/// Takes any status of success for one; the SDK insists on the very one of the documentation.
-fn success<T>(answer: azure_core::Result<T>) -> Result<(), Fault> {
-    match answer {
-        Ok(_) => Ok(()),
-        Err(error) if error.http_status().is_some_and(|status| status.is_success()) => Ok(()),
-        Err(error) => Err(Fault::of(&error)),
     }
 }
 

@@ -138,7 +138,16 @@ impl LakeConfig {
     }
 }
 
+/// What a URL parser would remove without a word.
+fn refuse_control_characters(text: &str) -> Result<(), String> {
+    if text.contains(char::is_control) {
+        return Err("has a control character, such as a line break, in it: remove it".to_owned());
+    }
+    Ok(())
+}
+
 fn parse_lake_url(text: &str, api: Option<Api>) -> Result<Location, String> {
+    refuse_control_characters(text)?;
     let expected = format!("give file:///dir or {URL_FORM}");
     let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}): {expected}"))?;
     if url.scheme() == "file" {
@@ -147,15 +156,24 @@ fn parse_lake_url(text: &str, api: Option<Api>) -> Result<Location, String> {
         }
         return local_path(text, "file").map(Location::Directory);
     }
-    if url.query().is_some() {
+    if url.query().is_some() || has_signature(text) {
         return Err("has a query: put a URL with a SAS into STORAGE_SAS, which is kept secret".to_owned());
     }
     parse_account(url, api, None).map(Location::Account)
 }
 
 fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
+    refuse_control_characters(text.expose())?;
     let expected = format!("give {URL_FORM}?sv=…&sig=…");
     let url = Url::parse(text.expose()).map_err(|error| format!("is not a URL ({error}): {expected}"))?;
+    if url.scheme() == "file" {
+        return Err("is a local directory, which needs no SAS: put it into LAKE_URL".to_owned());
+    }
+    if has_signature(url.path()) {
+        return Err(format!(
+            "has its SAS in the path, behind a ? that is percent-encoded: {expected}"
+        ));
+    }
     let query = url.query().unwrap_or_default();
     let has = |name: &str| {
         query.split('&').any(|pair| {
@@ -163,7 +181,7 @@ fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
                 .is_some_and(|(n, value)| n == name && !value.is_empty())
         })
     };
-    if url.scheme() != "file" && !has("sig") {
+    if !has("sig") {
         return Err(format!(
             "has no SAS in it (no sig= in its query): {expected}, or use LAKE_URL to sign in with Entra ID"
         ));
@@ -172,18 +190,35 @@ fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
     parse_account(url, api, Some(sas)).map(Location::Account)
 }
 
+/// Whether a part of a URL that is printed has the signature of a SAS in it, however often it is percent-encoded.
+fn has_signature(text: &str) -> bool {
+    let mut text = text.to_ascii_lowercase();
+    loop {
+        if text.contains("sig=") {
+            return true;
+        }
+        let decoded = percent_decode_str(&text).decode_utf8_lossy().to_ascii_lowercase();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+}
+
 /// Reads a URL whose SAS has been taken; nothing of its query, user or password is repeated in a message.
 fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<Account, String> {
     if url.scheme() != "https" && url.scheme() != "http" {
-        return Err(format!(
-            "does not begin with https:// or file:///: give {URL_FORM}"
-        ));
+        // Only LAKE_URL may name a directory.
+        let local = if sas.is_none() { " or file:///" } else { "" };
+        return Err(format!("does not begin with https://{local}: give {URL_FORM}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("has a user name or a password in it: sign in by a SAS or by Entra ID".to_owned());
     }
+    if url.fragment().is_some() {
+        return Err("has a # in it: write it as %23".to_owned());
+    }
     url.set_query(None);
-    url.set_fragment(None);
     let host = match url.host() {
         Some(Host::Domain(host)) if is_host(host) => host.to_owned(),
         Some(Host::Domain(_)) => return Err(format!("has a host that cannot exist: give {URL_FORM}")),
@@ -204,10 +239,9 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         .filter(|segment| !segment.is_empty())
     {
         let name = percent_decode_str(segment).decode_utf8();
-        names.push(
-            name.map_err(|_| "has a path that is not UTF-8".to_owned())?
-                .into_owned(),
-        );
+        let name = name.map_err(|_| "has a path that is not UTF-8".to_owned())?;
+        check_name(&name)?;
+        names.push(name.into_owned());
     }
     let mut names = names.into_iter();
     url.set_path("");
@@ -238,6 +272,22 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         api,
         stall_timeout: None,
     })
+}
+
+/// The rules for the names in a path that the two APIs read alike:
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#blob-names>.
+fn check_name(name: &str) -> Result<(), String> {
+    refuse_control_characters(name)?;
+    if name.contains(['?', '/', '\\']) {
+        return Err("has a percent-encoded ?, / or \\ in its path: rename the directory".to_owned());
+    }
+    if name.ends_with('.') {
+        return Err(
+            "has a directory whose name ends with a dot, which the service does not allow: rename it"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Whether `name` has the form of an account's name, which may have `-secondary` at its end.
@@ -373,20 +423,91 @@ mod tests {
                 "has no SAS",
             ),
             ("STORAGE_SAS", "sv=2024&sig=hush", "is not a URL"),
-            ("STORAGE_SAS", "file:///hush", "does not begin with https://"),
+            ("STORAGE_SAS", "file:///hush", "put it into LAKE_URL"),
+            ("STORAGE_SAS", "file:///dir?sig=hush", "put it into LAKE_URL"),
+            (
+                "STORAGE_SAS",
+                "s3://bucket/x?sig=hush",
+                "does not begin with https://: give",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze/dir%3Fsv=1&sig=hush",
+                "has its SAS in the path",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze/dir%3Fsv=1&sig=hush?sig=hush",
+                "has its SAS in the path",
+            ),
             (
                 "LAKE_URL",
-                "https://lake.blob.core.windows.net;sig=hush/bronze",
+                "https://lake.dfs.core.windows.net/bronze/dir%3Fsv=1&sig=hush",
+                "put a URL with a SAS into STORAGE_SAS",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/dir%253Fsv%253D1%2526SIG%253Dhush",
+                "put a URL with a SAS into STORAGE_SAS",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/#?sig=hush",
+                "put a URL with a SAS into STORAGE_SAS",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/#hush",
+                "%23",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/dir%3Fhush",
+                "percent-encoded ?",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/a%2Fhush",
+                "percent-encoded ?",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/hush./",
+                "ends with a dot",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net/bronze/a%0Ab",
+                "control character",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bronze/a%7F",
+                "control character",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.dfs.core.windows.net/bron\nze/",
+                "control character",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze/\t?sv=1\n&sig=hush",
+                "control character",
+            ),
+            (
+                "LAKE_URL",
+                "https://lake.blob.core.windows.net;hush/bronze",
                 "a host that cannot exist",
             ),
             (
                 "LAKE_URL",
-                "https://lake.blob.core.windows.net&sig=hush",
+                "https://lake.blob.core.windows.net&hush",
                 "a host that cannot exist",
             ),
             (
                 "LAKE_URL",
-                "http://127.0.0.1:10000/devstoreaccount1%3Fsig=hush",
+                "http://127.0.0.1:10000/devstoreaccount1_hush",
                 "without an account",
             ),
         ] {

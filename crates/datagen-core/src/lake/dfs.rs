@@ -28,6 +28,7 @@ use super::legacy_http::LegacyHttpClient;
 use super::request::{Fault, GaveUp, Requests, Resume, Subject, lock};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
 use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, Writer};
+use crate::azure_http::Failure;
 use crate::entra::EntraCredential;
 use crate::error::DestinationError;
 
@@ -264,24 +265,36 @@ impl Door {
     /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
     /// it; the service keeps no digest of a file that was appended to.
     async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
-        // Without an end: the SDK's own is beyond what some servers parse.
-        let read = || {
-            self.file(target, &target.path)
-                .read()
-                .range(Range::RangeFrom(0..))
-        };
+        // One byte more tells a longer file; without an end, the SDK's own is beyond what some servers parse.
+        let end = contents.len() as u64 + 1;
+        let read = || self.file(target, &target.path).read().range(Range::Range(0..end));
         match self.run(&target.subject, read).await {
             Ok(found) => Ok(found.data == *contents),
             // Not there; empty (which has no range); or not to be read by these credentials or from this server.
             Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((400 | 403 | 404 | 416, _))) => {
                 Ok(false)
             }
+            // From a server that knows no ranges.
+            Err(GaveUp {
+                fault: Fault::Http(Failure::TooLong),
+                ..
+            }) => Ok(false),
             Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
         }
     }
 
-    /// Writes and publishes a file whole.
+    /// Writes and publishes a file whole; once more from its beginning if the service lost a part of it.
     async fn write(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
+        match self.write_once(target, contents.clone()).await {
+            Err(error) if error.transient => {
+                tracing::warn!("sending the file again after: {error}");
+                self.write_once(target, contents).await
+            }
+            written => written,
+        }
+    }
+
+    async fn write_once(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
         let temporary = self.begin(target).await?;
         let length = contents.len() as u64;
         if length > 0 {

@@ -3,7 +3,7 @@
 //! It also mends what that crate gets wrong on the wire:
 //! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
 //!   that the service wants for the source;
-//! - the place to continue a listing from is called `marker`, as in the Blob API;
+//! - two parameters of listings have their names of the Blob API, `marker` and `maxresults`;
 //! - an answer whose headers are not all there, or not all as the crate expects them, counts as an error
 //!   though it is none.
 
@@ -13,13 +13,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core_legacy::error::{Error, ErrorKind};
 use azure_core_legacy::headers::{HeaderName, HeaderValue, Headers};
-use azure_core_legacy::{Body, BytesStream, HttpClient, Request, Response, Result, StatusCode};
+use azure_core_legacy::{Body, BytesStream, HttpClient, Method, Request, Response, Result, StatusCode};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::config::Account;
-use crate::azure_http::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, tls_config};
+use crate::azure_http::{
+    CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, is_from_storage, read_body, tls_config,
+};
 use crate::secret::Secret;
 
 const RENAME_SOURCE: &str = "x-ms-rename-source";
@@ -27,7 +29,8 @@ const RENAME_SOURCE: &str = "x-ms-rename-source";
 /// The headers of an answer that are read here.
 const KEPT_HEADERS: [&str; 2] = ["content-length", "x-ms-continuation"];
 
-/// What azure_storage_datalake wants to parse in every answer and nobody reads: what it gets in their place.
+/// What azure_storage_datalake parses in every answer and this program does not use: what it gets in their place,
+/// once the answer is known to be the service's.
 const STAND_INS: [(&str, &str); 7] = [
     ("x-ms-request-id", "00000000-0000-0000-0000-000000000000"),
     ("x-ms-version", "unknown"),
@@ -73,7 +76,7 @@ impl LegacyHttpClient {
         let progress = Progress::default();
         let method = reqwest_legacy::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
-        let mut outgoing = self.http.request(method, with_continuation(request.url()));
+        let mut outgoing = self.http.request(method, with_data_lake_names(request.url()));
         for (name, value) in request.headers().iter() {
             outgoing = if name.as_str() == RENAME_SOURCE {
                 outgoing.header(RENAME_SOURCE, self.rename_source(value.as_str()))
@@ -91,7 +94,7 @@ impl LegacyHttpClient {
             progress.step();
             let (status, headers) = (response.status(), response.headers().clone());
             // Read to its end here: a response cut short is a failure, and the connection is free again.
-            let body = response.bytes().await?;
+            let body = read_body(response.bytes_stream()).await?;
             Ok((status.as_u16(), headers, body))
         };
         let answer: reqwest_legacy::Result<_> = progress.watch(self.stall, exchange).await?;
@@ -99,11 +102,17 @@ impl LegacyHttpClient {
             let connecting = error.is_connect();
             Failure::from_transport(&error.without_url(), connecting)
         })?;
+        let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
         if !(200..300).contains(&status) {
-            let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
-            return Err(Failure::from_answer(status, header, &body));
+            return Err(Failure::from_answer(status, header, &body.bytes));
         }
-        Ok(response(status, &headers, body))
+        if !documented_statuses(request).contains(&status) || !is_from_storage(header) {
+            return Err(Failure::Foreign { status });
+        }
+        if !body.is_whole {
+            return Err(Failure::TooLong);
+        }
+        Ok(response(status, &headers, body.bytes))
     }
 
     /// `/FILESYSTEM/PATH`, percent-encoded, with the SAS as its query.
@@ -130,16 +139,43 @@ impl HttpClient for LegacyHttpClient {
     }
 }
 
-/// The URL of a request with the Data Lake API's name for the place to continue from.
-fn with_continuation(url: &Url) -> Url {
-    let mut url = url.clone();
-    if let Some(query) = url.query()
-        && let Some(place) = query.split('&').find_map(|pair| pair.strip_prefix("marker="))
-    {
-        let renamed = query.replace(&format!("marker={place}"), &format!("continuation={place}"));
-        url.set_query(Some(&renamed));
+/// The statuses of success that the service's documentation gives for a request.
+/// <https://learn.microsoft.com/rest/api/storageservices/data-lake-storage-gen2>
+fn documented_statuses(request: &Request) -> &'static [u16] {
+    match request.method() {
+        // Filesystem - Create and Path - Create, which also renames.
+        Method::Put => &[201],
+        // Path - Update: 202 for what was appended, 200 for what was flushed.
+        Method::Patch
+            if request
+                .url()
+                .query_pairs()
+                .any(|pair| pair == ("action".into(), "append".into())) =>
+        {
+            &[202]
+        }
+        // Path - Read: the whole file, or the range that was asked for.
+        Method::Get => &[200, 206],
+        // Path - Delete: done, or under way.
+        Method::Delete => &[200, 202],
+        _ => &[200],
     }
-    url
+}
+
+/// The URL of a request with the Data Lake API's names for the parameters of a listing.
+/// <https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/list>
+fn with_data_lake_names(url: &Url) -> Url {
+    let rename = |pair: &str| match pair.split_once('=') {
+        Some(("marker", value)) => format!("continuation={value}"),
+        Some(("maxresults", value)) => format!("maxResults={value}"),
+        _ => pair.to_owned(),
+    };
+    let mut renamed = url.clone();
+    let query = url
+        .query()
+        .map(|query| query.split('&').map(rename).collect::<Vec<_>>().join("&"));
+    renamed.set_query(query.as_deref());
+    renamed
 }
 
 fn response(status: u16, headers: &reqwest_legacy::header::HeaderMap, body: Bytes) -> Response {

@@ -43,7 +43,7 @@ pub(crate) enum Fault {
     /// Signing in, before the request.
     SignIn(EntraError),
     /// The SDK could not make the request or read the answer.
-    Sdk(String),
+    Sdk,
 }
 
 impl Fault {
@@ -57,20 +57,17 @@ impl Fault {
                 return Self::Http(failure.clone());
             }
         }
-        let unexpected = error
+        // The client turns what is not a success into a failure; the SDK checks that it is the documented one.
+        let undocumented = error
             .downcast_ref::<azure_core::Error>()
             .and_then(|error| error.http_status());
-        if let Some(status) = unexpected {
-            return Self::Sdk(format!("HTTP {status} is no answer to this request"));
+        match undocumented {
+            Some(status) => Self::Http(Failure::Foreign {
+                status: status.into(),
+            }),
+            // Its text may repeat the URL, and with it the SAS, or what the server sent.
+            None => Self::Sdk,
         }
-        let text = error.to_string();
-        // Never a URL: it could carry the SAS.
-        let harmless = !text.contains("://") && !text.contains("sig=");
-        Self::Sdk(if harmless {
-            text
-        } else {
-            "the request could not be made".to_owned()
-        })
     }
 
     /// The answer's status and the service's code for it.
@@ -81,6 +78,18 @@ impl Fault {
             }
             _ => None,
         }
+    }
+
+    /// Whether the service no longer has what was sent to it for an unfinished file, because it lost it or another
+    /// run removed it. Sending the file again from its beginning can help.
+    fn has_lost_parts(&self) -> bool {
+        matches!(
+            self.status(),
+            Some(
+                (400, "InvalidBlockList" | "InvalidFlushPosition")
+                    | (404, "PathNotFound" | "SourcePathNotFound")
+            )
+        )
     }
 
     /// Whether the filesystem (container) does not exist. The two doors have a code each.
@@ -99,13 +108,13 @@ impl Fault {
                 answered || message.contains("Temporary failure") || message.contains("Try again")
             }
             Self::Http(Failure::Connect { certificate, .. }) => !certificate,
-            Self::Http(Failure::Stalled { .. } | Failure::Io { .. }) => true,
+            Self::Http(Failure::Stalled { .. } | Failure::Io { .. } | Failure::Corrupted) => true,
+            Self::Http(Failure::TooLong | Failure::Foreign { .. }) | Self::Sdk => false,
             Self::Http(Failure::Status { status, code, .. }) => {
                 matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
                     || code.as_deref().is_some_and(|code| code.ends_with("BeingDeleted"))
             }
             Self::SignIn(error) => !error.is_permanent(),
-            Self::Sdk(_) => false,
         }
     }
 
@@ -120,7 +129,7 @@ impl Fault {
         match self {
             Self::Http(failure) => failure.to_string(),
             Self::SignIn(error) => error.to_string(),
-            Self::Sdk(text) => text.clone(),
+            Self::Sdk => "the request could not be made, or its answer not be read".to_owned(),
         }
     }
 }
@@ -341,7 +350,7 @@ impl Requests {
             Ok(total) => Ok(Some(total)),
             Err(gave_up) => match gave_up.fault.status() {
                 Some((404, _)) => Ok(Some(Total::default())),
-                Some((403, _)) => Ok(None),
+                Some((403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions")) => Ok(None),
                 _ => Err(self.error(subject, &gave_up)),
             },
         }
@@ -354,7 +363,10 @@ impl Requests {
             Some(tried) => format!("{} (tried for {} s)", gave_up.fault.text(), tried.as_secs()),
             None => gave_up.fault.text(),
         };
-        let error = DestinationError::permanent(destination, problem);
+        let error = DestinationError {
+            transient: gave_up.fault.has_lost_parts(),
+            ..DestinationError::permanent(destination, problem)
+        };
         match gave_up.advice.clone().or_else(|| self.advice(&gave_up.fault)) {
             Some(advice) => error.advise(advice),
             None => error,
@@ -371,6 +383,15 @@ impl Requests {
         {
             return Some(
                 "the certificate is not trusted here: check the host, or set SSL_CERT_FILE".to_owned(),
+            );
+        }
+        if let Fault::Http(Failure::TooLong | Failure::Foreign { .. } | Failure::Corrupted) | Fault::Sdk =
+            fault
+        {
+            return Some(
+                "a proxy or a sign-in page may answer in place of the service: check the URL, LAKE_API and \
+                 HTTPS_PROXY"
+                    .to_owned(),
             );
         }
         let Some((status, code)) = fault.status() else {
@@ -428,10 +449,10 @@ impl Requests {
             }
             // The service says 409, Azurite 412.
             (409 | 412, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
-            (400, "InvalidBlockList") => "another run wrote the same file at the same time: run again, alone",
-            // The run that ends first removes the temporary files of both.
-            (400, "InvalidFlushPosition") | (404, "PathNotFound" | "SourcePathNotFound") => {
-                "another run wrote the same shard at the same time: run again, alone"
+            // The run that ends first commits its own blocks, or removes the temporary files of both.
+            _ if fault.has_lost_parts() => {
+                "the service lost a part of the file, or another run wrote the same file at the same time: run \
+                 again, alone"
             }
             (429 | 500..=599, _) => "the service is busy or out of order: try again later, or lower RATE",
             _ => "check the URL and the account's settings",

@@ -165,6 +165,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_name_is_read_as_it_is_written() {
+        for id in [0, 7, 2_147_483_647] {
+            let name = ProductName(id).file_name();
+            assert_eq!(
+                ProductName::from_file_name(&name).map(|product| product.0),
+                Some(id)
+            );
+        }
+        for other in [
+            "product_.json",
+            "product_07.json",
+            "product_+7.json",
+            "product_7",
+            "xproduct_7.json",
+        ] {
+            assert!(ProductName::from_file_name(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn pages_are_three_different_ones_of_the_product() {
         let mut seen = std::collections::HashSet::new();
         for id in 0..1_000 {

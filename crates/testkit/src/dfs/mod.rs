@@ -144,8 +144,7 @@ impl DfsServer {
         lock(&self.shared.tokens).insert(token.into());
     }
 
-    /// From now on answers differ where no client should mind: other statuses of success and of conditions
-    /// that failed, a request id that is no UUID, the code of an error in the body only.
+    /// From now on answers differ where no client should mind: another status of conditions that failed, a request id that is no UUID, the code of an error in the body only.
     pub fn be_peculiar(&self) {
         self.shared.peculiar.store(true, Ordering::Relaxed);
     }
@@ -221,9 +220,6 @@ impl Shared {
             headers.insert("x-ms-request-id", HeaderValue::from_static("42"));
             headers.insert("x-ms-namespace-enabled", HeaderValue::from_static("True"));
             let code = headers.remove("x-ms-error-code");
-            if answer.status() == StatusCode::CREATED {
-                *answer.status_mut() = StatusCode::OK;
-            }
             if code.is_some_and(|code| code == "PathAlreadyExists") {
                 *answer.status_mut() = StatusCode::PRECONDITION_FAILED;
             }

@@ -50,6 +50,8 @@ pub struct File {
 pub struct Store {
     filesystems: HashMap<String, BTreeMap<String, Node>>,
     changes: u64,
+    /// From how many parts on the next commit loses them; `None` if it does not.
+    loses_parts: Option<usize>,
 }
 
 const NO_FILESYSTEM: ServiceError = ServiceError(404, "FilesystemNotFound");
@@ -93,6 +95,24 @@ impl Store {
             Some(Node::File(file)) if file.hidden => Err(NO_PATH),
             found => found.ok_or(NO_PATH),
         }
+    }
+
+    /// The next commit or flush of a file of which `parts` parts or more were sent finds none of them.
+    pub fn lose_parts_once(&mut self, parts: usize) {
+        self.loses_parts = Some(parts);
+    }
+
+    /// Drops what was sent for a file that is about to be committed, if that was asked for.
+    fn lose_parts(&mut self, filesystem: &str, path: &str) -> Result<(), ServiceError> {
+        if let Some(least) = self.loses_parts {
+            let file = self.file_mut(filesystem, path)?;
+            if file.staged.len().max(file.uncommitted.len()) >= least {
+                file.staged.clear();
+                file.uncommitted.clear();
+                self.loses_parts = None;
+            }
+        }
+        Ok(())
     }
 
     /// The file at `path`, for a write by the Blob API, made with its parents if it is not there, and hidden then.
@@ -165,6 +185,7 @@ impl Store {
         path: &str,
         ids: &[&str],
     ) -> Result<u64, ServiceError> {
+        self.lose_parts(filesystem, path)?;
         self.changes += 1;
         let etag = self.changes;
         let file = self.blob_mut(filesystem, path)?;
@@ -275,6 +296,7 @@ impl Store {
     /// # Errors
     /// 400 `InvalidFlushPosition`.
     pub fn flush(&mut self, filesystem: &str, path: &str, position: u64) -> Result<u64, ServiceError> {
+        self.lose_parts(filesystem, path)?;
         self.changes += 1;
         let etag = self.changes;
         let file = self.file_mut(filesystem, path)?;
