@@ -92,7 +92,7 @@ fn uniform_orders_with_items() {
 fn shop_orders_with_items() {
     assert_eq!(
         orders_digest(Profile::Shop),
-        "17b8e3088758b9ccb407bc7e409ebc859b0fcd9d7d7a6f05e63dbb1031ff6b67"
+        "a65f3bd72d11f8a2ef8da50574001ff59af67346f59ed013f4f80fe0c27f0de9"
     );
 }
 
@@ -126,7 +126,7 @@ fn uniform_sessions() {
 fn shop_sessions() {
     assert_eq!(
         sessions_digest(Profile::Shop),
-        "10b46d6b3dd62d92cab515e40620d708af2f4db227e0872a9589742bfb3c5abf"
+        "45199abded588d8bdd2d0fa5edb8e36ba6f2ff39d0df1a95082d5544654756f9"
     );
 }
 
@@ -177,6 +177,6 @@ fn the_world() {
     });
     assert_eq!(
         digest,
-        "b22367188593857a65a4a30fa2e2fa9c4e506799724e758f30682227989b22aa"
+        "7df2254603ce93b085d28800b9683e96fe36891db167ba9c19df70f873ed30dc"
     );
 }

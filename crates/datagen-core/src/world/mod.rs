@@ -47,17 +47,16 @@ impl World {
 enum Fact {
     ActivityRank = 1,
     AgePosition = 2,
-    SignUp = 3,
-    Lifetime = 4,
-    FavouriteShelf = 5,
-    Browser = 6,
-    OtherBrowser = 7,
-    HomeAddress = 8,
-    PopularityRank = 9,
-    Price = 10,
-    Lemon = 11,
-    LatencySign = 12,
-    Outage = 13,
+    Membership = 3,
+    FavouriteShelf = 4,
+    Browser = 5,
+    OtherBrowser = 6,
+    HomeAddress = 7,
+    PopularityRank = 8,
+    Price = 9,
+    Lemon = 10,
+    LatencySign = 11,
+    Outage = 12,
 }
 
 impl Fact {

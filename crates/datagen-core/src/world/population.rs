@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{Fact, Permutation, ZipfMandelbrot, scale};
+use super::{Fact, Permutation, ZipfMandelbrot};
 use crate::locale::network::{ClientIp, UserAgent};
 use crate::locale::tables;
 use crate::rng::{below, chance};
@@ -35,9 +35,9 @@ pub const MIN_AGE: i32 = 16;
 /// dates with room before them.
 pub const SIGN_UP_YEARS: (i32, i32) = (2012, 2026);
 
-/// How long users remain customers, in days: uniform, the second exclusive. About 70 % of users have then left
+/// How long users remain customers, in seconds: uniform from half a year to eight years. About 70 % of users have then left
 /// by the end of [`SIGN_UP_YEARS`]. Source: our choice.
-const LIFETIME_DAYS: (u64, u64) = (180, 8 * 365);
+const LIFETIME_SECONDS: (i64, i64) = (180 * SECONDS_PER_DAY, 8 * 365 * SECONDS_PER_DAY);
 
 /// A user who has left orders once for this many orders before. Source: our choice.
 const LEFT_ONE_IN: u64 = 8;
@@ -136,18 +136,25 @@ impl Population {
     }
 
     /// When user `id` signed up, in seconds since 1970 of local time.
-    #[inline]
+    ///
+    /// # Panics
+    /// If there is no such user.
     pub fn sign_up(&self, id: u64) -> i64 {
-        let (from, to) = SIGN_UP_SECONDS;
-        from + scale(Fact::SignUp.word(id), (to - from) as u64) as i64
+        self.membership(self.rank_of_user(id)).0
     }
 
-    /// How long user `id` remains a customer after signing up, in seconds.
+    /// When the user with this activity rank signed up, in seconds since 1970 of local time, and how many seconds later the
+    /// user left. It depends on the rank, which is at hand when customers are drawn, and not on the id.
     #[inline]
-    fn lifetime(&self, id: u64) -> i64 {
-        let (shortest, longest) = LIFETIME_DAYS;
-        let day = SECONDS_PER_DAY as u64;
-        (shortest * day + scale(Fact::Lifetime.word(id), (longest - shortest) * day)) as i64
+    fn membership(&self, rank: u64) -> (i64, i64) {
+        let word = Fact::Membership.word(rank);
+        let (from, to) = SIGN_UP_SECONDS;
+        let (shortest, longest) = LIFETIME_SECONDS;
+        let within = |half: u64, seconds: i64| ((half * seconds as u64) >> 32) as i64;
+        (
+            from + within(word >> 32, to - from),
+            shortest + within(word & 0xffff_ffff, longest - shortest),
+        )
     }
 
     /// Draws the customer of an order placed at `time`, in seconds since 1970 of local time, in `year`: by
@@ -178,17 +185,17 @@ impl Population {
             } else {
                 below(rng, self.users)
             };
-            let id = self.by_rank.get(rank);
-            if of_age < self.users && self.by_age.invert(id) >= of_age {
-                continue;
-            }
             if within {
-                let since = time - self.sign_up(id);
-                if since < 0 || (since > self.lifetime(id) && !chance(rng, 1, LEFT_ONE_IN)) {
+                let (sign_up, lifetime) = self.membership(rank);
+                let since = time - sign_up;
+                if since < 0 || (since > lifetime && !chance(rng, 1, LEFT_ONE_IN)) {
                     continue;
                 }
             }
-            return id;
+            let id = self.by_rank.get(rank);
+            if of_age == self.users || self.by_age.invert(id) < of_age {
+                return id;
+            }
         }
         self.by_age.get(below(rng, of_age))
     }
