@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::shard::Shard;
 use datagen_core::model::DATA_VERSION;
+use datagen_core::model::planted::Effect;
 
 /// A description of one kind's data of one shard.
 #[derive(Clone, Debug, Serialize)]
@@ -29,6 +30,8 @@ pub struct Manifest<'a, T: Serialize> {
     pub first_id: u64,
     /// How many records this part has.
     pub records: u64,
+    /// The answer key: the effects that this part contains.
+    pub planted: Vec<Effect>,
     /// What else there is to check.
     #[serde(flatten)]
     pub contents: T,
@@ -42,6 +45,7 @@ impl<'a, T: Serialize> Manifest<'a, T> {
         seed: u64,
         count: u64,
         (shard, ids): (Shard, std::ops::Range<u64>),
+        planted: Vec<Effect>,
         contents: T,
     ) -> Self {
         let records = ids.end - ids.start;
@@ -54,6 +58,7 @@ impl<'a, T: Serialize> Manifest<'a, T> {
             shard,
             first_id: ids.start,
             records,
+            planted,
             contents,
         }
     }
@@ -73,8 +78,17 @@ pub struct Files {
     pub path: String,
     /// Bytes of all files together.
     pub bytes: u64,
-    /// SHA-256 of the files' bytes in the order of ids, as `sha256sum` prints it.
-    pub sha256: String,
+    /// Of the files' bytes in the order of ids.
+    pub digest: Digest,
+}
+
+/// A checksum and how it was computed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Digest {
+    /// `sha256`, which `sha256sum` computes.
+    pub algorithm: &'static str,
+    /// Its hexadecimal digits.
+    pub hex: String,
 }
 
 /// Sums up the bytes of files as they are made.
@@ -96,7 +110,10 @@ impl FilesDigest {
         Files {
             path: path.into(),
             bytes: self.bytes,
-            sha256: format!("{:x}", self.hasher.finalize()),
+            digest: Digest {
+                algorithm: "sha256",
+                hex: format!("{:x}", self.hasher.finalize()),
+            },
         }
     }
 }
@@ -112,13 +129,22 @@ mod tests {
         digest.update(b"bc");
         let shard = Shard { index: 1, count: 2 };
         let files = digest.finish("users/users-00001-of-00002.json");
-        let json = Manifest::new("users", "1.2.3", 7, 10, (shard, 5..10), files).to_json();
+        let planted = vec![Effect {
+            effect: "vip",
+            parameters: serde_json::json!({"counted": "users"}),
+            count: 3,
+        }];
+        let json = Manifest::new("users", "1.2.3", 7, 10, (shard, 5..10), planted, files).to_json();
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         let expected = serde_json::json!({
             "kind": "users", "version": "1.2.3", "data_version": DATA_VERSION, "seed": 7, "count": 10,
             "shard": {"index": 1, "count": 2}, "first_id": 5, "records": 5,
             "path": "users/users-00001-of-00002.json", "bytes": 3,
-            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "planted": [{"effect": "vip", "parameters": {"counted": "users"}, "count": 3}],
+            "digest": {
+                "algorithm": "sha256",
+                "hex": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            },
         });
         assert_eq!(value, expected);
     }

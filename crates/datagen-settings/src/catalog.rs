@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chrono::NaiveDate;
-use datagen_core::model::MAX_ID;
+use datagen_core::model::{MAX_ID, Profile};
 
 use crate::value::{Flag, choice};
 use crate::{Secret, Text, Variable, settings};
@@ -176,6 +176,8 @@ settings! {
         USER_MAX_ID => user_max_id: u64 = DEFAULT_USERS - 1, in 0..=MAX_ID;
         /// Highest existing product id: COUNT of gen-products minus 1.
         PRODUCT_MAX_ID => product_max_id: u64 = DEFAULT_PRODUCTS - 1, in 0..=MAX_ID;
+        /// What the orders and sessions look like: with effects to discover, or with uniform and independent draws.
+        PROFILE => profile: Profile = Profile::Shop;
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::IntErrorKind;
 
 use chrono::NaiveDate;
+use datagen_core::model::Profile;
 
 use crate::Secret;
 
@@ -178,6 +179,17 @@ impl Value for SocketAddr {
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         text.parse().map_err(|_| ValueError::Malformed)
+    }
+}
+
+impl Value for Profile {
+    const KIND: Kind = Kind::Choice(&[Self::Shop.as_str(), Self::Uniform.as_str()]);
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|profile| text.eq_ignore_ascii_case(profile.as_str()));
+        found.ok_or(ValueError::Malformed)
     }
 }
 

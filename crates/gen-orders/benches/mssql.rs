@@ -93,6 +93,7 @@ async fn open(server: &TdsServer, connections: u32) -> Arc<dyn Database> {
     let run = Run {
         parameters: Parameters {
             data_version: DATA_VERSION,
+            profile: Profile::Uniform,
             seed: 0,
             count: 0,
             user_max_id: 0,

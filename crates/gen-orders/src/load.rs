@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
-use datagen_core::model::planted::{Effect, OrderCounts, PlantedOrders};
-use datagen_core::model::{DATA_VERSION, Profile};
+use datagen_core::model::planted::{OrderCounts, PlantedOrders};
 use datagen_process::error::{DestinationError, Failure};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::Manifest;
@@ -93,7 +93,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
     let (queue, chunks_made) = mpsc::channel(database.connections());
-    let orders = Orders::new(Profile::Uniform, config.seed, config.count, &range);
+    let orders = Orders::new(config.profile, config.seed, config.count, &range);
     let maker = tokio::task::spawn_blocking(move || {
         let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
@@ -135,7 +135,6 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     }
     let contents = Contents {
         totals,
-        planted,
         check: check_queries(shard, &ids),
         parameters: prepared.parameters.to_json(),
     };
@@ -145,6 +144,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         config.seed,
         config.count,
         (shard, ids),
+        planted,
         contents,
     );
     let json = manifest.to_json();
@@ -260,6 +260,7 @@ fn parameters(config: &OrdersConfig) -> Parameters {
     Parameters {
         data_version: DATA_VERSION,
         seed: config.seed,
+        profile: config.profile,
         count: config.count,
         user_max_id: config.range.user_max_id,
         product_max_id: config.range.product_max_id,
@@ -272,8 +273,6 @@ fn parameters(config: &OrdersConfig) -> Parameters {
 #[derive(Debug, Serialize)]
 struct Contents {
     totals: Totals,
-    /// The answer key.
-    planted: Vec<Effect>,
     /// Queries whose one row should equal the totals, in their order.
     check: [String; 2],
     parameters: String,

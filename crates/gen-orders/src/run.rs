@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use chrono::NaiveDate;
+use datagen_core::model::Profile;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dates;
@@ -17,6 +18,8 @@ pub struct Parameters {
     pub data_version: u32,
     /// Which data.
     pub seed: u64,
+    /// What the orders look like.
+    pub profile: Profile,
     /// How many orders all shards load together.
     pub count: u64,
     /// The highest user id.
@@ -85,6 +88,7 @@ mod tests {
             parameters: Parameters {
                 data_version: 2,
                 seed: 0,
+                profile: Profile::Shop,
                 count: 10,
                 user_max_id: 9,
                 product_max_id: 9,
@@ -156,6 +160,7 @@ mod tests {
         for (key, other) in [
             ("\"data_version\":2", "\"data_version\":1"),
             ("\"seed\":0", "\"seed\":1"),
+            ("\"profile\":\"shop\"", "\"profile\":\"uniform\""),
             ("\"count\":10", "\"count\":11"),
             ("\"user_max_id\":9", "\"user_max_id\":8"),
             ("\"product_max_id\":9", "\"product_max_id\":8"),

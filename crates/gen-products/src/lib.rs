@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datagen_core::model::planted;
 use datagen_core::model::product::{ProductName, Products};
 use datagen_core::text::TextBuf;
+use datagen_core::world::Catalogue;
 use datagen_lake::config::LakeConfig;
 use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
 use datagen_process::error::{DestinationError, Failure};
@@ -72,7 +74,9 @@ impl GenProducts {
             ProductName::from_file_name(name).is_some_and(|product| own.contains(&product.0))
         };
         lake::verify::folder(&**lake, FOLDER, Box::new(select), expected).await?;
-        let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, (shard, ids), files);
+        let planted = planted::products(&Catalogue::new(self.count), ids.clone());
+        let part = (shard, ids);
+        let manifest = Manifest::new(FOLDER, Self::VERSION, self.seed, self.count, part, planted, files);
         let path = LakePath::manifest(FOLDER, shard.file_name(FOLDER));
         lake::write_manifest(&**lake, &path, manifest.to_json()).await?;
         progress.summarize();

@@ -5,9 +5,11 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
+use datagen_core::model::planted::{self, Effect};
 use datagen_core::model::user::{self, Users};
 use datagen_core::model::vip::{self, Vips};
 use datagen_core::text::TextBuf;
+use datagen_core::world::Population;
 use datagen_lake::config::LakeConfig;
 use datagen_lake::{self as lake, Lake, LakePath, Writer};
 use datagen_process::blocking::blocking;
@@ -80,6 +82,8 @@ struct Lines {
     count: u64,
     /// Of a line.
     expected_bytes: usize,
+    /// What is planted in a range of lines.
+    planted: fn(&Population, Range<u64>) -> Vec<Effect>,
 }
 
 impl Lines {
@@ -99,6 +103,7 @@ impl GenUsers {
             folder: "users",
             count: self.count,
             expected_bytes: user::EXPECTED_BYTES,
+            planted: planted::users,
         };
         let vips = Vips::new(self.count);
         let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
@@ -106,6 +111,7 @@ impl GenUsers {
             folder: "vipusers",
             count: self.vip_count,
             expected_bytes: vip::EXPECTED_BYTES,
+            planted: |_, ranks| planted::vips(ranks),
         };
         // VIP users of one block cost little memory and much waiting: they go beside the users, unseen.
         let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
@@ -155,7 +161,9 @@ impl GenUsers {
         drop(ticker);
         lake::verify::file(lake, &path, files.bytes).await?;
 
-        let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, (shard, ids), files);
+        let planted = (lines.planted)(&Population::new(self.count), ids.clone());
+        let part = (shard, ids);
+        let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, part, planted, files);
         let path = LakePath::manifest(folder, file_name);
         lake::write_manifest(lake, &path, manifest.to_json()).await?;
         progress.summarize();

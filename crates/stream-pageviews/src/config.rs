@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use datagen_core::model::Profile;
 use datagen_core::model::session::Pause;
 use datagen_settings::catalog::{MessageSettings, SecurityProtocol, StreamSettings, WorldSettings};
 use datagen_settings::{Environment, Problems, Secret, Variable, is_host, local_path};
@@ -17,6 +18,8 @@ pub struct StreamConfig {
     pub user_max_id: u64,
     /// The highest product id.
     pub product_max_id: u64,
+    /// What the sessions look like.
+    pub profile: Profile,
     /// How many sessions all shards make; `None` is without end.
     pub sessions: Option<u64>,
     /// The waits before sessions.
@@ -82,12 +85,14 @@ impl StreamConfig {
         let WorldSettings {
             user_max_id,
             product_max_id,
+            profile,
         } = environment.read(problems);
         let settings: StreamSettings = environment.read(problems);
         let target = read_target(environment, problems)?;
         Some(Self {
             user_max_id,
             product_max_id,
+            profile,
             sessions: settings.sessions,
             pause: Pause {
                 mean: settings.session_pause_mean,

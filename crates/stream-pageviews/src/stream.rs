@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datagen_core::model::Profile;
 use datagen_core::model::session::Sessions;
 use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
@@ -71,7 +70,7 @@ pub async fn run(
     let desks = DESKS_PER_THREAD * Handle::current().metrics().num_workers();
     let shop = Arc::new(Shop {
         config: config.clone(),
-        sessions: Sessions::new(Profile::Uniform, seed, config.user_max_id, config.product_max_id),
+        sessions: Sessions::new(config.profile, seed, config.user_max_id, config.product_max_id),
         shard,
         sink: Arc::clone(&sink),
         desks: std::iter::repeat_with(Mutex::default).take(desks).collect(),
@@ -214,6 +213,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use async_trait::async_trait;
+    use datagen_core::model::Profile;
     use datagen_core::model::session::Pause;
     use datagen_process::common::Common;
     use datagen_process::progress::Bar;
@@ -268,6 +268,7 @@ mod tests {
         StreamConfig {
             user_max_id: 9,
             product_max_id: 9,
+            profile: Profile::Uniform,
             sessions: None,
             pause: Pause {
                 mean: 10.0,

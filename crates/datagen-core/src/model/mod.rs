@@ -6,9 +6,8 @@
 //! that `serde_json` writes the same bytes.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub mod order;
 pub mod planted;
@@ -21,10 +20,10 @@ pub mod vip;
 pub const MAX_ID: u64 = i32::MAX as u64;
 
 /// The version of the data: raised by every change that gives a seed other bytes.
-pub const DATA_VERSION: u32 = 2;
+pub const DATA_VERSION: u32 = 3;
 
 /// What the orders and sessions look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// A shop with effects to discover: popular products, good customers, seasons, incidents, ….
@@ -39,7 +38,7 @@ impl Profile {
     pub const ALL: [Self; 2] = [Self::Shop, Self::Uniform];
 
     /// The profile's name in the configuration.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shop => "shop",
             Self::Uniform => "uniform",
@@ -50,16 +49,5 @@ impl Profile {
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Profile {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|profile| profile.as_str() == text)
-            .ok_or_else(|| "must be shop or uniform".to_owned())
     }
 }

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use chrono::{Datelike, NaiveDate, Utc};
+use datagen_core::model::Profile;
 use datagen_core::model::order::OrderRange;
 use datagen_settings::catalog::{FiniteSettings, OrderSettings, WorldSettings};
 use datagen_settings::{Environment, Problems};
@@ -23,6 +24,8 @@ pub struct OrdersConfig {
     pub count: u64,
     /// Which data.
     pub seed: u64,
+    /// What the orders look like.
+    pub profile: Profile,
     /// What the orders refer to, and when they were made.
     pub range: OrderRange,
     /// The range of order dates as configured: `range` has this year's default where there is none.
@@ -42,6 +45,7 @@ impl OrdersConfig {
         let WorldSettings {
             user_max_id,
             product_max_id,
+            profile,
         } = environment.read(problems);
         let settings: OrderSettings = environment.read(problems);
         let configured = Dates {
@@ -53,6 +57,7 @@ impl OrdersConfig {
         Some(Self {
             count: settings.count,
             seed,
+            profile,
             range: OrderRange {
                 user_max_id,
                 product_max_id,
