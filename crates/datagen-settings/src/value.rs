@@ -55,7 +55,7 @@ impl Kind {
             Self::Number => "a number".to_owned(),
             Self::Boolean => "true or false".to_owned(),
             Self::Date => "a date as YYYY-MM-DD".to_owned(),
-            Self::Address => "an IP address with a port, such as 0.0.0.0:9464".to_owned(),
+            Self::Address => "an IP address with a port".to_owned(),
             Self::Text => "text of one line".to_owned(),
             Self::Secret => "the secret text, of one line".to_owned(),
             Self::Flag => "any text".to_owned(),

@@ -53,6 +53,7 @@ impl Variable {
     pub fn allowed(&self) -> String {
         match (self.range, self.kind) {
             (Some(range), _) => range().join(" to "),
+            (None, Kind::Address) => format!("{}, such as 0.0.0.0:9464", Kind::Address.noun()),
             (None, kind) => kind.noun(),
         }
     }
@@ -142,7 +143,7 @@ fn parse<V: Value>(
 
 fn harmless(text: &str) -> bool {
     let is_harmless = |c: char| c.is_ascii_digit() || "-+._,: ".contains(c);
-    text.len() <= 40 && text.chars().all(is_harmless)
+    text.len() <= 40 && (text.chars().all(is_harmless) || text.parse::<f64>().is_ok())
 }
 
 /// Declares a group of settings:

@@ -113,7 +113,7 @@ fn every_problem_is_named_in_one_line() {
             &["USER_MAX_ID is 3000000000, out of range"],
         ),
         refused(&[("PRODUCT_MAX_ID", "")], 2, &["PRODUCT_MAX_ID is set but empty"]),
-        refused(&[("RATE", "1e10")], 2, &["RATE is 10000000000, out of range"]),
+        refused(&[("RATE", "1e10")], 2, &["RATE is 1e10, out of range"]),
         refused(&below, 1, &["a file stands where a directory is needed"]),
     ];
     assert_refused(BINARY, &good, &cases);

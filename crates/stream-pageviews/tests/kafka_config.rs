@@ -197,7 +197,7 @@ fn what_makes_no_sense_is_said_under_its_name() {
         ),
         (
             vec![servers, ("METRICS_ADDR", "9464")],
-            "METRICS_ADDR is not an IP address with a port",
+            "METRICS_ADDR is 9464, not an IP address with a port",
         ),
         (
             vec![servers, ("CONCURRENT_USERS", "0")],
