@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::Total;
 use super::config::{Account, Api};
 use super::upload::PUTS_IN_FLIGHT;
-use datagen_azure::entra::EntraError;
+use datagen_azure::entra::{EntraError, ROLE_ASSIGNMENT_DELAY};
 use datagen_azure::http::Failure;
 use datagen_process::error::{DestinationError, causes};
 use datagen_process::retry::Backoff;
@@ -21,10 +21,6 @@ use datagen_process::retry::Backoff;
 /// How long a request is tried again before the run is given up: longer than a storage partition takes to
 /// move or a gateway to restart.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How long a missing permission is waited for under Entra ID: «it can take up to 10 minutes for changes to
-/// take effect», <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>.
-const ROLE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The pauses between attempts.
 const BACKOFF: Backoff = Backoff {
@@ -295,7 +291,7 @@ impl Requests {
                 });
             }
             let (patience, pause) = if waits_for_role {
-                (ROLE_PATIENCE, Duration::from_secs(10))
+                (ROLE_ASSIGNMENT_DELAY, Duration::from_secs(10))
             } else {
                 (
                     PATIENCE,
@@ -640,7 +636,7 @@ mod tests {
         let requests = Requests::new(&account(None));
         let (_, elapsed, line) = fails(&requests, status(403, "AuthorizationPermissionMismatch")).await;
         assert!(
-            elapsed > Duration::from_secs(580) && elapsed <= ROLE_PATIENCE,
+            elapsed > Duration::from_secs(580) && elapsed <= ROLE_ASSIGNMENT_DELAY,
             "{elapsed:?}"
         );
         assert!(line.contains("Storage Blob Data Contributor"), "{line}");

@@ -14,6 +14,7 @@ use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
 use datagen_azure::entra::AccessToken;
 use datagen_settings::Secret;
 use datagen_settings::catalog::SecurityProtocol;
+use rdkafka::types::RDKafkaRespErr;
 use stream_pageviews::sink::kafka::health::Undeliverable;
 use stream_pageviews::sink::kafka::producers::Producers;
 use stream_pageviews::sink::kafka::settings::{Broker, Login};
@@ -368,6 +369,73 @@ async fn no_token_at_all_is_said_as_the_source_says_it() {
     let failure = refused(&broker, Login::Bearer(Arc::new(Nobody))).await;
     assert!(
         failure.contains("the identity service does not answer"),
+        "{failure}"
+    );
+}
+
+/// The front and the login of an identity whose token is good, and a mock that lets it use `pageviews` only.
+async fn without_role(mock: &Mock) -> (Front, Login) {
+    mock.topic_error(
+        "stars",
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    )
+    .unwrap();
+    let lifetime = Duration::from_secs(3_600);
+    let front = bearer_front(mock, "PLANTED-token-1", lifetime).await;
+    let tokens = Tokens {
+        front: None,
+        lifetime,
+        issued: AtomicU32::new(0),
+    };
+    (front, Login::Bearer(Arc::new(tokens)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_assigned_a_moment_ago_is_waited_for() {
+    let mock = mock();
+    let (front, login) = without_role(&mock).await;
+    let mut broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    broker.patience.connect = Duration::from_secs(2);
+    // The wait for a role is not one for a connection.
+    let longer = broker.patience.connect * 2;
+    let routes = routes(login);
+    let opening = tokio::spawn(async move { Producers::open(&broker, &routes).await });
+    tokio::time::sleep(longer).await;
+    assert!(!opening.is_finished(), "{:?}", opening.await.unwrap());
+    mock.topic_error("stars", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
+        .unwrap();
+    let sink = opening.await.unwrap().unwrap();
+    send(&sink, 0, 100).await;
+    assert_eq!(sink.flush(PATIENCE).await.delivered, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_does_not_come_is_named() {
+    let mock = mock();
+    let (front, login) = without_role(&mock).await;
+    let mut broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    broker.patience.role = Duration::from_secs(1);
+    let failure = refused(&broker, login).await;
+    assert!(
+        failure.starts_with("the broker does not let us send to the topic stars (tried for 1 s)"),
+        "{failure}"
+    );
+    assert!(failure.contains("Azure Event Hubs Data Sender"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_string_without_the_right_to_send_is_refused_at_once() {
+    let mock = mock();
+    mock.topic_error(
+        "stars",
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    )
+    .unwrap();
+    let front = plain_front(&mock).await;
+    let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let failure = refused(&broker, plain(PASSWORD)).await;
+    assert!(
+        failure.ends_with("topic stars: give the rule or role the right to send"),
         "{failure}"
     );
 }

@@ -41,6 +41,11 @@ pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
 /// Azure SQL Database.
 pub const SQL_SCOPE: &str = "https://database.windows.net/.default";
 
+/// How long a new role assignment may take to arrive: «it can take up to 10 minutes for changes to take effect»,
+/// <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>. For so long a missing permission of an
+/// identity may be that of a role that was assigned a moment ago, as deployments do.
+pub const ROLE_ASSIGNMENT_DELAY: Duration = Duration::from_secs(600);
+
 /// The address of the instance metadata service on every Azure machine and container group.
 /// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
 const IMDS: &str = "169.254.169.254:80";

@@ -57,6 +57,7 @@ pub(crate) fn broker(bootstrap_servers: &str) -> Broker {
         extra: Vec::new(),
         patience: Patience {
             connect: Duration::from_secs(15),
+            role: Duration::from_secs(60),
             delivery: Duration::from_secs(60),
             refusal: Duration::from_secs(2),
         },

@@ -236,6 +236,11 @@ impl Context {
         }
     }
 
+    /// How this producer signs in.
+    pub(super) fn login(&self) -> &Login {
+        &self.login
+    }
+
     /// How the broker refuses us at the moment.
     pub(super) fn refusal(&self) -> Option<String> {
         lock(&self.state)

@@ -4,6 +4,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use datagen_process::blocking::blocking;
+use datagen_process::retry::Backoff;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use tokio::runtime::Handle;
@@ -24,6 +25,12 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// How long a topic may be unknown at the start: a broker that creates topics on demand needs a moment.
 const TOPIC_CREATION: Duration = Duration::from_secs(4);
+
+/// The pauses between questions whether an identity has its role yet.
+const ROLE_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(10),
+};
 
 /// How often the end looks whether all is delivered.
 const SETTLING_PAUSE: Duration = Duration::from_millis(10);
@@ -102,7 +109,8 @@ impl Producers {
     /// # Errors
     /// When librdkafka refuses the settings (a CA file that cannot be read), when the broker refuses the
     /// certificate, the login or the topic, and when [`connect`](super::settings::Patience::connect) has
-    /// passed.
+    /// passed. An identity that may not send gets [`role`](super::settings::Patience::role), since its role may have
+    /// been assigned a moment ago.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -157,8 +165,9 @@ impl Producers {
     }
 
     async fn wait_until_ready(&self, broker: &Broker) -> Result<(), Undeliverable> {
-        let started = Instant::now();
+        let mut started = Instant::now();
         let mut unknown_since = None;
+        let mut role_wait = RoleWait::default();
         let mut waiting = (0..self.routes.len()).collect::<Vec<_>>();
         loop {
             if let Some(failure) = self.health.failure() {
@@ -192,6 +201,13 @@ impl Producers {
                             )));
                         }
                     }
+                    TopicState::Forbidden => {
+                        let pause = self.wait_for_role(route, broker, &mut role_wait)?;
+                        tokio::time::sleep(pause).await;
+                        // The broker answers: whatever else is waited for begins now.
+                        started = Instant::now();
+                        continue;
+                    }
                     TopicState::NotYet => {}
                 },
                 None if !self.idempotent => return Ok(()),
@@ -206,6 +222,39 @@ impl Producers {
             }
             tokio::time::sleep(START_PAUSE).await;
         }
+    }
+
+    /// Notes that the broker does not let us send to a route's topic. Returns how long to wait before asking again.
+    fn wait_for_role(
+        &self,
+        route: usize,
+        broker: &Broker,
+        wait: &mut RoleWait,
+    ) -> Result<Duration, Undeliverable> {
+        let (topic, place) = &self.routes[route];
+        let refusal = format!("the broker does not let us send to the topic {topic}");
+        if !self.producers[*place].context().login().has_roles() {
+            return Err(Undeliverable::new(format!(
+                "{refusal}: give the rule or role the right to send"
+            )));
+        }
+        let since = *wait.since.get_or_insert_with(Instant::now);
+        let left = broker.patience.role.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Err(Undeliverable::new(format!(
+                "{refusal} (tried for {} s): give this identity the role Azure Event Hubs Data Sender on the namespace",
+                since.elapsed().as_secs()
+            )));
+        }
+        if wait.failures == 0 {
+            tracing::warn!(
+                "{refusal}: a new role assignment takes minutes to arrive; waiting up to {} minutes for it",
+                broker.patience.role.as_secs() / 60
+            );
+        }
+        let pause = ROLE_BACKOFF.pause(wait.failures).min(left);
+        wait.failures += 1;
+        Ok(pause)
     }
 
     fn no_connection(&self, broker: &Broker) -> Undeliverable {
@@ -239,11 +288,7 @@ impl Producers {
                 Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic), _))
                 | None,
             ) => Ok(TopicState::Unknown),
-            Ok(Some((Some(RDKafkaErrorCode::TopicAuthorizationFailed), _))) => {
-                Err(Undeliverable::new(format!(
-                    "the broker does not let us send to the topic {topic}: give the rule or role the right to send"
-                )))
-            }
+            Ok(Some((Some(RDKafkaErrorCode::TopicAuthorizationFailed), _))) => Ok(TopicState::Forbidden),
             Ok(Some((Some(RDKafkaErrorCode::InvalidTopic), _))) => Err(Undeliverable::new(format!(
                 "the broker does not accept {topic} as the name of a topic"
             ))),
@@ -359,10 +404,20 @@ impl Drop for Producers {
     }
 }
 
+/// The wait for a role at the start.
+#[derive(Debug, Default)]
+struct RoleWait {
+    /// Since when the broker has answered that something is not allowed.
+    since: Option<Instant>,
+    /// How often it has.
+    failures: u32,
+}
+
 /// What the broker says of a topic.
 enum TopicState {
     Ready,
     Unknown,
+    Forbidden,
     NotYet,
 }
 

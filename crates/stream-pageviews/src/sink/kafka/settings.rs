@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datagen_azure::entra::ROLE_ASSIGNMENT_DELAY;
 use datagen_settings::Secret;
 use rdkafka::ClientConfig;
 
@@ -42,6 +43,11 @@ impl Login {
             (Self::Bearer(source), Self::Bearer(other)) => Arc::ptr_eq(source, other),
             _ => false,
         }
+    }
+
+    /// Whether roles decide what it may do. A role that was assigned a moment ago is not known everywhere yet.
+    pub fn has_roles(&self) -> bool {
+        matches!(self, Self::Bearer(_))
     }
 
     /// What must never be printed, if the text of an error should contain it.
@@ -89,6 +95,8 @@ pub struct Patience {
     pub connect: Duration,
     /// For one message, retries included; then it is lost.
     pub delivery: Duration,
+    /// At the start, for the role that lets an identity of Microsoft Entra ID send.
+    pub role: Duration,
     /// For a broker that refuses our certificate, our name or our topic to change its mind.
     pub refusal: Duration,
 }
@@ -97,6 +105,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
+            role: ROLE_ASSIGNMENT_DELAY,
             // librdkafka's and Kafka's own default neighbourhood: failovers and upgrades take a minute or
             // two.
             delivery: Duration::from_secs(300),
