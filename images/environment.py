@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 GENERATORS = ["gen-users", "gen-products", "gen-orders", "stream-pageviews"]
-# Not in the configuration that --help lists: AZURE_CLIENT_ID is read by the sign-in with Microsoft Entra
-# ID; a gen-orders that does not know SQL_READERS yet ignores it.
-ACCEPTED = {"AZURE_CLIENT_ID", "SQL_READERS"}
+# Not in the configuration that --help lists, but read by the sign-in with Microsoft Entra ID.
+ACCEPTED = {"AZURE_CLIENT_ID"}
 # Seconds within which a refusal is expected; a generator that accepts goes on to try its destination.
 REFUSAL_SECONDS = 3
 # No network, so that no server is tried. Needs root (in a container: --privileged).

@@ -218,6 +218,10 @@ settings! {
         SQL_TRUST_SERVER_CERTIFICATE => sql_trust_server_certificate: bool = false;
         /// Seconds that SQL_SERVER may take to answer. Transient errors are retried for five times as long.
         SQL_TIMEOUT => sql_timeout: u32 = 60, in 1..=3600;
+        /// Microsoft Entra identities that may read the tables: entries KIND:ID:NAME, separated by semicolons. KIND is
+        /// user, group or application. ID is the object ID of a user or group, or the client ID of an application, such
+        /// as a managed identity. NAME is the name of the database user that is created for it.
+        SQL_READERS => sql_readers: Option<Text>;
     }
 }
 

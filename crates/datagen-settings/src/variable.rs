@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::value::{Kind, Value, ValueError};
 use crate::Problems;
+use crate::value::{Kind, Value, ValueError};
 
 /// A documented environment variable.
 #[derive(Clone, Copy, Debug)]

@@ -83,6 +83,7 @@ async fn open(server: &TdsServer, connections: u32) -> Arc<dyn Database> {
         connections,
         trust_certificate: true,
         timeout: Duration::from_secs(60),
+        readers: Vec::new(),
     });
     let database = gen_orders::database::open(&target)
         .await

@@ -65,6 +65,10 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         chunk_orders: u64::from(prepared.chunk_orders),
     };
     let shard = context.common.shard;
+    // One shard does it for all, since each would find the users missing that another is creating.
+    if shard.index == 0 {
+        database.admit_readers().await;
+    }
     let chunks = shard.range(cut.chunks());
     let ids = cut.ids(&chunks);
     let already = database.loaded(chunks.clone()).await?;

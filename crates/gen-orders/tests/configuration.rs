@@ -6,6 +6,7 @@ use testkit::process::{Generator, Refused, assert_harmless, assert_readme_has_va
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gen-orders");
 const SERVER: (&str, &str) = ("SQL_SERVER", "s.database.windows.net");
+const READER: &str = "user:0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01:deployer";
 
 #[test]
 fn every_problem_is_named_in_one_line() {
@@ -44,6 +45,38 @@ fn every_problem_is_named_in_one_line() {
                 "SQL_USER is for SQL_SERVER, but SQL_URL names the destination: unset it",
                 "SQL_PASSWORD is for SQL_SERVER",
             ],
+        ),
+        refused(
+            &[("SQL_READERS", READER)],
+            2,
+            &["SQL_READERS is for SQL_SERVER, but SQL_URL names the destination: unset it"],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("SQL_READERS", "user:ada;robot:hush-hush:"),
+                ("COUNT", "x"),
+            ],
+            2,
+            &[
+                "COUNT is not",
+                "SQL_READERS has an entry (number 1) that is not KIND:ID:NAME: give for example user:",
+                "SQL_READERS has an entry (number 2) that does not begin with its kind: give user, group or application",
+                "SQL_READERS has an entry (number 2) whose ID is not a GUID: give the object ID",
+                "SQL_READERS has an entry (number 2) whose name cannot be that of a database user: give 1 to 128",
+            ],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("SQL_READERS", ""),
+            ],
+            2,
+            &["SQL_READERS is set but empty: give text of one line, or unset it"],
         ),
         refused(
             &[("DATE_FROM", "+2024-1-01")],
@@ -266,6 +299,7 @@ fn help_lists_every_variable() {
         "SQL_CONNECTIONS",
         "SQL_TRUST_SERVER_CERTIFICATE",
         "SQL_CHUNK",
+        "SQL_READERS",
         "DATE_FROM",
         "DATE_TO",
         "SQL_URL",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::imds::{FakeImds, Identity};
-use testkit::tds::{Action, Options, Point, ServerError, TdsServer, Value, fault};
+use testkit::tds::{Action, Options, Point, ServerError, TdsServer, User, Value, fault};
 use tokio::process::Command;
 
 /// A password that must never be printed.
@@ -854,7 +854,9 @@ async fn entra_id_signs_in_without_a_password() {
             Err(error) => {
                 assert_eq!(output.status.code(), Some(1), "{text}");
                 assert!(
-                    text.contains(error) && text.contains("FROM EXTERNAL PROVIDER"),
+                    text.contains(error)
+                        && text.contains("FROM EXTERNAL PROVIDER")
+                        && text.contains("sql_administrator_id = \"client\""),
                     "{text}"
                 );
             }
@@ -903,4 +905,181 @@ async fn sigterm_ends_in_good_order_and_the_run_goes_on_later() {
     let log = bench.load(&variables).await;
     assert!(log.contains("continuing an unfinished run"), "{log}");
     bench.assert_exact(0, 4_000);
+}
+
+const READERS: &str = "user:0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01:deployer;\
+                       GROUP:0BD6A2F7-5D9C-4B6B-9C0F-0D3B7C1F2A07:Data team: a@b.cz;\
+                       application:0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a09:notebooks";
+
+/// The user of the reader whose id ends with these digits.
+fn user(name: &str, digits: &str, kind: &str) -> User {
+    User {
+        name: name.into(),
+        sid: format!("0xF7A2D60B9C5D6B4B9C0F0D3B7C1F2A{digits}"),
+        kind: kind.into(),
+        reads: true,
+    }
+}
+
+/// The lines of a log that warn.
+fn warnings(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.contains("WARN")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_are_admitted_by_one_shard_and_also_when_all_is_loaded() {
+    let heard = Heard::default();
+    let bench = Bench::new(Options {
+        faults: heard.before(fault::none()),
+        ..Options::default()
+    })
+    .await;
+    let shard = |index: &'static str| {
+        let all = [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", index)];
+        all.into_iter()
+            .chain([("SQL_READERS", READERS)])
+            .collect::<Vec<_>>()
+    };
+    let log = bench.load(&shard("1")).await;
+    assert_eq!((bench.server.users(), warnings(&log).len()), (vec![], 0));
+    bench.load(&shard("0")[..3]).await;
+    assert_eq!(bench.server.users(), [], "there are no readers");
+    let expected = [
+        user("deployer", "01", "E"),
+        user("Data team: a@b.cz", "07", "X"),
+        user("notebooks", "09", "E"),
+    ];
+    let bulks = bench.server.stats().bulks;
+    let log = bench.load(&shard("0")).await;
+    assert_eq!(bench.server.users(), expected);
+    assert!(log.contains("Data team: a@b.cz may read the tables"), "{log}");
+    assert_eq!(bench.server.stats().bulks, bulks, "all was loaded before");
+    // A user that is there is not created again, and a missing membership is added.
+    let mut users = bench.server.users();
+    users[0].name = "another name".into();
+    users[0].reads = false;
+    bench.server.set_users(users.clone());
+    heard.take("");
+    let log = bench.load(&shard("0")).await;
+    users[0].reads = true;
+    assert_eq!((bench.server.users(), warnings(&log).len()), (users, 0), "{log}");
+    let none: [&str; 0] = [];
+    assert_eq!(heard.take("CREATE USER"), none);
+    bench.assert_exact(0, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_of_the_database_reads_without_a_role() {
+    let bench = Bench::new(Options::default()).await;
+    let owner = User {
+        reads: false,
+        ..user("dbo", "01", "E")
+    };
+    bench.server.set_users(vec![owner.clone()]);
+    let reader = READERS.split(';').next().expect("there is one");
+    let log = bench.load(&[("COUNT", "10"), ("SQL_READERS", reader)]).await;
+    assert_eq!(
+        (bench.server.users(), warnings(&log).len()),
+        (vec![owner], 0),
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_the_server_refuses_cost_a_warning_each() {
+    let variables = [("COUNT", "120"), ("SQL_READERS", READERS)];
+    let denied = ServerError::new(15247, "User does not have permission to perform this action.");
+    let bench = Bench::new(Options {
+        faults: fault::on_sql("CREATE USER", Action::Error(denied)),
+        ..Options::default()
+    })
+    .await;
+    let log = bench.load(&variables).await;
+    bench.assert_exact(0, 120);
+    let lines = warnings(&log);
+    assert_eq!(lines.len(), 3, "{log}");
+    assert!(
+        lines[1].contains("Data team: a@b.cz could not be admitted as a reader")
+            && lines[1].contains("error 15247: User does not have permission")
+            && lines[1].contains(
+                "run: CREATE USER [Data team: a@b.cz] WITH SID = 0xF7A2D60B9C5D6B4B9C0F0D3B7C1F2A07, TYPE = X; \
+                 ALTER ROLE db_datareader ADD MEMBER [Data team: a@b.cz];"
+            ),
+        "{log}"
+    );
+    // A name that another user has concerns that reader only.
+    bench.server.set_faults(fault::none());
+    bench.server.set_users(vec![user("Deployer", "33", "E")]);
+    let log = bench.load(&variables).await;
+    let lines = warnings(&log);
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(
+        lines[0].contains("error 15023") && lines[0].contains("choose another NAME in SQL_READERS"),
+        "{log}"
+    );
+    assert_eq!(bench.server.users().len(), 3);
+    // A server that is out of order is given up once, not once per reader.
+    bench.server.set_users(vec![]);
+    bench
+        .server
+        .set_faults(fault::on_sql("sys.database_principals", Action::error(40613)));
+    let log = bench
+        .load(&[variables[0], variables[1], ("SQL_TIMEOUT", "1")])
+        .await;
+    let given_up = log.matches("could not be admitted as a reader").count();
+    assert_eq!((given_up, bench.server.users().len()), (3, 0), "{log}");
+    bench.server.set_faults(fault::none());
+    bench.load(&variables).await;
+    assert_eq!(bench.server.users().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_whose_user_was_created_by_a_lost_request_is_admitted() {
+    for action in [Action::DropBefore, Action::DropAfter, Action::error(40613)] {
+        for text in ["sys.database_principals", "CREATE USER", "ALTER ROLE"] {
+            let mut faulted = false;
+            let once = action.clone();
+            let bench = Bench::new(Options {
+                faults: Box::new(move |event| {
+                    let now = !faulted && event.sql.contains(text);
+                    faulted |= now;
+                    now.then(|| once.clone())
+                }),
+                ..Options::default()
+            })
+            .await;
+            let log = bench.load(&[("COUNT", "10"), ("SQL_READERS", READERS)]).await;
+            assert!(bench.server.users().iter().all(|user| user.reads), "{log}");
+            assert_eq!(bench.server.users().len(), 3, "{log}");
+            assert!(!log.contains("could not be admitted"), "{log}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_firewall_rule_is_waited_for_before_the_first_login() {
+    let mut refusals = 0;
+    let bench = Bench::new(Options {
+        faults: Box::new(move |event| {
+            let refused = event.point == Point::Login && refusals < 3;
+            refusals += u32::from(refused);
+            refused.then(|| {
+                let problem = "Client with IP address '192.0.2.1' is not allowed to access the server.";
+                Action::Error(ServerError::new(40615, problem))
+            })
+        }),
+        ..Options::default()
+    })
+    .await;
+    let log = bench.load(&[("COUNT", "120"), ("SQL_TIMEOUT", "1")]).await;
+    assert_eq!(bench.server.stats().faults, 3);
+    bench.assert_exact(0, 120);
+    let lines = warnings(&log);
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(
+        lines[0].contains("waiting up to 10 minutes")
+            && lines[0].contains("192.0.2.1")
+            && lines[0].contains("allow this machine's address in the firewall"),
+        "{log}"
+    );
 }

@@ -1,6 +1,7 @@
 //! What gen-orders is told by its environment variables: how many orders, of what, into which database.
 
 mod dates;
+mod readers;
 mod target;
 
 use std::num::NonZeroU32;
@@ -12,6 +13,7 @@ use datagen_settings::catalog::{FiniteSettings, OrderSettings, WorldSettings};
 use datagen_settings::{Environment, Problems};
 
 pub use dates::Dates;
+pub use readers::{Reader, ReaderKind};
 pub use target::{SqlServer, Target};
 
 /// The work of gen-orders.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use datagen_settings::catalog::DatabaseSettings;
 use datagen_settings::{Environment, Problems, Secret, is_host, local_path};
 
+use super::readers::{self, Reader};
+
 /// A database.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -32,6 +34,8 @@ pub struct SqlServer {
     pub trust_certificate: bool,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// Who may read the tables, besides the users that the database has.
+    pub readers: Vec<Reader>,
 }
 
 impl Target {
@@ -67,6 +71,7 @@ fn read_file(
         DatabaseSettings::SQL_DATABASE,
         DatabaseSettings::SQL_USER,
         DatabaseSettings::SQL_PASSWORD,
+        DatabaseSettings::SQL_READERS,
     ];
     for variable in of_server.iter().filter(|variable| environment.is_set(variable)) {
         problems.report(
@@ -130,6 +135,10 @@ fn read_server(
             "is not the name of a login: give the name alone, not a connection string",
         );
     }
+    let readers = settings
+        .sql_readers
+        .map(|text| readers::read(&text.0, problems))
+        .unwrap_or_default();
     Some(SqlServer {
         host: host?,
         port: settings.sql_port,
@@ -138,6 +147,7 @@ fn read_server(
         connections: settings.sql_connections,
         trust_certificate: settings.sql_trust_server_certificate,
         timeout: Duration::from_secs(settings.sql_timeout.into()),
+        readers,
     })
 }
 

@@ -178,6 +178,10 @@ pub trait Database: Send + Sync {
     /// If the database fails, or has a table of one of the names that gen-orders did not create.
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError>;
 
+    /// Lets the readers of the configuration read the tables, which exist. A reader that cannot be admitted costs a
+    /// warning and nothing else.
+    async fn admit_readers(&self) {}
+
     /// Those of `chunks` that are in.
     async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError>;
 

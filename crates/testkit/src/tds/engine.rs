@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::sql::{Aggregate, CATALOG, Condition, Expr, Operator, Query, Statement};
+use super::sql::{Aggregate, CATALOG, Condition, Expr, Operator, Query, Statement, USERS};
 use super::wire::{Column, ColumnType, ServerError, Value};
 
 /// A transaction's descriptor; 0 on the wire means none.
@@ -120,10 +120,24 @@ type Result<T, E = Stop> = std::result::Result<T, E>;
 /// Makes a result's value of a row.
 type Pick = Box<dyn Fn(&Row) -> Value>;
 
+/// A user of the database. Users are not part of transactions here: what was done to them stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its SID: `0x` and capital hexadecimal digits.
+    pub sid: String,
+    /// `E` for an Entra user or application, `X` for an Entra group.
+    pub kind: String,
+    /// Whether it is a member of `db_datareader`.
+    pub reads: bool,
+}
+
 /// The database.
 #[derive(Debug, Default)]
 pub(super) struct Engine {
     tables: BTreeMap<String, Table>,
+    pub(super) users: Vec<User>,
     /// Tables that a transaction creates or drops.
     schema_locks: HashMap<String, Tx>,
     app_locks: HashMap<String, Tx>,
@@ -357,6 +371,14 @@ impl Engine {
                 self.table(table, tx)?;
                 Ok(Outcome::Nothing)
             }
+            Statement::CreateUser { name, sid, kind } => {
+                self.create_user(name, sid, kind)?;
+                Ok(Outcome::Nothing)
+            }
+            Statement::AddMember { role, member } => {
+                self.add_member(role, member)?;
+                Ok(Outcome::Nothing)
+            }
             Statement::Begin
             | Statement::Commit
             | Statement::Rollback
@@ -547,6 +569,13 @@ impl Engine {
         if name == CATALOG {
             return project(&self.catalog(tx)?, tx, session, query);
         }
+        if name == USERS {
+            let rows = self
+                .users
+                .iter()
+                .map(|user| [user.name.as_str(), &user.sid, &user.kind]);
+            return project(&view(["name", "sid", "type"], rows), tx, session, query);
+        }
         let table = self.table(name, tx)?;
         if let [(Expr::CountBig, name)] = query.outputs.as_slice()
             && query.filter.is_empty()
@@ -567,24 +596,47 @@ impl Engine {
         if self.schema_locks.values().any(|owner| *owner != tx) {
             return Err(Stop::Wait);
         }
-        let column = |name: &str| Column {
-            name: name.into(),
-            kind: ColumnType::NVarChar(128),
-            nullable: true,
-        };
-        let mut catalog = Table {
-            columns: vec![column("TABLE_SCHEMA"), column("TABLE_NAME")],
-            ..Table::default()
-        };
-        for name in self.tables.keys() {
-            let row = Row {
-                values: [Value::Text("dbo".into()), Value::Text(name.clone())].into(),
-                owner: None,
-                deleted: None,
-            };
-            catalog.rows.insert(Key::Text(name.clone()), row);
+        let rows = self.tables.keys().map(|name| ["dbo", name]);
+        Ok(view(["TABLE_SCHEMA", "TABLE_NAME"], rows))
+    }
+
+    fn create_user(&mut self, name: &str, sid: &str, kind: &str) -> Result<()> {
+        if !["E", "X"].contains(&kind) || sid.len() != "0x".len() + 32 {
+            return Err(ServerError::new(50000, "this server knows Entra users and groups only").into());
         }
-        Ok(catalog)
+        if self.users.iter().any(|user| user.name.eq_ignore_ascii_case(name)) {
+            let problem = format!("User, group, or role '{name}' already exists in the current database.");
+            return Err(ServerError::new(15023, problem).into());
+        }
+        if self.users.iter().any(|user| user.sid == sid) {
+            let problem = "The login already has an account under a different user name.";
+            return Err(ServerError::new(15063, problem).into());
+        }
+        self.users.push(User {
+            name: name.to_owned(),
+            sid: sid.to_owned(),
+            kind: kind.to_owned(),
+            reads: false,
+        });
+        Ok(())
+    }
+
+    fn add_member(&mut self, role: &str, member: &str) -> Result<()> {
+        let missing = |what: &str| {
+            let problem = format!("Cannot {what}, because it does not exist or you do not have permission.");
+            ServerError::new(15151, problem)
+        };
+        if role != "db_datareader" {
+            return Err(missing(&format!("alter the role '{role}'")).into());
+        }
+        if member.eq_ignore_ascii_case("dbo") {
+            return Err(ServerError::new(15405, "Cannot use the special principal 'dbo'.").into());
+        }
+        let mut users = self.users.iter_mut();
+        let user = users.find(|user| user.name.eq_ignore_ascii_case(member));
+        user.ok_or_else(|| missing(&format!("add the principal '{member}'")))?
+            .reads = true;
+        Ok(())
     }
 
     /// Undoes a transaction's latest changes until `mark` are left.
@@ -689,6 +741,28 @@ impl Engine {
     /// Transactions that have not ended.
     pub(super) fn open_transactions(&self) -> usize {
         self.transactions.len()
+    }
+}
+
+/// A table of texts that is made for a query.
+fn view<'a, const N: usize>(columns: [&str; N], rows: impl Iterator<Item = [&'a str; N]>) -> Table {
+    let column = |name: &str| Column {
+        name: name.into(),
+        kind: ColumnType::NVarChar(128),
+        nullable: true,
+    };
+    let row = |values: [&str; N]| Row {
+        values: values.map(|text| Value::Text(text.into())).into(),
+        owner: None,
+        deleted: None,
+    };
+    Table {
+        columns: columns.map(column).into(),
+        rows: (0..)
+            .zip(rows)
+            .map(|(place, values)| (Key::Ints([place, 0]), row(values)))
+            .collect(),
+        ..Table::default()
     }
 }
 

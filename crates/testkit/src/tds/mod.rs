@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use engine::Engine;
+pub use engine::User;
 pub use fault::{Action, Event, Faults, Point};
 pub use wire::{Column, ColumnType, ProtocolError, ServerError, Value};
 
@@ -270,6 +271,16 @@ impl TdsServer {
     /// How many committed rows a table has; `None` if it does not exist.
     pub fn count(&self, table: &str) -> Option<u64> {
         self.shared.engine().count(&table.to_lowercase())
+    }
+
+    /// The users of the database besides those that log in, in the order of their creation.
+    pub fn users(&self) -> Vec<User> {
+        self.shared.engine().users.clone()
+    }
+
+    /// Adds or changes users, as an administrator would.
+    pub fn set_users(&self, users: Vec<User>) {
+        self.shared.engine().users = users;
     }
 
     /// Runs T-SQL outside of any client, each statement committed: to prepare a test.

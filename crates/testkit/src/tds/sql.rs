@@ -7,6 +7,9 @@ use super::wire::{Column, ColumnType, ServerError, Value};
 /// The name of the view that lists all tables, schema included so that no table of dbo can have it.
 pub(super) const CATALOG: &str = "information_schema.tables";
 
+/// The view that lists all users.
+pub(super) const USERS: &str = "sys.database_principals";
+
 /// One statement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Statement {
@@ -55,6 +58,17 @@ pub(super) enum Statement {
     /// `ALTER TABLE … SET (…)` and `UPDATE STATISTICS …`: the table must exist, nothing more.
     Maintain {
         table: String,
+    },
+    /// `CREATE USER … WITH SID = …, TYPE = …`: a user by a SID that is known.
+    CreateUser {
+        name: String,
+        sid: String,
+        kind: String,
+    },
+    /// `ALTER ROLE … ADD MEMBER …`.
+    AddMember {
+        role: String,
+        member: String,
     },
 }
 
@@ -114,6 +128,8 @@ enum Token {
     Text(String),
     Integer(i64),
     Decimal(f64),
+    /// `0x…`, in capital letters behind the `x`.
+    Binary(String),
     Symbol(&'static str),
 }
 
@@ -154,6 +170,12 @@ fn tokens(text: &str) -> Result<Vec<Token>, ServerError> {
             let end = rest.find(']').ok_or_else(|| syntax("["))?;
             out.push(Token::Quoted(rest[1..end].to_string()));
             rest = &rest[end + 1..];
+        } else if let Some(binary) = rest.strip_prefix("0x") {
+            let end = binary
+                .find(|c: char| !c.is_ascii_hexdigit())
+                .unwrap_or(binary.len());
+            out.push(Token::Binary(format!("0x{}", binary[..end].to_uppercase())));
+            rest = &binary[end..];
         } else if first.is_ascii_digit() {
             let end = rest
                 .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -213,9 +235,13 @@ impl Parser {
     fn unexpected(&self) -> ServerError {
         match self.peek() {
             None => syntax("end of batch"),
-            Some(Token::Word(word) | Token::Quoted(word) | Token::Variable(word) | Token::Text(word)) => {
-                syntax(word)
-            }
+            Some(
+                Token::Word(word)
+                | Token::Quoted(word)
+                | Token::Variable(word)
+                | Token::Text(word)
+                | Token::Binary(word),
+            ) => syntax(word),
             Some(Token::Integer(n)) => syntax(n),
             Some(Token::Decimal(n)) => syntax(n),
             Some(Token::Symbol(symbol)) => syntax(symbol),
@@ -284,12 +310,15 @@ impl Parser {
         }
     }
 
-    /// `schema.table` or `table`. The only schema is dbo, which is dropped, but for [`CATALOG`].
+    /// `schema.table` or `table`. The only schema is dbo, which is dropped, but for [`CATALOG`] and [`USERS`].
     fn table(&mut self) -> Result<String, ServerError> {
         let mut name = self.word()?;
         if self.symbol(".") {
             if name.eq_ignore_ascii_case("INFORMATION_SCHEMA") && self.keyword("TABLES") {
                 return Ok(CATALOG.to_owned());
+            }
+            if name.eq_ignore_ascii_case("sys") && self.keyword("database_principals") {
+                return Ok(USERS.to_owned());
             }
             if !name.eq_ignore_ascii_case("dbo") {
                 return Err(ServerError::new(
@@ -328,6 +357,9 @@ impl Parser {
             }
         }
         if self.keyword("CREATE") {
+            if self.keyword("USER") {
+                return self.create_user();
+            }
             self.expect_keyword("TABLE")?;
             return self.create_table();
         }
@@ -336,6 +368,13 @@ impl Parser {
             return Ok(Statement::DropTable { table: self.table()? });
         }
         if self.keyword("ALTER") {
+            if self.keyword("ROLE") {
+                let role = self.word()?;
+                self.expect_keyword("ADD")?;
+                self.expect_keyword("MEMBER")?;
+                let member = self.word()?;
+                return Ok(Statement::AddMember { role, member });
+            }
             self.expect_keyword("TABLE")?;
             let table = self.table()?;
             self.expect_keyword("SET")?;
@@ -400,6 +439,22 @@ impl Parser {
             return self.app_lock();
         }
         Err(self.unexpected())
+    }
+
+    fn create_user(&mut self) -> Result<Statement, ServerError> {
+        let name = self.word()?;
+        self.expect_keyword("WITH")?;
+        self.expect_keyword("SID")?;
+        self.expect("=")?;
+        let Some(Token::Binary(sid)) = self.peek().cloned() else {
+            return Err(self.unexpected());
+        };
+        self.at += 1;
+        self.expect(",")?;
+        self.expect_keyword("TYPE")?;
+        self.expect("=")?;
+        let kind = self.word()?;
+        Ok(Statement::CreateUser { name, sid, kind })
     }
 
     fn column_type(&mut self) -> Result<ColumnType, ServerError> {
@@ -644,7 +699,8 @@ impl Parser {
             Some(Token::Integer(n)) => Expr::Literal(Value::Int(sign * n)),
             Some(Token::Decimal(x)) => Expr::Literal(Value::Float(f64::from(sign as i32) * x)),
             _ if negative => return Err(self.unexpected()),
-            Some(Token::Text(text)) => Expr::Literal(Value::Text(text)),
+            // Only compared with each other.
+            Some(Token::Text(text) | Token::Binary(text)) => Expr::Literal(Value::Text(text)),
             Some(Token::Variable(name)) => Expr::Variable(name),
             Some(Token::Word(word)) if word.eq_ignore_ascii_case("NULL") => Expr::Literal(Value::Null),
             Some(Token::Word(word)) => {

@@ -14,6 +14,9 @@ pub(super) const LOCK_TIMEOUT: u32 = 1222;
 /// "Cannot open database requested by the login": not there, or not ready yet.
 const CANNOT_OPEN_DATABASE: u32 = 4060;
 
+/// "Client with IP address … is not allowed to access the server": no firewall rule lets it in, or none does yet.
+const FIREWALL: u32 = 40615;
+
 /// Errors of SQL Server and Azure SQL that pass by themselves. Microsoft names them in
 /// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues> and
 /// <https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory>; beside these
@@ -37,7 +40,7 @@ fn passes(number: u32, severity: u8) -> bool {
 /// Whether an attempt that failed like this may succeed later, over a new connection.
 pub(super) fn is_transient(error: &Error) -> bool {
     match error {
-        Error::Server(token) => passes(token.code(), token.class()),
+        Error::Server(token) => passes(token.code(), token.class()) || token.code() == FIREWALL,
         Error::Io { .. } | Error::Routing { .. } => true,
         // The stream of tokens broke off or a connection was used after it broke; refused encryption is
         // the one protocol error that stays.
@@ -46,15 +49,36 @@ pub(super) fn is_transient(error: &Error) -> bool {
     }
 }
 
-/// Whether it looks like a wrong address or name, so that it is not worth waiting for long if no login has
-/// succeeded yet.
-pub(super) fn is_doubtful(error: &Error) -> bool {
+/// What a failure points to while no login has succeeded yet. It decides how long it is worth waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A firewall rule that is missing or has not taken effect yet.
+    Firewall,
+    /// A wrong address or name.
+    WrongName,
+    /// Anything else.
+    Other,
+}
+
+/// The cause that `error` points to.
+pub(super) fn cause(error: &Error) -> Cause {
     match error {
-        Error::Server(token) => token.code() == CANNOT_OPEN_DATABASE,
-        Error::Io { kind, message } => {
-            matches!(kind, IoErrorKind::ConnectionRefused) || message.contains("failed to lookup address")
+        Error::Server(token) => cause_of_number(token.code()),
+        Error::Io { kind, message }
+            if matches!(kind, IoErrorKind::ConnectionRefused)
+                || message.contains("failed to lookup address") =>
+        {
+            Cause::WrongName
         }
-        _ => false,
+        _ => Cause::Other,
+    }
+}
+
+fn cause_of_number(number: u32) -> Cause {
+    match number {
+        FIREWALL => Cause::Firewall,
+        CANNOT_OPEN_DATABASE => Cause::WrongName,
+        _ => Cause::Other,
     }
 }
 
@@ -94,11 +118,13 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
     Some(match error {
         Error::Server(token) => match token.code() {
             18456 if entra => {
-                "create a user for this identity in the database: CREATE USER [name] FROM EXTERNAL PROVIDER"
+                "create a user for this identity in the database (CREATE USER [name] FROM EXTERNAL PROVIDER); if \
+                 Terraform made it the administrator of the server, set sql_administrator_id = \"client\" there and \
+                 apply again"
             }
             18456 | 18470 | 18487 | 18488 => "check SQL_USER and SQL_PASSWORD",
             CANNOT_OPEN_DATABASE | 911 => "check SQL_DATABASE, and that this login is a user of it",
-            40615 => "allow this machine's address in the firewall of the server",
+            FIREWALL => "allow this machine's address in the firewall of the server",
             47073 => "public access is off: run inside of the server's network, or allow public access",
             40532 => "check SQL_SERVER and SQL_USER",
             229 | 230 | 262 | 297 | 300 | 916 | 1088 | 2760 | 3701 | 15247 => {
@@ -185,7 +211,12 @@ mod tests {
         assert!(!passes(18456, 14) && !passes(208, 16) && !passes(9002, 17));
         assert!(!is_transient(&Error::Tls("no".into())));
         assert!(!is_transient(&Error::BulkInput("wrong".into())));
-        assert!(is_doubtful(&io(IoErrorKind::ConnectionRefused)));
-        assert!(!is_doubtful(&io(IoErrorKind::ConnectionReset)));
+        assert_eq!(cause(&io(IoErrorKind::ConnectionRefused)), Cause::WrongName);
+        assert_eq!(cause(&io(IoErrorKind::ConnectionReset)), Cause::Other);
+        let numbers = [40615, 4060, 40613, 18456].map(cause_of_number);
+        assert_eq!(
+            numbers,
+            [Cause::Firewall, Cause::WrongName, Cause::Other, Cause::Other]
+        );
     }
 }

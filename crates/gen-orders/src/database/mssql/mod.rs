@@ -10,8 +10,10 @@
 //!   no request survives, and the server rolls back what was open. Without one it serves the next request.
 //! - The tables are set up in one transaction under an application lock, so shards may start at once.
 //! - Every answer has to come within SQL_TIMEOUT. What may pass is tried again, with growing pauses, until
-//!   five times as long has gone by since it first failed.
+//!   five times as long has gone by since it first failed. A firewall rule that lets this machine in is waited
+//!   for before the first login.
 
+mod attempts;
 mod errors;
 mod session;
 mod statements;
@@ -28,11 +30,12 @@ use datagen_process::shard::Shard;
 use tiberius::error::Error;
 use tiberius::{Row, ToSql};
 
-use self::errors::{DUPLICATE_KEY, LOCK_TIMEOUT, is_doubtful};
+use self::attempts::Attempts;
+use self::errors::{Cause, DUPLICATE_KEY, LOCK_TIMEOUT, cause};
 use self::session::{Connector, Fault, Session, integer};
 use super::plan::{Plan, RUN_TABLE, StoredRun, plan};
 use super::{Batch, ChunkSet, Connection, Database, Prepared, Table, Tally, taken_over};
-use crate::config::SqlServer;
+use crate::config::{Reader, SqlServer};
 use crate::retry::Retries;
 use crate::run::Run;
 
@@ -47,6 +50,7 @@ const LONG_REQUEST: u32 = 10;
 pub struct Mssql {
     connector: Arc<Connector>,
     connections: usize,
+    readers: Vec<Reader>,
     /// Whether a login has ever succeeded: then the address and the names are right.
     logged_in: AtomicBool,
     /// The parameters of the run that the tables were prepared for.
@@ -64,6 +68,7 @@ impl Mssql {
         Ok(Self {
             connector: Arc::new(Connector::new(server).await?),
             connections: server.connections as usize,
+            readers: server.readers.clone(),
             logged_in: AtomicBool::new(false),
             parameters: OnceLock::new(),
             warned: Once::new(),
@@ -89,7 +94,7 @@ impl Mssql {
     /// As [`Self::retried`], as often as `retries` allow.
     async fn retried_as<T, W, F>(
         &self,
-        mut retries: Retries,
+        retries: Retries,
         what: &str,
         timeout: Duration,
         work: W,
@@ -98,7 +103,7 @@ impl Mssql {
         W: Fn(Session) -> F,
         F: Future<Output = Result<T, Fault>>,
     {
-        let mut doubts = Retries::new(self.connector.timeout() / 2);
+        let mut attempts = Attempts::new(retries, self.connector.timeout());
         loop {
             let result = async {
                 let session = self.connector.session(timeout).await?;
@@ -109,20 +114,15 @@ impl Mssql {
                 Ok(value) => return Ok(value),
                 Err(fault) => fault,
             };
-            let doubtful = matches!(&fault, Fault::Server(error) if is_doubtful(error));
-            let retries = if doubtful && !self.logged_in.load(Ordering::Relaxed) {
-                &mut doubts
-            } else {
-                &mut retries
+            let cause = match &fault {
+                Fault::Server(error) if !self.logged_in.load(Ordering::Relaxed) => cause(error),
+                _ => Cause::Other,
             };
             let error = self.connector.describe(fault);
-            match retries.pause(&error) {
-                Some(pause) => {
-                    tracing::warn!("{what} again in {pause:.1?}: {error}");
-                    tokio::time::sleep(pause).await;
-                }
-                None => return Err(error),
-            }
+            let Some(pause) = attempts.pause(what, cause, &error) else {
+                return Err(error);
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -180,6 +180,28 @@ impl Mssql {
         Ok((stored, prepared))
     }
 
+    /// Lets a reader read the tables, with a user that it may have already.
+    async fn admit(&self, reader: &Reader) -> Result<(), DestinationError> {
+        let admit = |mut session: Session| async move {
+            let found = session.rows(&statements::find_user(reader), &[]).await?;
+            let user = match found.first() {
+                Some(row) => row.try_get::<&str, _>(0)?.unwrap_or_default(),
+                None => {
+                    session.batch(&statements::create_user(reader)).await?;
+                    reader.name.as_str()
+                }
+            };
+            // The owner of the database may read everything, and cannot become a member of a role (error 15405).
+            if user != "dbo" {
+                session.batch(&statements::let_read(user)).await?;
+            }
+            self.connector.keep(session);
+            Ok(())
+        };
+        self.retried("admitting a reader", self.connector.timeout(), admit)
+            .await
+    }
+
     /// Runs statements that only make things faster. Their failure is told and changes nothing, so they get a
     /// second attempt and no more.
     async fn maintain(&self, timeout: Duration, texts: &[String]) {
@@ -199,6 +221,16 @@ impl Mssql {
             }
         }
     }
+}
+
+/// What an administrator can do about `reader`, which could not be admitted.
+fn advice_for_reader(reader: &Reader) -> String {
+    format!(
+        "choose another NAME in SQL_READERS if another user has it, or sign in as the Microsoft Entra administrator \
+         of the server and run: {} {}",
+        statements::create_user(reader),
+        statements::let_read(&reader.name)
+    )
 }
 
 /// The row of [`statements::CURRENT_RUN`].
@@ -246,6 +278,28 @@ impl Database for Mssql {
             .await?;
         self.parameters.get_or_init(|| stored.into());
         Ok(prepared)
+    }
+
+    async fn admit_readers(&self) {
+        let mut given_up: Option<DestinationError> = None;
+        for reader in &self.readers {
+            let admitted = match &given_up {
+                None => self.admit(reader).await,
+                Some(error) => Err(error.clone()),
+            };
+            match admitted {
+                Ok(()) => tracing::info!("{} may read the tables", reader.name),
+                // A server that has been away for long is not waited for again with the next reader.
+                Err(error) if error.transient => {
+                    tracing::warn!("{} could not be admitted as a reader: {error}", reader.name);
+                    given_up = Some(error);
+                }
+                Err(error) => {
+                    let error = error.advise(advice_for_reader(reader));
+                    tracing::warn!("{} could not be admitted as a reader: {error}", reader.name);
+                }
+            }
+        }
     }
 
     async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
@@ -452,10 +506,14 @@ mod tests {
     fn every_statement_is_t_sql_to_an_independent_parser() {
         let texts = statements::all(&[&ORDERS, &ITEMS]);
         assert!(texts.len() > 15, "{}", texts.len());
-        // What sqlparser 0.63 does not know of T-SQL: these two statements, and that EXEC may assign the
+        // What sqlparser 0.63 does not know of T-SQL: these three statements, and that EXEC may assign the
         // result of a procedure.
-        let unknown =
-            |text: &str| text.starts_with("UPDATE STATISTICS ") || text.contains(" SET (LOCK_ESCALATION = ");
+        let unknown = |text: &str| {
+            ["UPDATE STATISTICS ", "CREATE USER "]
+                .iter()
+                .any(|start| text.starts_with(start))
+                || text.contains(" SET (LOCK_ESCALATION = ")
+        };
         for text in texts.iter().filter(|text| !unknown(text)) {
             let text = text.replace("EXEC @result = ", "EXEC ");
             let parsed = Parser::parse_sql(&MsSqlDialect {}, &text);

@@ -7,6 +7,7 @@
 
 use super::super::plan::RUN_TABLE;
 use super::super::{ColumnKind, Table};
+use crate::config::{Reader, ReaderKind};
 
 /// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction
 /// back, so that none is committed half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told
@@ -164,6 +165,47 @@ pub(super) const REPLACE_MANIFEST: &str = "DELETE FROM dbo._datagen_manifest \
      INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4); \
      SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
+/// The name of a reader's user, if the database has one: one row or none.
+pub(super) fn find_user(reader: &Reader) -> String {
+    format!(
+        "SELECT name FROM sys.database_principals WHERE sid = {};",
+        sid(reader)
+    )
+}
+
+/// Creates a reader's user. With its SID the server need not look it up in Entra ID, for which it would have to have
+/// an identity of its own with rights there. E is a user or an application and X a group:
+/// <https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-database-principals-transact-sql>.
+pub(super) fn create_user(reader: &Reader) -> String {
+    let kind = match reader.kind {
+        ReaderKind::User | ReaderKind::Application => 'E',
+        ReaderKind::Group => 'X',
+    };
+    format!(
+        "CREATE USER {} WITH SID = {}, TYPE = {kind};",
+        quoted(&reader.name),
+        sid(reader)
+    )
+}
+
+/// Lets a user read all tables. Nothing changes for one who may already.
+pub(super) fn let_read(user: &str) -> String {
+    format!("ALTER ROLE db_datareader ADD MEMBER {};", quoted(user))
+}
+
+/// The SID of an Entra identity: its GUID in the byte order of `uniqueidentifier`, whose first three fields are
+/// little-endian.
+fn sid(reader: &Reader) -> String {
+    let bytes = reader.id.to_bytes_le();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("0x{hex}")
+}
+
+/// `name` as an identifier.
+fn quoted(name: &str) -> String {
+    format!("[{}]", name.replace(']', "]]"))
+}
+
 /// Every text that this module can make for the tables: for tests that parse them.
 #[cfg(test)]
 pub(super) fn all(tables: &[&Table]) -> Vec<String> {
@@ -182,6 +224,11 @@ pub(super) fn all(tables: &[&Table]) -> Vec<String> {
         MANIFEST,
         REPLACE_MANIFEST,
     ];
+    let reader = Reader {
+        kind: ReaderKind::Group,
+        id: uuid::Uuid::from_u128(7),
+        name: "Data team".to_owned(),
+    };
     let mut texts = vec![
         session(30_000),
         begin_set_up(30_000, &names),
@@ -192,7 +239,41 @@ pub(super) fn all(tables: &[&Table]) -> Vec<String> {
         update_statistics(tables),
         escalate_locks(tables, true),
         escalate_locks(tables, false),
+        find_user(&reader),
+        create_user(&reader),
+        let_read("Data team"),
     ];
     texts.extend(constant.map(String::from));
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_users_by_their_sid() {
+        let reader = |kind| Reader {
+            kind,
+            id: "0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01".parse().expect("a GUID"),
+            name: "a]b".to_owned(),
+        };
+        // As [guid]::ToByteArray() of .NET orders the bytes.
+        let sid = "0xF7A2D60B9C5D6B4B9C0F0D3B7C1F2A01";
+        assert_eq!(
+            find_user(&reader(ReaderKind::User)),
+            format!("SELECT name FROM sys.database_principals WHERE sid = {sid};")
+        );
+        for (kind, letter) in [
+            (ReaderKind::User, 'E'),
+            (ReaderKind::Application, 'E'),
+            (ReaderKind::Group, 'X'),
+        ] {
+            assert_eq!(
+                create_user(&reader(kind)),
+                format!("CREATE USER [a]]b] WITH SID = {sid}, TYPE = {letter};")
+            );
+        }
+        assert_eq!(let_read("a]b"), "ALTER ROLE db_datareader ADD MEMBER [a]]b];");
+    }
 }
