@@ -52,7 +52,7 @@ fn products() {
     let digest = digest(|id, out| products.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "4fa8465623c93c54f6523d84e1f501d76c01acccc7a2133c94cdb0535afad45b"
+        "8819e6e47a1cfa219a566e003669fdbc02ad24b1f9122fbc428819729eb40bc7"
     );
 }
 

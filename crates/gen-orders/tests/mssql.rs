@@ -111,7 +111,7 @@ impl Bench {
             product_max_id: 99,
             dates: day(2015)..day(2025),
         };
-        let made = Orders::new(Profile::Uniform, seed, count, &range);
+        let made = Orders::new(Profile::Shop, seed, count, &range);
         let (mut orders, mut items) = (Vec::new(), Vec::new());
         for id in 1..=count {
             let order = made.get(id);
@@ -329,8 +329,8 @@ async fn other_parameters_make_the_tables_anew() {
     assert_eq!(replaced.len(), 1, "{log}");
     for text in [
         "orders and items of another run",
-        "\"seed\":0,\"count\":300",
-        "\"seed\":7,\"count\":120",
+        "\"seed\":0,\"profile\":\"shop\",\"count\":300",
+        "\"seed\":7,\"profile\":\"shop\",\"count\":120",
     ] {
         assert!(replaced[0].contains(text), "{text} in {log}");
     }

@@ -41,8 +41,8 @@ fn every_problem_is_named_in_one_line() {
             &["RATE is not a number: give 0 to 1000000000"],
         ),
         refused(&[("RATE", "-1")], 2, &["RATE is -1, out of range"]),
-        refused(&[("RATE", "NaN")], 2, &["RATE is not a number"]),
-        refused(&[("RATE", "inf")], 2, &["RATE is not a number"]),
+        refused(&[("RATE", "NaN")], 2, &["RATE is NaN, not a number"]),
+        refused(&[("RATE", "inf")], 2, &["RATE is inf, not a number"]),
         refused(&[("RATE", "")], 2, &["RATE is set but empty"]),
         refused(
             &[("SHARD_INDEX", "100000")],

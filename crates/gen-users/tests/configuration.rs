@@ -100,7 +100,7 @@ fn every_problem_is_named_in_one_line() {
         ),
         refused(&[("COUNT", "hush-hush")], 2, &["COUNT is not a whole number"]),
         refused(&[("COUNT", "-1")], 2, &["COUNT is -1, out of range"]),
-        refused(&[("COUNT", "1e6")], 2, &["COUNT is not a whole number"]),
+        refused(&[("COUNT", "1e6")], 2, &["COUNT is 1e6, not a whole number"]),
         refused(
             &[("COUNT", "2147483649")],
             2,
