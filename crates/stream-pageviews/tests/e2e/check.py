@@ -72,7 +72,7 @@ def check_everything_arrives_and_joins(bin_dir, work):
     views, stars = bodies["pageviews"], bodies["stars"]
     assert {view["user_id"] for view in views} <= users and {star["user_id"] for star in stars} <= users
     of_products = sum(view["uri"] in pages for view in views)
-    assert of_products > 0.85 * len(views), f"{of_products} of {len(views)} pageviews are of products"
+    assert 0.54 < of_products / len(views) < 0.64, f"{of_products} of {len(views)} pageviews are of products"
     shop = next(iter(pages)).split("/")[2]
     assert all(view["uri"].split("/")[2] == shop for view in views)
     assert len({view["http_method"] for view in views}) == 9
@@ -104,7 +104,7 @@ def check_a_broker_killed_in_the_middle_costs_nothing(bin_dir, work):
             EVENTHUB_CONNECTION_STRING_PAGEVIEWS=password,
             EVENTHUB_CONNECTION_STRING_STARS=password,
             SESSIONS=6000,
-            RATE=10_000,
+            RATE=6_000,
             **LOAD,
         )
         for _ in range(2):
