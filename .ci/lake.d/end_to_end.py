@@ -280,7 +280,7 @@ def termination(door):
     left = [name for name in names if "_temporary/" in name]
     check(not left, f"{door.api}: an interrupted run left {left[:5]}")
     check(names, "nothing was published before the end")
-    for name in names[:50]:
+    for name in [name for name in names if name.startswith("products/")][:50]:
         json.loads(door.read_by_sdk("stopped", name))
     say(f"{door.api}: SIGTERM stops both with 143, nothing half there")
 

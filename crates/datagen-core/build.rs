@@ -138,7 +138,7 @@ fn places(out: &mut String, regions: &[Vec<String>]) {
             .zip(&populations)
             .enumerate()
             .map(|(place, (&region, &population))| {
-                (place, (population * of_regions[region] << 16) / listed[region])
+                (place, ((population * of_regions[region]) << 16) / listed[region])
             }),
     );
     choices.write(out, "MUNICIPALITY_CHOICES");

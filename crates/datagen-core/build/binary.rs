@@ -50,7 +50,7 @@ impl Texts {
 
     /// Declares `NAME: Texts<longest>`; `longest` bytes are copied for every text.
     pub(crate) fn write(mut self, out: &mut String, name: &str, longest: usize) {
-        for (text, _) in &self.known {
+        for text in self.known.keys() {
             assert!(text.len() <= longest, "{name}: {text:?} has {} bytes", text.len());
         }
         self.bytes.resize(self.bytes.len() + longest, 0);

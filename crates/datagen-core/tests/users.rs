@@ -356,7 +356,7 @@ fn surnames_are_as_frequent_as_in_the_whole_country() {
 
 /// Whether one of the words begins the occupation.
 fn is(job: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| job == *word)
+    words.contains(&job)
 }
 
 const PHYSICIANS: [&str; 34] = [

@@ -164,7 +164,7 @@ impl Description {
                 _ => argument * GENDERS + self.career.gender().index(),
             };
             let (first, len) = (tables::FILLER_LISTS[2 * list], tables::FILLER_LISTS[2 * list + 1]);
-            let filler = usize::from(first) + ((random & 0xffff) * u64::from(len) >> 16) as usize;
+            let filler = usize::from(first) + (((random & 0xffff) * u64::from(len)) >> 16) as usize;
             random >>= 16;
             tables::FILLERS.write(filler, out);
         }

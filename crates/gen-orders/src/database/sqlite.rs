@@ -280,7 +280,7 @@ fn prepare(
     let names = run.tables.iter().map(|table| table.name);
     let names: Vec<&'static str> = names.chain(OWN_TABLES.map(|(name, _)| name)).collect();
     let existing = existing(transaction, &names)?;
-    let exists = |name: &str| existing.iter().any(|existing| *existing == name);
+    let exists = |name: &str| existing.contains(&name);
     let stored = if exists(RUN_TABLE) {
         stored_run(transaction)?
     } else {
