@@ -6,11 +6,11 @@
 //!
 //! - [`config`]: which lake, by LAKE_URL or STORAGE_SAS;
 //! - [`local`]: a directory of this machine (`file:///dir`);
-//! - `remote`: a storage account, through one of two doors: `blob` (Blob API) or `dfs` (Data Lake API). Both
-//!   share `upload` (blocks side by side) and `request` (what is tried again, and what is said in the end).
-//!   The cargo feature `lake` builds them;
-//! - [`splits`]: whether the folder has the files of a run that was split otherwise;
-//! - [`verify`]: whether what was published is there.
+//! - `remote`: a storage account, via one of its two APIs: `blob` (Blob API) or `dfs` (Data Lake API). Both
+//!   share `upload` (parallel blocks) and `request` (retries, and the error that is reported in the end). They are
+//!   built with the cargo feature `azure`;
+//! - [`splits`]: a warning about the files of a run with another number of shards;
+//! - [`verify`]: the check that everything published is there.
 
 #[cfg(feature = "azure")]
 mod blob;
