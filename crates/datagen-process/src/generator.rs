@@ -17,7 +17,7 @@ use crate::telemetry;
 
 /// A generator: what [`main`] needs to make a process of it.
 pub trait Generator: Sized {
-    /// Its name and the settings that it reads.
+    /// The name of its binary and the settings that it reads.
     const SETTINGS: catalog::Generator;
     /// The version of the binary's crate.
     const VERSION: &'static str;
@@ -56,7 +56,7 @@ const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 /// How long a thread for calls that wait stays without work.
 const IDLE_THREAD_LIMIT: Duration = Duration::from_secs(3600);
 
-/// The whole life of a generator's process: `fn main() -> ExitCode { process::main::<GenUsers>() }`.
+/// The whole life of a generator's process: `fn main() -> ExitCode { datagen_process::main::<GenUsers>() }`.
 pub fn main<G: Generator>() -> ExitCode {
     report_panics::<G>();
     let mut arguments = std::env::args_os().skip(1);

@@ -1,7 +1,8 @@
 //! What the processes of the four generators share. [`main`] is a generator's whole life; what it is made of:
 //!
 //! - [`generator`]: the trait that a generator implements, and the run from the environment to the exit code;
-//! - [`common`]: the settings that all generators read;
+//! - [`common`]: the settings that all generators read, validated;
+//! - `limits`: the check, at the start, that the machine provides what every generator needs;
 //! - [`telemetry`] (the log), [`progress`] (bars, progress lines, the summary), [`shutdown`] (signals);
 //! - [`error`]: what can end a run, with the exit code of each;
 //! - [`shard`] (ranges of ids per process) and [`chunks`] (ranges of ids per thread);

@@ -183,6 +183,8 @@ macro_rules! settings {
         }
     ) => {
         $(#[$attr])*
+        // The descriptions are written for `--help`, where the brackets around a URL would be in the way.
+        #[allow(rustdoc::bare_urls)]
         #[derive(Clone, Debug)]
         $vis struct $Struct {
             $( $(#[doc = $description])+ $vis $field: $type, )+
