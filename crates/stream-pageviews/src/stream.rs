@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, SendKey};
 use crate::clock::Clock;
 use crate::config::{StreamConfig, Target};
 use crate::manifest::{self, Manifest};
@@ -440,7 +440,8 @@ impl Sender {
                     merge.cut_off(if lag_ms <= LIVE_LAG_MS { now_ms } else { last_ms });
                     is_cut_off = true;
                 }
-                if !is_live && lag_ms <= LIVE_LAG_MS && !is_cut_off {
+                let has_ended = merge.sent_until() == SendKey::LAST;
+                if !is_live && lag_ms <= LIVE_LAG_MS && !is_cut_off && !has_ended {
                     tracing::info!("caught up with the clock: the stream is live from now on");
                     is_live = true;
                 }
