@@ -43,10 +43,16 @@ fn digest(profile: Profile) -> String {
 
 #[test]
 fn shop() {
-    assert_eq!(digest(Profile::Shop), "SHOP");
+    assert_eq!(
+        digest(Profile::Shop),
+        "e4f3c96891a2e11939a29bd5968ea02545d3583d33d41394441c48aebde0c227"
+    );
 }
 
 #[test]
 fn uniform() {
-    assert_eq!(digest(Profile::Uniform), "UNIFORM");
+    assert_eq!(
+        digest(Profile::Uniform),
+        "f49c17c7c450a32a080331a2cce3e8d6f6da2e429a36c05fba1b3d4aee35ef1f"
+    );
 }
