@@ -1,7 +1,13 @@
 # The generators, started when the destinations are ready. Environment variables are those that the
-# generators' --help lists; a variable whose value is null is left out, because an empty value is an error.
+# generators' --help lists. A variable whose value is null is left out, because an empty value is an error.
+
+# The day until which there are orders, so that they reach the time of the stream, which is live. Later applies do not
+# change it: the generator refuses to continue orders of another range.
+resource "time_static" "first_apply" {}
 
 locals {
+  orders_until = try(var.order_dates.to, formatdate("YYYY-MM-DD", time_static.first_apply.rfc3339))
+
   shards = {
     gen-users        = var.users_shards
     gen-products     = var.products_shards
@@ -38,7 +44,7 @@ locals {
       COUNT        = var.orders_count
       RATE         = var.orders_rate
       DATE_FROM    = try(var.order_dates.from, null)
-      DATE_TO      = try(var.order_dates.to, null)
+      DATE_TO      = local.orders_until
       SQL_SERVER   = azurerm_mssql_server.playground.fully_qualified_domain_name
       SQL_DATABASE = azurerm_mssql_database.orders.name
       SQL_USER     = local.keys ? local.sql_login : null

@@ -269,7 +269,7 @@ variable "order_dates" {
     to   = string
   })
   default     = null
-  description = "Half-open range of order dates, YYYY-MM-DD. By default the ten full calendar years before the current one."
+  description = "Half-open range of order dates, YYYY-MM-DD. By default from 1 January ten years before the current year to the day of the first apply."
 
   validation {
     condition = var.order_dates == null || try(
@@ -298,7 +298,7 @@ variable "session_pause" {
 variable "concurrent_users" {
   type        = number
   default     = null
-  description = "Independent sources of the stream's sessions. By default 1."
+  description = "Independent sources of the stream's sessions, which all containers share: they set the rate, stream_shards sets the capacity. By default 1, or stream_shards if that is more."
 }
 
 variable "settings" {

@@ -135,6 +135,11 @@ run "identity" {
   }
 
   assert {
+    condition     = local.environment["gen-orders"].DATE_TO == "2026-01-01"
+    error_message = "There should be orders until the day of the first apply."
+  }
+
+  assert {
     condition     = output.sql_password == null && length(data.azurerm_storage_account_blob_container_sas.bronze) == 0
     error_message = "There should be no secrets."
   }
