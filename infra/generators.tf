@@ -6,6 +6,15 @@
 resource "time_static" "first_apply" {}
 
 locals {
+  # GB of memory per container of the stream, by the formula in crates/stream-pageviews/README.md: 136 bytes for each open
+  # session, which lasts 213 seconds on average. A load test (a mean of 0) keeps no sessions open. The defaults are the
+  # generator's own.
+  pause_mean    = coalesce(var.session_pause.mean, 10)
+  pause_stddev  = coalesce(var.session_pause.stddev, 5)
+  sources       = max(coalesce(var.concurrent_users, 1), var.stream_shards) / max(var.stream_shards, 1)
+  open_sessions = local.pause_mean == 0 ? 0 : local.sources * (1 + 213 / max(local.pause_mean, 0.8 * local.pause_stddev))
+  stream_memory = max(var.memory, ceil(10 * (0.15 + local.open_sessions * 136 / 1e9)) / 10)
+
   orders_until = try(var.order_dates.to, formatdate("YYYY-MM-DD", time_static.first_apply.rfc3339))
 
   shards = {
@@ -82,7 +91,7 @@ module "generator" {
   shards              = local.shards[each.key]
   shards_per_group    = var.shards_per_group
   cpu                 = each.key == "stream-pageviews" ? var.stream_cpu : var.cpu
-  memory              = var.memory
+  memory              = each.key == "stream-pageviews" ? local.stream_memory : var.memory
   tags                = var.tags
 
   # The stream never ends by itself: when it can no longer deliver, it exits non-zero to be restarted.

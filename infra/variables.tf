@@ -350,7 +350,7 @@ variable "shards_per_group" {
   description = "Containers per container group. A group of more than 4 vCPUs may exceed what a region has available."
 
   validation {
-    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * var.memory <= 240
+    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * max(var.memory, local.stream_memory) <= 240
     error_message = "shards_per_group: a container group may have at most 31 vCPUs and 240 GB of memory."
   }
 }
@@ -390,7 +390,7 @@ variable "memory" {
   type        = number
   default     = 0.5
   nullable    = false
-  description = "GB of memory per container. What a generator needs does not grow with the counts."
+  description = "GB of memory per container. What a generator needs does not grow with the counts; containers of the stream get more if concurrent_users and session_pause require it."
 
   validation {
     condition     = var.memory >= 0.3 && var.memory <= 240

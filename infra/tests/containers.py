@@ -139,6 +139,11 @@ def main():
                     problem = generators[generator].problem(environment)
                     check(problem is None, f"{run}: {name}: {problem}")
 
+    text = (source / "generators.tf").read_text(encoding="utf-8")
+    for part, default in re.findall(r"coalesce\(var\.session_pause\.(\w+), (\d+)\)", text):
+        setting = generators["stream-pageviews"].settings[f"SESSION_PAUSE_{part.upper()}"]
+        check(setting["default"] == default, f"the stream's memory is for a session_pause.{part} of {default}, not {setting['default']}")
+
     check({"gen-users", "gen-users-009", "stream-pageviews", "stream-pageviews-001"} <= names, f"containers: {sorted(names)}")
     for variable, *_ in LIMITS:
         check(re.search(rf"^{variable}\b", refusals, re.M), f"{variable} beyond the generator's limit was not refused")
