@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use datagen_process::error::DestinationError;
 
 use crate::config::Target;
+use crate::metrics::delivery_times::DeliveryTimes;
 use crate::visit::{Batch, Message};
 
 /// A destination of messages, shared by all visitors.
@@ -47,6 +48,11 @@ pub trait Sink: Send + Sync {
 
     /// What became of the messages so far.
     fn delivery(&self) -> Delivery;
+
+    /// How long deliveries took, if they take time.
+    fn delivery_times(&self) -> Option<&DeliveryTimes> {
+        None
+    }
 }
 
 /// What a sink took, and what became of it.
@@ -64,8 +70,6 @@ pub struct Delivery {
     pub in_flight: u64,
     /// Errors that passed by themselves: connections lost, requests retried.
     pub errors: u64,
-    /// 99th percentile of the time from taking a message to its acknowledgement, lately.
-    pub p99: Duration,
 }
 
 /// Counts the messages that a sink takes.
