@@ -6,7 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::Child;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Mock, PARTITIONS, address, assert_complete, limits, mock, open, open_with, read, send};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -297,8 +297,9 @@ mod processes {
         /// The lines up to the first one that contains `text`.
         fn lines_until(&self, text: &str) -> Vec<String> {
             let mut lines = Vec::new();
+            let deadline = Instant::now() + Duration::from_secs(45);
             while !lines.last().is_some_and(|line: &String| line.contains(text)) {
-                match self.lines.recv_timeout(Duration::from_secs(45)) {
+                match self.lines.recv_timeout(deadline - Instant::now()) {
                     Ok(line) => lines.push(line),
                     Err(error) => panic!("no {text:?} in {lines:#?}: {error}"),
                 }
@@ -354,6 +355,10 @@ mod processes {
         let stream = Stream::start(&front.bootstrap());
         stream.lines_until("streaming sessions=");
         let empty = mock();
+        empty.request_errors(
+            RDKafkaApiKey::Produce,
+            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART; 10_000],
+        );
         for topic in ["pageviews", "stars"] {
             empty
                 .topic_error(topic, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::error::{ErrorClass, KafkaSinkError, ProducerIdEvent, classify};
 use super::health::{Health, lock};
 use super::settings::Login;
-use super::stall::{StallDetector, all_connected};
+use super::stall::{StallDetector, is_connected};
 
 /// How long librdkafka waits for a token; the credential retries by itself meanwhile.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -118,7 +118,7 @@ impl ProducerCallbacks {
         state.is_stalled = false;
         if let Some(before) = state.degraded_at
             && (statistics.msg_cnt == 0 || acknowledged > before)
-            && all_connected(statistics)
+            && is_connected(statistics)
         {
             state.degraded_at = None;
             self.health.remove_degraded();

@@ -52,10 +52,11 @@ impl StallDetector {
     }
 }
 
-/// Whether every broker that this producer sends to is connected.
-pub(super) fn all_connected(statistics: &Statistics) -> bool {
-    let mut brokers = statistics.brokers.values();
-    brokers.all(|broker| broker.toppars.is_empty() || broker.state == "UP")
+/// Whether a broker is connected, and every broker to which this producer sends.
+pub(super) fn is_connected(statistics: &Statistics) -> bool {
+    let brokers = || statistics.brokers.values();
+    brokers().any(|broker| broker.state == "UP")
+        && brokers().all(|broker| broker.state == "UP" || broker.toppars.is_empty())
 }
 
 #[cfg(test)]
