@@ -350,23 +350,36 @@ mod processes {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_broker_that_returns_without_its_topics_is_reported() {
+    async fn a_broker_that_answers_but_acknowledges_nothing_is_reported() {
+        let mock = mock();
+        let stream = Stream::start(&mock.bootstrap_servers());
+        stream.lines_until("streaming sessions=");
+        // As from a broker that has returned without its data: the producer's batches are never accepted.
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+        mock.request_errors(RDKafkaApiKey::Produce, &[refusal; 100_000]);
+        let wait = "messages wait: no message has been acknowledged for ";
+        stream.lines_until(wait);
+        stream.lines_until(wait);
+        mock.clear_request_errors(RDKafkaApiKey::Produce);
+        stream.lines_until("messages are delivered again");
+        assert_eq!(stream.stop(), Some(0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_returns_without_its_topics_ends_the_stream() {
         let (_mock, front) = front().await;
         let stream = Stream::start(&front.bootstrap());
         stream.lines_until("streaming sessions=");
         let empty = mock();
-        empty.request_errors(
-            RDKafkaApiKey::Produce,
-            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART; 10_000],
-        );
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        empty.request_errors(RDKafkaApiKey::Produce, &[refusal; 10_000]);
         for topic in ["pageviews", "stars"] {
-            empty
-                .topic_error(topic, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-                .unwrap();
+            empty.topic_error(topic, refusal).unwrap();
         }
         front.set_upstream(address(&empty));
-        stream.lines_until("messages wait: no message has been acknowledged for ");
-        stream.lines_until("create the topic (the event hub) first");
+        stream.lines_until("was the broker restarted without its data?");
+        let mut child = stream.child;
+        assert_eq!(child.wait().unwrap().code(), Some(1));
     }
 }
 

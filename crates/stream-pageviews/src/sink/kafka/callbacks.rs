@@ -270,6 +270,9 @@ impl ProducerContext for ProducerCallbacks {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 "; create the topic (the event hub) first"
             }
+            Some(RDKafkaErrorCode::UnknownPartition) => {
+                "; the topic is gone or has fewer partitions: was the broker restarted without its data?"
+            }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the rule or role the right to send",
             _ => "",
         };

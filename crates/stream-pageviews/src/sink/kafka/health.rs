@@ -52,8 +52,8 @@ struct Connection {
     stage: Stage,
     last_error: Option<String>,
     warned_at: Option<Instant>,
-    /// Errors since the last warning.
-    unlogged: u64,
+    /// Errors reported by the last warning and those before it.
+    logged_errors: u64,
     /// How many producers have messages that wait, and since when there has been one.
     degraded: usize,
     degraded_since: Option<Instant>,
@@ -186,7 +186,6 @@ impl Health {
     /// Logs what makes messages wait, at most every [`WARNING_INTERVAL`].
     pub(super) fn warn(&self, reason: String) {
         let mut connection = lock(&self.connection);
-        connection.unlogged += 1;
         let what = match connection.stage {
             Stage::Connecting => "not connected yet",
             Stage::Sending => "messages wait",
@@ -197,9 +196,10 @@ impl Health {
             .warned_at
             .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
         {
-            tracing::warn!(errors = connection.unlogged, "{what}: {reason}");
+            let errors = self.errors.load(Relaxed);
+            tracing::warn!(errors = errors - connection.logged_errors, "{what}: {reason}");
             connection.warned_at = Some(Instant::now());
-            connection.unlogged = 0;
+            connection.logged_errors = errors;
         }
         connection.last_error = Some(reason);
     }
