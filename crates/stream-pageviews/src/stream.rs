@@ -88,8 +88,12 @@ async fn run_by(
         tag = plan.tag.text(),
         "streaming; the same SEED gives the same sessions"
     );
-    if let Target::Directory(directory) = &config.target {
-        manifest::warn_of_repetition(directory, config, &plan, shard, seed);
+    match &config.target {
+        Target::Directory(directory) => {
+            manifest::warn_of_repetition(directory, config, &plan, shard, seed);
+        }
+        #[cfg(feature = "kafka")]
+        Target::Kafka(_) => {}
     }
     let metrics = Arc::new(Metrics::new(Arc::clone(&sink), clock.clone()));
     let total = config
