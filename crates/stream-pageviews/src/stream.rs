@@ -89,8 +89,12 @@ async fn run_by(
         tag = plan.tag.text(),
         "streaming; the same SEED gives the same sessions"
     );
-    if let Target::Directory(directory) = &config.target {
-        manifest::warn_of_repetition(directory, config, &plan, shard, seed);
+    match &config.target {
+        Target::Directory(directory) => {
+            manifest::warn_of_repetition(directory, config, &plan, shard, seed);
+        }
+        #[cfg(feature = "kafka")]
+        Target::Kafka(_) => {}
     }
     let metrics = Metrics::new(Arc::clone(&sink), clock.clone());
     let metrics = Arc::new(metrics.with_planted(planted_counts(&plan, &sink)));
