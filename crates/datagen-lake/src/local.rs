@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError};
 use datagen_process::blocking::blocking;
 use datagen_process::error::DestinationError;
 use datagen_process::file_system::{self, LockState, create_directory, sync_directory};
@@ -513,7 +513,7 @@ impl LocalFile {
 
 #[async_trait]
 impl LakeFile for LocalFile {
-    async fn append(&mut self, block: Bytes) -> Result<(), DestinationError> {
+    async fn append(&mut self, block: Bytes) -> Result<(), UploadError> {
         let mut file = self.take();
         let (file, result) = blocking(move || {
             let result = file.write(&block);
@@ -521,18 +521,18 @@ impl LakeFile for LocalFile {
         })
         .await;
         self.file = Some(file);
-        result
+        Ok(result?)
     }
 
-    async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
+    async fn publish(mut self: Box<Self>) -> Result<(), UploadError> {
         let mut file = self.take();
-        blocking(move || {
+        let published = blocking(move || {
             file.sync()?;
             let folder = file.target.parent().expect("a target is in a folder").to_owned();
             file.publish()?;
             sync_directory(&folder)
-        })
-        .await
+        });
+        Ok(published.await?)
     }
 }
 

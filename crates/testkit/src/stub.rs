@@ -33,7 +33,9 @@ pub struct Answer {
     pub status: u16,
     /// The headers.
     pub headers: Vec<(&'static str, String)>,
-    /// Whether the body never ends; otherwise it is empty.
+    /// The body.
+    pub body: String,
+    /// Whether the body never ends, instead.
     pub endless: bool,
 }
 
@@ -130,7 +132,7 @@ fn response(answer: Answer, sent: Arc<AtomicU64>) -> Response<Body> {
     let body = if answer.endless {
         Body::new(Endless { sent })
     } else {
-        Body::empty()
+        Body::from(answer.body)
     };
     builder
         .body(body)
