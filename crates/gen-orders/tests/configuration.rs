@@ -55,7 +55,9 @@ fn every_problem_is_named_in_one_line() {
                 ("AZURE_CLIENT_ID", "an-application"),
             ],
             2,
-            &["AZURE_TENANT_ID is not set: it belongs to AZURE_CLIENT_SECRET, so set it, or unset AZURE_CLIENT_SECRET"],
+            &[
+                "AZURE_TENANT_ID is not set: it belongs to AZURE_CLIENT_SECRET, so set it, or unset AZURE_CLIENT_SECRET",
+            ],
         ),
         refused(
             &[("SQL_READERS", READER)],

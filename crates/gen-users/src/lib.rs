@@ -184,7 +184,7 @@ impl GenUsers {
             ids,
             ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
             threads: self.threads,
-            held_by_taker: blocks.in_flight + 1,
+            held_by_consumer: blocks.in_flight + 1,
             expected_bytes: blocks.bytes + blocks.bytes / 16,
             memory: MEMORY,
         };

@@ -1,5 +1,5 @@
-//! An HTTP server that makes up its answers: for what answers in place of a service, such as a proxy, a sign-in page
-//! or an attacker.
+//! An HTTP server with answers that a test makes up: for what answers in place of a service, such as a proxy, a sign-in
+//! page or an attacker.
 
 use std::io;
 use std::net::SocketAddr;
@@ -139,7 +139,7 @@ fn response(answer: Answer, sent: Arc<AtomicU64>) -> Response<Body> {
         .expect("tests give headers that HTTP can carry")
 }
 
-/// A body that goes on while somebody reads it.
+/// A body without end.
 #[derive(Debug)]
 struct Endless {
     sent: Arc<AtomicU64>,
