@@ -1,4 +1,4 @@
-"""Both generators of files, as processes, against both APIs of the lake.
+"""Runs gen-users and gen-products as processes into a storage account, using each of its two APIs.
 
 Usage: end_to_end.py DIRECTORY_OF_BINARIES AZURITE_BLOB SEEDS
 
@@ -106,23 +106,23 @@ def start_dfs_server():
     return child, int(re.search(r":(\d+)/", line)[1])
 
 
-class Api:
-    """One of the two APIs, with a server of its own."""
+class Account:
+    """A storage account that is accessed through one of the two APIs; each has a server of its own."""
 
-    def __init__(self, name):
-        self.name = name
-        self.server, self.port = start_azurite() if name == "blob" else start_dfs_server()
+    def __init__(self, api):
+        self.api = api
+        self.server, self.port = start_azurite() if api == "blob" else start_dfs_server()
         self.url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
         self.clients = {}
 
     def environment(self, path, sas, port=None):
         url = f"http://127.0.0.1:{port or self.port}/{ACCOUNT}/{path}?{sas}"
-        return {"STORAGE_SAS": url, "LAKE_API": self.name}
+        return {"STORAGE_SAS": url, "LAKE_API": self.api}
 
     def container(self, name):
         """The official SDK's client of a container."""
         if name not in self.clients:
-            if self.name == "blob":
+            if self.api == "blob":
                 self.clients[name] = BlobServiceClient(self.url, credential=account_sas()).get_container_client(name)
             else:
                 service = DataLakeServiceClient(self.url, credential=account_sas())
@@ -133,7 +133,7 @@ class Api:
         """The files of a container, by the official SDK; none if it does not exist."""
         client = self.container(container)
         try:
-            if self.name == "blob":
+            if self.api == "blob":
                 return [blob.name for blob in client.list_blobs()]
             return [path.name for path in client.get_paths(recursive=True) if not path.is_directory]
         except ResourceNotFoundError:
@@ -141,7 +141,7 @@ class Api:
 
     def read_by_sdk(self, container, name):
         client = self.container(container)
-        if self.name == "blob":
+        if self.api == "blob":
             return client.download_blob(name).readall()
         return client.get_file_client(name).download_file().readall()
 
@@ -200,43 +200,43 @@ def compare(found, wanted, what):
         check(found[name] == contents, f"{what}: {name} differs")
 
 
-def clean_run(api, wanted):
-    run_both(api.environment("clean/", account_sas()))
-    names = api.names("clean")
-    compare({name: api.read_by_sdk("clean", name) for name in names}, wanted, f"{api.name}, clean")
+def clean_run(account, wanted):
+    run_both(account.environment("clean/", account_sas()))
+    names = account.names("clean")
+    compare({name: account.read_by_sdk("clean", name) for name in names}, wanted, f"{account.api}, clean")
     # The other form of the URL: each kind is a filesystem; and the second run replaces the first.
     for _ in range(2):
-        run_both(api.environment("", account_sas()))
+        run_both(account.environment("", account_sas()))
         for kind in ("users", "vipusers", "products"):
             own = {name: data for name, data in wanted.items() if name.startswith(f"{kind}/")}
-            found = {f"{kind}/{name}": data for name, data in api.read_all(kind).items() if "_datagen" not in name}
-            compare(found, own, f"{api.name}, {kind} as a filesystem")
-    say(f"{api.name}: {len(names)} files equal, read by the official SDK; overwritten once")
+            found = {f"{kind}/{name}": data for name, data in account.read_all(kind).items() if "_datagen" not in name}
+            compare(found, own, f"{account.api}, {kind} as a filesystem")
+    say(f"{account.api}: {len(names)} files equal, read by the official SDK; overwritten once")
 
 
-def fault_runs(name, wanted):
+def fault_runs(api, wanted):
     def survive(seed):
-        # Each run has its own server: Azurite searches all its blobs at each request, and the blobs of many runs make
-        # it so slow that it looks like a server that has died.
-        api = Api(name)
-        proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{api.port}", 0.1, seed)
-        run_both(api.environment("faults/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
+        # A server each: Azurite looks through all the blobs it has at each request, and many runs' blobs make
+        # it too slow to tell from a server that has died.
+        account = Account(api)
+        proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{account.port}", 0.1, seed)
+        run_both(account.environment("faults/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
         faults, requests = map(int, re.findall(r"\d+", stop(proxy)))
         check(faults > requests / 20, f"only {faults} faults in {requests} requests")
-        found = {name.removeprefix("some/dir/"): data for name, data in api.read_all("faults").items()}
-        compare(found, wanted, f"{name}, seed {seed}")
-        stop(api.server)
+        found = {name.removeprefix("some/dir/"): data for name, data in account.read_all("faults").items()}
+        compare(found, wanted, f"{api}, seed {seed}")
+        stop(account.server)
         return faults
 
     # Two at once: most of a run's time is spent waiting between attempts.
     with ThreadPoolExecutor(2) as pool:
         total = sum(pool.map(survive, range(SEEDS)))
-    say(f"{name}: {SEEDS} seeds of faults survived, {total} faults in all")
+    say(f"{api}: {SEEDS} seeds of faults survived, {total} faults in all")
 
 
-def kills(api, wanted, count):
+def kills(account, wanted, count):
     chance = random.Random(7)
-    extra = api.environment("killed/", account_sas())
+    extra = account.environment("killed/", account_sas())
     killed = turn = 0
     # A run that ended before its moment came does not count; later moments are drawn sooner.
     latest = 0.7
@@ -251,19 +251,19 @@ def kills(api, wanted, count):
             latest = max(0.9 * latest, 0.03)
         child.kill()
         child.wait()
-        there = api.names("killed")
+        there = account.names("killed")
         for name in ("users/users.json", "vipusers/vipusers.json"):
             if name in there:
-                check(api.read_by_sdk("killed", name) == wanted[name], f"{api.name}: a partial {name} after a kill")
+                check(account.read_by_sdk("killed", name) == wanted[name], f"{account.api}: a partial {name} after a kill")
     check(killed == count, f"only {killed} runs of {turn} were still going when they were killed")
     run_both(extra)
-    compare(api.read_all("killed"), wanted, f"{api.name}, after {killed} kills")
-    say(f"{api.name}: {killed} SIGKILLs and restarts end in the same files")
+    compare(account.read_all("killed"), wanted, f"{account.api}, after {killed} kills")
+    say(f"{account.api}: {killed} SIGKILLs and restarts end in the same files")
 
 
-def termination(api):
+def termination(account):
     """SIGTERM in the middle: it ends at once and nothing is half there."""
-    extra = {**api.environment("stopped/", account_sas()), "RATE": "50"}
+    extra = {**account.environment("stopped/", account_sas()), "RATE": "50"}
     for program, count in (("gen-users", 5_000_000), ("gen-products", 100_000)):
         child = subprocess.Popen([BIN / program], env=environment(extra, count), stderr=subprocess.PIPE, text=True)
         time.sleep(1.5)
@@ -272,17 +272,17 @@ def termination(api):
         said = child.communicate(timeout=30)[1]
         check(child.returncode == 143, f"{program} exited {child.returncode} on SIGTERM: {said[-500:]}")
         check(time.monotonic() - began < 10, f"{program} took too long to stop")
-    names = api.names("stopped")
+    names = account.names("stopped")
     check("users/users.json" not in names, "a part of users.json was published")
     # The VIP users may have been done.
     manifests = {name for name in names if "_datagen" in name} - {"_datagen/vipusers.json"}
     check(not manifests, f"manifests of an interrupted run: {manifests}")
     left = [name for name in names if "_temporary/" in name]
-    check(not left, f"{api.name}: an interrupted run left {left[:5]}")
+    check(not left, f"{account.api}: an interrupted run left {left[:5]}")
     check(names, "nothing was published before the end")
     for name in [name for name in names if name.startswith("products/")][:50]:
-        json.loads(api.read_by_sdk("stopped", name))
-    say(f"{api.name}: SIGTERM stops both with 143, nothing half there")
+        json.loads(account.read_by_sdk("stopped", name))
+    say(f"{account.api}: SIGTERM stops both with 143, nothing half there")
 
 
 def one_line(said):
@@ -291,7 +291,7 @@ def one_line(said):
     return lines[0]
 
 
-def refusals(api):
+def refusals(account):
     good = account_sas()
     signature = urllib.parse.parse_qs(good)["sig"][0]
     cases = [
@@ -304,43 +304,43 @@ def refusals(api):
     secrets = [signature, "UExBTlRFRE1BUktFUg", "PLANTED"]
     for what, path, sas, wanted in cases:
         for program in ("gen-users", "gen-products"):
-            extra = {**api.environment(path, sas), "RUST_LOG": "trace"}
+            extra = {**account.environment(path, sas), "RUST_LOG": "trace"}
             code, said, seconds = run(program, extra, 1000)
-            check(code == 1, f"{api.name}, {what}: exit {code}: {said[-800:]}")
-            check(seconds < 10, f"{api.name}, {what}: took {seconds:.0f} s")
-            check(re.search(wanted, one_line(said)), f"{api.name}, {what}: {one_line(said)}")
+            check(code == 1, f"{account.api}, {what}: exit {code}: {said[-800:]}")
+            check(seconds < 10, f"{account.api}, {what}: took {seconds:.0f} s")
+            check(re.search(wanted, one_line(said)), f"{account.api}, {what}: {one_line(said)}")
             own = urllib.parse.parse_qs(sas)["sig"][0]
             for secret in [*secrets, own, urllib.parse.quote(own, safe="")]:
-                check(secret not in said, f"{api.name}, {what}: a secret was printed")
-    host = f"https://nosuchaccount.{'blob' if api.name == 'blob' else 'dfs'}.core.windows.net/xyz/?sv=1&sig=PLANTED"
+                check(secret not in said, f"{account.api}, {what}: a secret was printed")
+    host = f"https://nosuchaccount.{'blob' if account.api == 'blob' else 'dfs'}.core.windows.net/xyz/?sv=1&sig=PLANTED"
     code, said, seconds = run("gen-users", {"STORAGE_SAS": host, "RUST_LOG": "trace"}, 1000)
     check(code == 1 and seconds < 10 and "no such account" in one_line(said), f"unknown account: {said[-800:]}")
     check("PLANTED" not in said, "unknown account: a secret was printed")
     # A run that succeeds says no more, and neither does one with faults.
-    proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{api.port}", 0.2, 99)
-    extra = {**api.environment("trace/", good, port=line.rsplit(":", 1)[1]), "RUST_LOG": "trace"}
+    proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{account.port}", 0.2, 99)
+    extra = {**account.environment("trace/", good, port=line.rsplit(":", 1)[1]), "RUST_LOG": "trace"}
     for program in ("gen-users", "gen-products"):
         code, said, _ = run(program, extra, 500)
-        check(code == 0, f"{api.name}, at trace: exit {code}: {said[-800:]}")
+        check(code == 0, f"{account.api}, at trace: exit {code}: {said[-800:]}")
         for secret in (signature, urllib.parse.quote(signature, safe="")):
-            check(secret not in said, f"{api.name}: the SAS was printed at trace")
+            check(secret not in said, f"{account.api}: the SAS was printed at trace")
     stop(proxy)
-    say(f"{api.name}: refusals fail at once with one line, no secret at RUST_LOG=trace")
+    say(f"{account.api}: refusals fail at once with one line, no secret at RUST_LOG=trace")
 
 
-def dead_server(api):
+def dead_server(account):
     """Started first, since it takes its two minutes."""
-    extra = {**api.environment("xyz/", account_sas(), port=free_port()), "RUST_LOG": "trace"}
+    extra = {**account.environment("xyz/", account_sas(), port=free_port()), "RUST_LOG": "trace"}
     child = subprocess.Popen([BIN / "gen-products"], env=environment(extra, 10), stderr=subprocess.PIPE, text=True)
     return child, time.monotonic()
 
 
-def dead_server_ends(api, child, began):
+def dead_server_ends(account, child, began):
     said = child.communicate(timeout=180)[1]
     check(child.returncode == 1, f"dead server: exit {child.returncode}")
     check("could not connect" in one_line(said) and "sig=" not in said, f"dead server: {said[-800:]}")
     check(time.monotonic() - began < 600, "dead server: it never ended")
-    say(f"{api.name}: a dead server ends the run with one line")
+    say(f"{account.api}: a dead server ends the run with one line")
 
 
 def managed_identity_dfs(wanted):
@@ -425,23 +425,23 @@ def managed_identity_blob(wanted):
 
 
 def main():
-    apis = [Api("blob"), Api("dfs")]
+    accounts = [Account("blob"), Account("dfs")]
     sdk_check = pathlib.Path(__file__).with_name("dfs_server.py")
-    subprocess.run([sys.executable, sdk_check, apis[1].url], check=True)
-    dead = [(api, *dead_server(api)) for api in apis]
+    subprocess.run([sys.executable, sdk_check, accounts[1].url], check=True)
+    dead = [(account, *dead_server(account)) for account in accounts]
     wanted = reference()
     check(len(wanted) == PRODUCTS + 5, f"{len(wanted)} files in the local run")
-    for api in apis:
-        clean_run(api, wanted)
-        refusals(api)
-        termination(api)
-        kills(api, wanted, 30)
+    for account in accounts:
+        clean_run(account, wanted)
+        refusals(account)
+        termination(account)
+        kills(account, wanted, 30)
     managed_identity_dfs(wanted)
     managed_identity_blob(wanted)
-    for api in apis:
-        fault_runs(api.name, wanted)
-    for api, child, began in dead:
-        dead_server_ends(api, child, began)
+    for account in accounts:
+        fault_runs(account.api, wanted)
+    for account, child, began in dead:
+        dead_server_ends(account, child, began)
     print(f"{len(passed)} passed, 0 failed")
 
 
