@@ -831,6 +831,9 @@ async fn entra_id_signs_in_without_a_password() {
             ("IDENTITY_ENDPOINT", &imds.endpoint()),
             ("IDENTITY_HEADER", "proof"),
             ("AZURE_CLIENT_ID", "an-identity"),
+            // No proxy reaches the endpoint of a managed identity, and nothing listens here.
+            ("HTTP_PROXY", "http://127.0.0.1:1"),
+            ("ALL_PROXY", "http://127.0.0.1:1"),
         ]);
         command.env_remove("SQL_USER").env_remove("SQL_PASSWORD");
         let output = tokio::time::timeout(HANGS, command.output())

@@ -38,7 +38,7 @@ fn every_problem_is_named_in_one_line() {
         refused(&[("LAKE_URL", "https://")], 2, &["LAKE_URL is not a URL"]),
         refused(
             &[
-                ("LAKE_URL", "https://a.dfs.core.windows.net/b"),
+                ("LAKE_URL", "https://a.dfs.core.windows.net/bronze"),
                 ("AZURE_CLIENT_SECRET", "hush-hush"),
             ],
             2,
@@ -46,7 +46,7 @@ fn every_problem_is_named_in_one_line() {
         ),
         refused(
             &[
-                ("LAKE_URL", "https://a.dfs.core.windows.net/b"),
+                ("LAKE_URL", "https://a.dfs.core.windows.net/bronze"),
                 ("AZURE_TENANT_ID", "a-tenant"),
                 ("AZURE_CLIENT_ID", "an-application"),
             ],

@@ -74,7 +74,7 @@ const STARTING: RetryPolicy = RetryPolicy {
 };
 
 /// How long a token may take before the log says that the process waits for it.
-const SILENCE: Duration = Duration::from_secs(3);
+const ANNOUNCEMENT_DELAY: Duration = Duration::from_secs(3);
 
 /// A token is renewed when it is valid for less than this, as the SDK does.
 const RENEWAL: Duration = Duration::from_secs(300);
@@ -317,7 +317,7 @@ impl EntraCredential {
             }
         };
         let announce = async {
-            sleep(SILENCE).await;
+            sleep(ANNOUNCEMENT_DELAY).await;
             let cause = latest().as_ref().map(|error| format!(": {}", error.problem));
             tracing::warn!(
                 "waiting for a token of Microsoft Entra ID for {}, for up to {} s{}",

@@ -230,10 +230,8 @@ mod tests {
     #[tokio::test]
     async fn an_untrusted_certificate_is_explained_in_plain_words() {
         let for_here = || CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let authority = CertificateParams {
-            is_ca: IsCa::Ca(BasicConstraints::Unconstrained),
-            ..for_here()
-        };
+        let mut authority = for_here();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         for (certificate, reason) in [
             (for_here(), "its issuer is not trusted on this machine"),
             (authority, "it is self-signed or that of a certificate authority"),
