@@ -38,7 +38,7 @@ impl TextBuf {
             at: 0,
         };
         write(&mut cursor);
-        self.len += cursor.at;
+        self.len += cursor.at as usize;
     }
 
     #[cold]
@@ -78,7 +78,8 @@ impl AsRef<[u8]> for TextBuf {
 #[derive(Debug)]
 pub struct Cursor<'a> {
     room: &'a mut [u8],
-    at: usize,
+    /// Of 32 bits, so that adding a small number cannot overflow a `usize` and needs no check.
+    at: u32,
 }
 
 impl Cursor<'_> {
@@ -89,8 +90,9 @@ impl Cursor<'_> {
     #[inline(always)]
     pub(crate) fn push_padded<const N: usize>(&mut self, bytes: &[u8], len: usize) {
         debug_assert!(len <= N);
-        self.room[self.at..][..N].copy_from_slice(&bytes[..N]);
-        self.at += len;
+        let at = self.at as usize;
+        self.room[at..at + N].copy_from_slice(&bytes[..N]);
+        self.at += len as u32;
     }
 
     /// Appends text.
@@ -101,15 +103,15 @@ impl Cursor<'_> {
 
     #[inline(always)]
     fn push_bytes(&mut self, bytes: &[u8]) {
-        self.room[self.at..][..bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
+        self.room[self.at as usize..][..bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len() as u32;
     }
 
     /// Appends one ASCII byte.
     #[inline(always)]
     pub fn push_ascii(&mut self, byte: u8) {
         debug_assert!(byte.is_ascii());
-        self.room[self.at] = byte;
+        self.room[self.at as usize] = byte;
         self.at += 1;
     }
 
@@ -148,8 +150,8 @@ impl Cursor<'_> {
     #[inline(always)]
     pub(crate) fn push_ascii_if(&mut self, byte: u8, written: bool) {
         debug_assert!(byte.is_ascii());
-        self.room[self.at] = byte;
-        self.at += usize::from(written);
+        self.room[self.at as usize] = byte;
+        self.at += u32::from(written);
     }
 
     /// Appends the last `WIDTH` decimal digits of `number`, with leading zeros.

@@ -36,7 +36,7 @@ impl Text {
     /// length.
     #[inline(always)]
     pub(crate) fn write<const N: usize>(self, out: &mut Cursor<'_>) {
-        out.push_padded::<N>(&POOL[self.start()..], self.len());
+        out.push_padded::<N>(&POOL[self.start()..self.start() + N], self.len());
     }
 
     /// The first byte of the text, which is ASCII.
