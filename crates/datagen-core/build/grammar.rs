@@ -37,8 +37,9 @@ const REGIONAL: [&str; 4] = ["region6", "region2", "trip", "place6"];
 /// How much more often a sentence about the user's field is chosen than a general one.
 const FIELD_WEIGHT: usize = 3;
 
-/// The longest part, in bytes.
-const LONGEST_PART: usize = 80;
+/// The longest first part of a composed sentence and the longest other part of a sentence, in bytes.
+const LONGEST_BEGINNING: usize = 80;
+const LONGEST_PART: usize = 48;
 
 /// Who a sentence is about.
 struct Condition {
@@ -174,7 +175,7 @@ struct Variants {
 impl Variants {
     /// Appends the variants of a text and returns their entry: the number of the first in the upper 16 bits, their count in 8
     /// bits, and in the lowest 8 bits by how much the numbers of one region differ from those of the next.
-    fn push(&mut self, text: &str, gender: usize, fillers: &Fillers) -> u32 {
+    fn push(&mut self, text: &str, longest: usize, gender: usize, fillers: &Fillers) -> u32 {
         let regional = REGIONAL.iter().any(|slot| text.contains(&format!("<{slot}>")));
         let regions = if regional { fillers.regional.len() } else { 1 };
         let filled: Vec<Vec<_>> = (0..regions)
@@ -189,6 +190,13 @@ impl Variants {
             .iter()
             .flat_map(|list| list.iter().cycle().take(count).cloned())
             .collect();
+        for variant in &variants {
+            assert!(
+                variant.len() <= longest,
+                "{variant:?} has {} bytes",
+                variant.len()
+            );
+        }
         let first = *self.known.entry(variants).or_insert_with_key(|variants| {
             self.texts.extend_from_slice(variants);
             self.texts.len() - variants.len()
@@ -224,7 +232,15 @@ fn compose(text: &str, gender: usize, fillers: &Fillers, parts: &mut Variants) -
     texts.resize(3, String::new());
     let entries: Vec<_> = texts
         .iter()
-        .map(|text| parts.push(text, gender, fillers))
+        .enumerate()
+        .map(|(part, text)| {
+            let longest = if part == 0 {
+                LONGEST_BEGINNING
+            } else {
+                LONGEST_PART
+            };
+            parts.push(text, longest, gender, fillers)
+        })
         .collect();
     [entries[0], entries[1], entries[2], facts[0] | facts[1] << 8]
 }
@@ -256,12 +272,12 @@ pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<S
             } else {
                 let end = text.rfind('<').unwrap_or(text.len().min(LONGEST_PART));
                 let end = text.floor_char_boundary(end);
-                simple.push(parts.push(&text[..end], gender, &fillers));
-                simple.push(parts.push(&text[end..], gender, &fillers));
+                simple.push(parts.push(&text[..end], LONGEST_PART, gender, &fillers));
+                simple.push(parts.push(&text[end..], LONGEST_PART, gender, &fillers));
             }
         }
     }
-    out.texts("SENTENCE_PARTS", LONGEST_PART, parts.texts);
+    out.texts("SENTENCE_PARTS", LONGEST_BEGINNING, parts.texts);
     out.word_list("COMPOSED_SENTENCES", composed);
     out.word_list("SIMPLE_SENTENCES", simple);
     lists(out, &sentences, &numbers, fields);

@@ -12,7 +12,7 @@ use super::occupation::{Career, LONGEST_OCCUPATION, Occupation};
 use super::person::LifeStage;
 use super::place::Municipality;
 use super::tables::{self, Text};
-use crate::rng::{RecordRng, below, halves, scale32, start};
+use crate::rng::{GOLDEN, mix, scale32};
 use crate::text::{Cursor, WriteText, text_value};
 
 /// What a sentence is about, in the order of the tables.
@@ -79,14 +79,15 @@ const STAGES: usize = 3;
 /// How many lists of sentences there are for a topic and stage of life.
 const TRAITS: usize = AGE_GROUPS * GENDERS * PLACES;
 
-/// The longest part of a sentence, in bytes.
-const LONGEST_PART: usize = 80;
+/// The longest first part of a composed sentence and the longest other part of a sentence, in bytes.
+const LONGEST_BEGINNING: usize = 80;
+const LONGEST_PART: usize = 48;
 
-/// A description. It holds the facts and the generator that its sentences are drawn from, not the sentences: they are
-/// drawn as they are written, always the same.
+/// A description. It holds the facts and the word that its sentences are drawn from, not the sentences: they are drawn as they
+/// are written, always the same.
 #[derive(Clone, Debug)]
 pub struct Description {
-    rng: RecordRng,
+    seed: u64,
     name: PersonName,
     career: Career,
     home: Municipality,
@@ -104,7 +105,7 @@ impl Dummy<DescriptionOf> for Description {
         rng: &mut R,
     ) -> Self {
         Self {
-            rng: start(rng.next_u64()),
+            seed: rng.next_u64(),
             name,
             career,
             home,
@@ -115,22 +116,37 @@ impl Dummy<DescriptionOf> for Description {
 impl WriteText for Description {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        let mut rng = self.rng.clone();
-        let plan = &PLANS[below(&mut rng, PLANS.len() as u64) as usize];
+        let mut draws = Draws { state: self.seed };
+        let plan = &PLANS[scale32(draws.next().0, PLANS.len() as u32) as usize];
         let lists = Lists::new(&self.career, self.home);
         self.name.given_text().write::<LONGEST_NAME>(out);
-        self.write_composed(lists.of(Topic::Intro), &mut rng, out);
+        self.write_composed(lists.of(Topic::Intro), draws.next(), out);
         if plan.career {
-            self.write_composed(lists.of(Topic::Career), &mut rng, out);
+            self.write_composed(lists.of(Topic::Career), draws.next(), out);
         }
         let region = self.home.region().index();
         for &topic in plan.topics {
-            let (of_sentence, of_filler) = halves(&mut rng);
+            let (of_sentence, of_filler) = draws.next();
             let sentence = draw_sentence(lists.of(topic), of_sentence);
             let parts = tables::long(tables::SIMPLE_SENTENCES, sentence);
             draw_part(parts as u32, region, of_filler << 16).write::<LONGEST_PART>(out);
             draw_part((parts >> 32) as u32, region, of_filler).write::<LONGEST_PART>(out);
         }
+    }
+}
+
+/// The random words of a description: splitmix64, which needs no start and whose words do not wait for each other.
+struct Draws {
+    state: u64,
+}
+
+impl Draws {
+    /// The halves of the next word.
+    #[inline(always)]
+    fn next(&mut self) -> (u32, u32) {
+        self.state = self.state.wrapping_add(GOLDEN);
+        let word = mix(self.state);
+        ((word >> 32) as u32, word as u32)
     }
 }
 
@@ -196,8 +212,7 @@ fn draw_part(entry: u32, region: usize, random: u32) -> Text {
 impl Description {
     /// Writes a sentence that is composed of parts and facts.
     #[inline(always)]
-    fn write_composed(&self, list: usize, rng: &mut RecordRng, out: &mut Cursor<'_>) {
-        let (of_sentence, of_filler) = halves(rng);
+    fn write_composed(&self, list: usize, (of_sentence, of_filler): (u32, u32), out: &mut Cursor<'_>) {
         let sentence = draw_sentence(list, of_sentence);
         let word = |number| tables::word(tables::COMPOSED_SENTENCES, 4 * sentence + number);
         let region = self.home.region().index();
@@ -206,7 +221,7 @@ impl Description {
         let numbers = word(3);
         // No sentence has two parts that are drawn.
         let part = |number| draw_part(word(number), region, of_filler);
-        part(0).write::<LONGEST_PART>(out);
+        part(0).write::<LONGEST_BEGINNING>(out);
         facts[(numbers & 0xff) as usize].write::<LONGEST_OCCUPATION>(out);
         part(1).write::<LONGEST_PART>(out);
         facts[(numbers >> 8) as usize].write::<LONGEST_OCCUPATION>(out);
