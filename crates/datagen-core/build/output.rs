@@ -34,11 +34,11 @@ impl Output {
         entry
     }
 
-    /// Appends texts to the pool at a multiple of `alignment` bytes and returns where they begin.
-    pub(crate) fn block(&mut self, texts: &str, alignment: usize) -> usize {
+    /// Appends a block of texts to the pool at a multiple of `alignment` bytes and returns where they begin.
+    pub(crate) fn block(&mut self, block: &[u8], alignment: usize) -> usize {
         let start = self.pool.len().next_multiple_of(alignment);
         self.pool.resize(start, 0);
-        self.pool.extend_from_slice(texts.as_bytes());
+        self.pool.extend_from_slice(block);
         start
     }
 

@@ -7,6 +7,9 @@ use crate::output::{Choices, Output};
 /// How many of the commonest surnames the locale of `fake` has, which draws them uniformly.
 const COMMON_SURNAMES: usize = 1_000;
 
+/// The bytes at the beginning of a surname's block, and a divisor of its place.
+const HEADER: usize = 8;
+
 /// Age groups, their sizes, and the share of women by age.
 pub(crate) fn ages(out: &mut Output) {
     let ages = read("age_groups", 4);
@@ -50,16 +53,17 @@ pub(crate) fn given_names(out: &mut Output) {
 }
 
 /// Surnames, at the beginning of the pool: for each one block with the forms of men and of women and both in ASCII. A form that
-/// another one contains takes no room of its own.
+/// another one contains takes no room of its own. The list has an eighth of the place of each block.
 ///
-/// The word of a surname has a quarter of the place of the block in the lowest 16 bits. Above it, in 24 bits for each gender,
-/// are the places within the block (7 bits) and the lengths (5 bits) of the form and of its ASCII form.
+/// A block begins with a header of eight bytes, so that reading a form's place brings the form itself into the processor's cache:
+/// in 24 bits for each gender, men first, the places within the block (7 bits) and the lengths (5 bits) of the form and of its
+/// ASCII form.
 pub(crate) fn surnames(out: &mut Output) {
     let surnames = read("surnames", 3);
     out.strings("COMMON_SURNAMES", texts(&surnames[..COMMON_SURNAMES], 0));
     out.choice("SURNAME_CHOICE", &column(&surnames, 2));
-    let words = surnames.iter().map(|row| {
-        let mut block = String::new();
+    let starts = surnames.iter().map(|row| {
+        let mut block = " ".repeat(HEADER);
         let mut place = |text: &str| {
             let start = block.find(text).unwrap_or_else(|| {
                 block.push_str(text);
@@ -69,18 +73,15 @@ pub(crate) fn surnames(out: &mut Output) {
             (text.len() << 7 | start) as u64
         };
         // The form of women contains most forms of men.
-        let [woman, man] = [&row[1], &row[0]].map(|form| (place(form), place(&to_ascii(form))));
-        let start = out.block(&block, 4) as u64 / 4;
+        let [woman, man] = [&row[1], &row[0]].map(|form| place(form) | place(&to_ascii(form)) << 12);
+        let mut block = block.into_bytes();
+        block[..HEADER].copy_from_slice(&(woman << 24 | man).to_le_bytes());
+        let start = out.block(&block, HEADER) / HEADER;
         assert!(start < 1 << 16, "too many surnames");
-        [man, woman]
-            .iter()
-            .rev()
-            .fold(0, |word, (form, ascii)| word << 24 | ascii << 12 | form)
-            << 16
-            | start
+        start as u64
     });
-    let words: Vec<_> = words.collect();
-    out.long_list("SURNAMES", words);
+    let starts: Vec<_> = starts.collect();
+    out.numbers("SURNAMES", "u16", starts);
 }
 
 /// Lower case without diacritics, the letters of Czech, Slovak, German, Polish and Vietnamese names.

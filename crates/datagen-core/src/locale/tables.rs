@@ -152,12 +152,11 @@ impl Choice {
     }
 }
 
-/// The form of surname `number` for a gender (0 for men, 1 for women), and its ASCII form; see the build script for the words.
+/// The form of surname `number` for a gender (0 for men, 1 for women), and its ASCII form; see the build script for the blocks.
 #[inline(always)]
 pub(crate) fn surname(number: usize, gender: usize) -> (Text, Text) {
-    let long = long(SURNAMES, number);
-    let block = (long & 0xffff) as u32 * 4;
-    let forms = (long >> (16 + 24 * gender)) as u32;
+    let block = u32::from(SURNAMES[number]) * 8;
+    let forms = (long(POOL, block as usize / 8) >> (24 * gender)) as u32;
     let text = |form: u32| Text::new((block + (form & 0x7f)) << 8 | form >> 7 & 0x1f);
     (text(forms), text(forms >> 12))
 }
