@@ -270,8 +270,12 @@ pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<S
             if topic < COMPOSED_TOPICS {
                 composed.extend(compose(&text, gender, &fillers, &mut parts));
             } else {
-                let end = text.rfind('<').unwrap_or(text.len().min(LONGEST_PART));
-                let end = text.floor_char_boundary(end);
+                // Without a slot, a sentence is split at a space, because it may be longer than a part.
+                let spaces = text.match_indices(' ').map(|(at, _)| at);
+                let end = text
+                    .rfind('<')
+                    .or(spaces.take_while(|&at| at <= LONGEST_PART).last());
+                let end = end.expect("every sentence begins with a space");
                 simple.push(parts.push(&text[..end], LONGEST_PART, gender, &fillers));
                 simple.push(parts.push(&text[end..], LONGEST_PART, gender, &fillers));
             }

@@ -84,7 +84,7 @@ impl Dummy<BornIn> for BirthDate {
 /// Whether a year of the twentieth or twenty-first century is a leap year; all birth years are in 1901 to 2099.
 #[inline]
 fn is_leap(year: u16) -> bool {
-    year % 4 == 0
+    year.is_multiple_of(4)
 }
 
 /// Month and day, as the number MMDD, of each day of a leap year.

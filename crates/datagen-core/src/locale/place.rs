@@ -203,7 +203,7 @@ impl Dummy<AddressIn> for StreetAddress {
         let house = 1 + scale32(of_house, if both { houses } else { highest.min(houses) }) as u16;
         let draw = scale32(of_orientation, highest * 16) as u16;
         let orientation = if both { 1 + draw / 16 } else { 0 };
-        let lettered = both && draw % 16 == 0;
+        let lettered = both && draw.is_multiple_of(16);
         Self {
             street: street as u16,
             house,
