@@ -410,12 +410,11 @@ mod processes {
         );
         let stream = Stream::start(&mock.bootstrap_servers());
         let lines = stream.lines_until("connected");
-        let warnings = lines
-            .iter()
-            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
-        let warnings: Vec<_> = warnings.collect();
+        // Before it, a slow machine may warn of the connections that the broker closes.
+        let is_about_it = |line: &&String| line.contains("idempotent producer") || line.contains(" ERROR ");
+        let warnings: Vec<_> = lines.iter().filter(is_about_it).collect();
         assert!(
-            matches!(&warnings[..], [line] if line.contains("accepts no idempotent producer (Failed to acquire")),
+            matches!(&warnings[..], [line] if line.contains(" WARN ") && line.contains("accepts no idempotent producer")),
             "{lines:#?}"
         );
         assert!(lines.last().unwrap().contains("idempotent=false"), "{lines:#?}");

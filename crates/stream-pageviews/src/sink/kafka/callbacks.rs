@@ -149,9 +149,8 @@ impl ClientContext for ProducerCallbacks {
         let message = self.clean(message);
         match ProducerIdEvent::of_log(facility, &message) {
             Some(ProducerIdEvent::Assigned) => {
-                if !std::mem::replace(&mut lock(&self.state).has_producer_id, true) {
-                    self.health.add_producer_id();
-                }
+                let had_one = std::mem::replace(&mut lock(&self.state).has_producer_id, true);
+                self.health.add_producer_ids(usize::from(!had_one));
             }
             Some(ProducerIdEvent::Refused(reason)) => {
                 lock(&self.state).producer_id_refusal = Some(reason.to_owned());
@@ -239,10 +238,7 @@ impl ClientContext for ProducerCallbacks {
             .recv_timeout(TOKEN_TIMEOUT)
             .unwrap_or_else(|_| Err("no token within a minute".into()));
         self.token_failed.store(token.is_err(), Relaxed);
-        let token = match token {
-            Ok(token) => token,
-            Err(error) => return Err(error),
-        };
+        let token = token.map_err(|error| -> Box<dyn Error> { error })?;
         let lifetime = token.expires_on().duration_since(UNIX_EPOCH)?;
         Ok(OAuthToken {
             token: token.secret().to_owned(),

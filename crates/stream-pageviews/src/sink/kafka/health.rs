@@ -142,8 +142,8 @@ impl Health {
         self.started.elapsed().as_micros() as usize
     }
 
-    pub(super) fn add_producer_id(&self) {
-        self.producer_ids.send_modify(|ids| *ids += 1);
+    pub(super) fn add_producer_ids(&self, new: usize) {
+        self.producer_ids.send_modify(|ids| *ids += new);
     }
 
     /// Counts a message that was sent when the [`clock`](Self::clock) showed `sent`.

@@ -185,16 +185,10 @@ impl Producers {
         self.health.enter(Stage::AwaitingProducerIds);
         let ids = self.health.has_producer_ids(self.producers.len());
         timeout(limits.producer_id, ids).await.map_err(|_| {
-            let refusals = self
-                .producers
-                .iter()
-                .filter_map(|producer| producer.context().producer_id_refusal());
+            let mut producers = self.producers.iter();
+            let refusal = producers.find_map(|producer| producer.context().producer_id_refusal());
             let seconds = limits.producer_id.as_secs();
-            StartError::NoProducerId(
-                refusals
-                    .last()
-                    .unwrap_or_else(|| format!("no producer id within {seconds} s")),
-            )
+            StartError::NoProducerId(refusal.unwrap_or_else(|| format!("no producer id within {seconds} s")))
         })
     }
 
