@@ -621,7 +621,7 @@ mod tests {
         let signal = async {
             tokio::time::sleep(time).await;
             shutdown.request(Signal::Terminate);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             result = run => result,
