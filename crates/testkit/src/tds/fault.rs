@@ -28,8 +28,6 @@ pub enum Point {
 pub struct Event<'a> {
     /// Where it is.
     pub point: Point,
-    /// Number of the connection, from 0 in the order of arrival.
-    pub connection: u64,
     /// The SQL text, where there is one.
     pub sql: &'a str,
 }
@@ -63,7 +61,7 @@ impl Action {
 }
 
 /// Decides at every [`Event`] whether something goes wrong.
-pub type Faults = Box<dyn FnMut(&Event<'_>) -> Option<Action> + Send>;
+pub type Faults = Box<dyn FnMut(&Event<'_>) -> Option<Action> + Send + Sync>;
 
 /// Nothing ever goes wrong.
 pub fn none() -> Faults {
@@ -120,11 +118,7 @@ mod tests {
     use super::*;
 
     fn event(point: Point) -> Event<'static> {
-        Event {
-            point,
-            connection: 0,
-            sql: "",
-        }
+        Event { point, sql: "" }
     }
 
     #[test]

@@ -32,7 +32,6 @@ pub(super) enum PacketType {
     TabularResult = 0x04,
     Attention = 0x06,
     BulkLoad = 0x07,
-    TransactionManager = 0x0E,
     Login7 = 0x10,
     PreLogin = 0x12,
 }
@@ -45,7 +44,6 @@ impl PacketType {
             0x04 => Self::TabularResult,
             0x06 => Self::Attention,
             0x07 => Self::BulkLoad,
-            0x0E => Self::TransactionManager,
             0x10 => Self::Login7,
             0x12 => Self::PreLogin,
             other => return violation(format!("packet type 0x{other:02x} is unknown")),
@@ -267,6 +265,20 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// The type that T-SQL calls `name`.
+    pub(super) fn from_sql_name(name: &str) -> Option<Self> {
+        Some(match name.to_lowercase().as_str() {
+            "int" => Self::Int(4),
+            "bigint" => Self::Int(8),
+            "float" => Self::Float,
+            "datetime" => Self::DateTime,
+            name => {
+                let length = name.strip_prefix("nvarchar(")?.strip_suffix(')')?.parse().ok()?;
+                (1..=4000).contains(&length).then_some(Self::NVarChar(length))?
+            }
+        })
+    }
+
     /// The type's name as T-SQL writes it.
     pub fn sql_name(&self) -> String {
         match self {
