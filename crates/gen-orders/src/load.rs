@@ -18,12 +18,10 @@ use tokio::task::JoinSet;
 
 use crate::GenOrders;
 use crate::config::OrdersConfig;
-use crate::database::{self, Batch, Database, Table};
+use crate::database::{self, Database, Prepared};
 use crate::retry::Retries;
-use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
+use crate::rows::{Chunk, Totals};
 use crate::run::{Parameters, Run};
-
-static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
 
 /// What the manifest is of.
 const KIND: &str = "orders";
@@ -46,7 +44,6 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         parameters: parameters(config),
         dates: config.dates,
         chunk_orders: chunk_orders(config),
-        tables: &TABLES,
     };
     let prepared = database.prepare(&run).await?;
     let range = OrderRange {
@@ -72,7 +69,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     }
     let chunks = shard.range(cut.chunks());
     let ids = cut.ids(&chunks);
-    let already = database.loaded(chunks.clone()).await?;
+    let already = database.loaded(&prepared, chunks.clone()).await?;
     let already_orders: u64 = already.ranges().iter().map(|range| cut.orders(range)).sum();
     let to_load = cut.orders(&chunks) - already_orders;
     if to_load > 0 {
@@ -83,7 +80,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
                 "continuing an unfinished run"
             );
         }
-        database.begin(&TABLES).await;
+        database.begin().await;
     } else if already_orders > 0 {
         tracing::info!(
             orders = already_orders,
@@ -92,29 +89,30 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     }
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
-    let (queue, chunks_made) = mpsc::channel(database.connections());
+    let (queue, made) = mpsc::channel(database.connections());
     let orders = Orders::new(config.profile, config.seed, config.count, &range);
     let maker = tokio::task::spawn_blocking(move || {
         let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
             let ids = cut.ids(&(chunk..chunk + 1));
-            let rows = rows::make(&orders, ids.start..=ids.end - 1);
+            let rows = Chunk::generate(chunk, &orders, ids.start..=ids.end - 1);
             totals.add(&rows.totals);
             planted += rows.planted;
-            if !already.contains(chunk) && queue.blocking_send((chunk, rows)).is_err() {
+            if !already.contains(chunk) && queue.blocking_send(rows).is_err() {
                 break;
             }
         }
         (totals, PlantedOrders::new(&orders).effects(&planted))
     });
     let queue = Arc::new(Mutex::new(Paced {
-        chunks_made,
+        chunks: made,
         pace: Pace::new(config.rate),
     }));
     let mut loaders = JoinSet::new();
     for _ in 0..database.connections() {
         loaders.spawn(load_chunks(
             Arc::clone(&database),
+            prepared.clone(),
             Arc::clone(&queue),
             progress.clone(),
         ));
@@ -130,8 +128,10 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     drop(ticker);
 
     // The manifest comes last: without it an earlier process did not get to the end of this.
-    if check_row_counts(&*database, cut).await? && !database.has_manifest(KIND, shard).await? {
-        database.finish(&TABLES).await;
+    if check_row_counts(&*database, &prepared, cut).await?
+        && !database.has_manifest(&prepared, KIND, shard).await?
+    {
+        database.finish().await;
     }
     let contents = Contents {
         totals,
@@ -149,7 +149,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     );
     let json = manifest.to_json();
     let text = std::str::from_utf8(&json).expect("JSON is UTF-8");
-    database.write_manifest(KIND, shard, text).await?;
+    database.write_manifest(&prepared, KIND, shard, text).await?;
     progress.summarize();
     Ok(())
 }
@@ -179,54 +179,58 @@ impl Cut {
     }
 }
 
-/// The chunks to load, let through at RATE orders a second.
+/// The chunks to load, at RATE orders per second.
 struct Paced {
-    chunks_made: mpsc::Receiver<(u64, ChunkRows)>,
+    chunks: mpsc::Receiver<Chunk>,
     pace: Pace,
 }
 
 impl Paced {
-    async fn next(&mut self) -> Option<(u64, ChunkRows)> {
-        let (chunk, rows) = self.chunks_made.recv().await?;
-        self.pace.wait(rows.totals.orders).await;
-        Some((chunk, rows))
+    async fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.recv().await?;
+        self.pace.wait(chunk.totals.orders).await;
+        Some(chunk)
     }
 }
 
 /// Takes chunks and loads them over a connection, and over a new one after a transient failure.
 async fn load_chunks(
     database: Arc<dyn Database>,
+    prepared: Prepared,
     queue: Arc<Mutex<Paced>>,
     progress: Progress,
 ) -> Result<(), DestinationError> {
     let mut connection = None;
     loop {
-        let Some((chunk, rows)) = queue.lock().await.next().await else {
+        let Some(chunk) = queue.lock().await.next().await else {
             return Ok(());
         };
-        let batches = [rows.orders, rows.items];
+        let chunk = Arc::new(chunk);
         let mut retries = Retries::new(database.retry_for());
         loop {
             let result = async {
                 if connection.is_none() {
-                    connection = Some(database.connect().await?);
+                    connection = Some(database.connect(&prepared).await?);
                 }
                 let connected = connection.as_mut().expect("connected above");
-                connected.load(chunk, &batches).await
+                connected.load(&chunk).await
             };
             let Err(error) = result.await else { break };
             connection = None;
             let Some(pause) = retries.pause(&error) else {
                 return Err(error);
             };
-            tracing::warn!(chunk, "loading a chunk again in {pause:.1?}: {error}");
+            tracing::warn!(
+                chunk = chunk.number,
+                "loading a chunk again in {pause:.1?}: {error}"
+            );
             tokio::time::sleep(pause).await;
         }
-        progress.add(rows.totals.orders, batches.iter().map(Batch::bytes).sum());
+        progress.add(chunk.totals.orders, chunk.bytes());
     }
 }
 
-/// Orders a chunk, as configured, but with RATE at least four chunks a second, so that rows come evenly.
+/// Orders per chunk, as configured, but with RATE at least four chunks per second, so that rows come evenly.
 fn chunk_orders(config: &OrdersConfig) -> u32 {
     let configured = config.chunk_orders.get();
     match config.rate {
@@ -237,8 +241,12 @@ fn chunk_orders(config: &OrdersConfig) -> u32 {
 
 /// Compares the tables with COUNT and the progress rows, once all shards are done: while others load, counts
 /// move. Returns whether they are done.
-async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, DestinationError> {
-    let tally = database.tally().await?;
+async fn check_row_counts(
+    database: &dyn Database,
+    prepared: &Prepared,
+    cut: Cut,
+) -> Result<bool, DestinationError> {
+    let tally = database.tally(prepared).await?;
     let Some(tally) = tally.filter(|tally| tally.chunks == cut.chunks()) else {
         tracing::info!(
             "other shards are not done; the last of them compares the tables with what was loaded"
@@ -246,13 +254,13 @@ async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, Des
         return Ok(false);
     };
     let expected = [cut.count, tally.rows.saturating_sub(cut.count)];
-    let found = database.count_rows(&TABLES).await?;
+    let found = database.count_rows(prepared).await?;
     if found == expected {
         return Ok(true);
     }
     let problem = format!("orders and items have {found:?} rows, but {expected:?} were loaded");
     Err(DestinationError::permanent(database.describe(), problem)
-        .advise("somebody else changes these tables: drop them and run again"))
+        .advise("another program changes these tables: drop them and run again"))
 }
 
 /// Everything that the rows depend on.

@@ -18,6 +18,11 @@ fn every_problem_is_named_in_one_line() {
     )
     .unwrap();
     fs::create_dir(directory.path().join("directory.db")).unwrap();
+    let fifo = directory.path().join("fifo.db");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo is there").success());
+    let fifo = path("fifo.db");
+    let fifo = [("SQL_URL", fifo.as_str())];
     let (url, text, folder, below) = (
         path("orders.db"),
         path("text"),
@@ -235,6 +240,11 @@ fn every_problem_is_named_in_one_line() {
         ),
         refused(&text, 1, &["file is not a database; move the file"]),
         refused(&folder, 1, &["a directory stands where a file is needed"]),
+        refused(
+            &fifo,
+            1,
+            &["fifo.db: a FIFO, socket or device stands where a file is needed; move it"],
+        ),
         refused(&below, 1, &["a file stands where a directory is needed"]),
         refused(
             &[("SQL_URL", "sqlite:///proc/nowhere/orders.db")],

@@ -416,7 +416,7 @@ async fn rows_changed_behind_our_back_are_noticed() {
         .expect("valid T-SQL");
     let line = bench.fail(&[("COUNT", "200")]).await;
     assert!(
-        line.contains("were loaded; somebody else changes these tables"),
+        line.contains("were loaded; another program changes these tables"),
         "{line}"
     );
 }
