@@ -12,6 +12,8 @@
 //! - [`splits`]: a warning about the files of a run with another number of shards;
 //! - [`verify`]: the check that everything published is there.
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "azure")]
 mod blob;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Drives the load: chunks of rows from one thread over a bounded queue to the connections.
+//! Controls the load: one thread generates chunks of rows and passes them through a bounded queue to the connections.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +23,6 @@ use crate::retry::Retries;
 use crate::rows::{Chunk, Totals};
 use crate::run::{Parameters, Run};
 
-/// What the manifest is of.
 const KIND: &str = "orders";
 
 /// Loads this shard's orders.
@@ -63,7 +62,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         chunk_orders: u64::from(prepared.chunk_orders),
     };
     let shard = context.common.shard;
-    // One shard does it for all, since each would find the users missing that another is creating.
+    // One shard does this for all, since each would miss the users that another is creating.
     if shard.index == 0 {
         database.admit_readers().await;
     }
@@ -118,7 +117,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         ));
     }
     drop(queue);
-    // The first failure drops the others, whose open transactions the server rolls back.
+    // The first error drops the other tasks, whose open transactions the server rolls back.
     while let Some(result) = loaders.join_next().await {
         result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     }
@@ -127,7 +126,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
 
-    // The manifest comes last: without it an earlier process did not get to the end of this.
+    // The manifest comes last: without it, an earlier process has not finished this.
     if check_row_counts(&*database, &prepared, cut).await?
         && !database.has_manifest(&prepared, KIND, shard).await?
     {
@@ -154,7 +153,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     Ok(())
 }
 
-/// How ids are cut into chunks.
+/// How ids are divided into chunks.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     count: u64,
@@ -166,13 +165,11 @@ impl Cut {
         self.count.div_ceil(self.chunk_orders)
     }
 
-    /// The order ids of chunks.
     fn ids(self, chunks: &Range<u64>) -> Range<u64> {
         let first = |chunk: u64| (chunk * self.chunk_orders).min(self.count) + 1;
         first(chunks.start)..first(chunks.end)
     }
 
-    /// How many orders chunks have.
     fn orders(self, chunks: &Range<u64>) -> u64 {
         let ids = self.ids(chunks);
         ids.end - ids.start
@@ -193,7 +190,7 @@ impl Paced {
     }
 }
 
-/// Takes chunks and loads them over a connection, and over a new one after a transient failure.
+/// Takes chunks from the queue and loads them over one connection, or over a new one after a transient error.
 async fn load_chunks(
     database: Arc<dyn Database>,
     prepared: Prepared,
@@ -277,7 +274,7 @@ fn parameters(config: &OrdersConfig) -> Parameters {
     }
 }
 
-/// What the manifest says of the rows.
+/// What the manifest says about the rows.
 #[derive(Debug, Serialize)]
 struct Contents {
     totals: Totals,

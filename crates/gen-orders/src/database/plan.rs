@@ -37,7 +37,7 @@ pub(super) struct Replaced {
     missing: Option<&'static str>,
 }
 
-/// A table or view with the name of one of ours that gen-orders did not create.
+/// A table or view that gen-orders did not create has the name of one of its tables.
 #[derive(Debug)]
 pub(super) struct ForeignTableError(&'static str);
 

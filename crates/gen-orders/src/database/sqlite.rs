@@ -1,7 +1,7 @@
 //! A SQLite file as the database.
 //!
-//! SQLite's calls run on threads that may wait. Where one waits for a lock that another process holds, it does
-//! so for a bounded time, and no longer than anything waits for its result: a signal ends the run at once.
+//! SQLite's calls run on threads that may block. A call that waits for a lock of another process does so for a limited
+//! time, and stops waiting when its result is no longer needed: a signal ends the run at once.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -27,7 +27,7 @@ use crate::run::Run;
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long to wait before a lock is tried again.
+/// The pause between attempts to take a lock.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The tables that are kept beside the run's own, with their definitions.
@@ -47,7 +47,6 @@ const OWN_TABLES: [(&str, &str); 3] = [
     ),
 ];
 
-/// A SQLite file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     path: PathBuf,
@@ -76,7 +75,7 @@ impl Sqlite {
         })
     }
 
-    /// Runs `work` with the connection, on a thread that may wait.
+    /// Runs `work` with the connection, on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -136,7 +135,7 @@ thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting { wanted: Weak::new(), since: Instant::now() });
 }
 
-/// Runs `work` on a thread that may wait. If the returned future is dropped, a wait for a lock in it ends.
+/// Runs `work` on a thread that may block. If the returned future is dropped, a wait for a lock in it ends.
 async fn interruptible<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let wanted = Arc::new(());
     let weak = Arc::downgrade(&wanted);

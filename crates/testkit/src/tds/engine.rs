@@ -25,7 +25,7 @@ const CATALOG: &str = "
         SELECT 'dbo' AS TABLE_SCHEMA, name COLLATE NOCASE AS TABLE_NAME FROM sqlite_schema
         WHERE type = 'table' AND name <> 'sys_database_principals';";
 
-/// `datetime` has 300 ticks a second.
+/// `datetime` has 300 ticks per second.
 const TICKS_PER_DAY: i64 = 24 * 3600 * 300;
 
 type Result<T, E = ServerError> = std::result::Result<T, E>;
@@ -166,7 +166,7 @@ pub(super) struct Session {
     /// The writer, once the transaction has it.
     writer: Option<OwnedMutexGuard<Connection>>,
     pub(super) xact_abort: bool,
-    /// SET LOCK_TIMEOUT; without it a lock is waited for without an end.
+    /// SET LOCK_TIMEOUT; without it, a statement waits for a lock without a limit.
     lock_timeout: Option<Duration>,
     /// Variables of the batch, and parameters.
     pub(super) variables: HashMap<String, Value>,
@@ -586,7 +586,7 @@ mod tests {
         assert_eq!(error_of(&mut two, insert).await, 2627);
         assert!(
             two.transaction().is_some(),
-            "without XACT_ABORT the transaction goes on"
+            "without XACT_ABORT the transaction continues"
         );
         two.batch("SET XACT_ABORT ON").await.unwrap();
         assert_eq!(error_of(&mut two, insert).await, 2627);

@@ -11,7 +11,7 @@ use super::fault::{Action, Point};
 use super::login::{parse_login, parse_prelogin, prelogin_answer};
 use super::sql::{Statement, parse};
 use super::wire::{
-    self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadEnd, Reader, ServerError, Value,
+    self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadError, Reader, ServerError, Value,
     violation,
 };
 use super::{Bulk, Shared};
@@ -36,11 +36,11 @@ impl From<ProtocolError> for Exit {
     }
 }
 
-impl From<ReadEnd> for Exit {
-    fn from(end: ReadEnd) -> Self {
-        match end {
-            ReadEnd::Closed => Self::Over,
-            ReadEnd::Violation(error) => Self::Violation(error),
+impl From<ReadError> for Exit {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Over,
+            ReadError::Violation(error) => Self::Violation(error),
         }
     }
 }
@@ -51,7 +51,7 @@ impl From<std::io::Error> for Exit {
     }
 }
 
-/// Serves a connection to its end; an error is the client's breach of the protocol.
+/// Serves a connection until its end. An error is a violation of the protocol by the client.
 pub(super) async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ProtocolError> {
     let _ = tcp.set_nodelay(true);
     match connection(shared, tcp).await {
@@ -117,7 +117,7 @@ async fn connection(shared: &Shared, mut tcp: TcpStream) -> Result<(), Exit> {
 async fn message<S: AsyncRead + Unpin>(
     stream: &mut S,
     limit: usize,
-) -> Result<(PacketType, Vec<u8>), ReadEnd> {
+) -> Result<(PacketType, Vec<u8>), ReadError> {
     let Packet {
         kind,
         mut last,

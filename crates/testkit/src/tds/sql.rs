@@ -14,46 +14,10 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::wire::{ColumnType, ServerError};
 
-/// The keywords of the statements that are passed on to SQLite.
-const KEYWORDS: &[Keyword] = &[
-    Keyword::NoKeyword,
-    Keyword::AND,
-    Keyword::AS,
-    Keyword::BIGINT,
-    Keyword::BY,
-    Keyword::CREATE,
-    Keyword::DATETIME,
-    Keyword::DELETE,
-    Keyword::DROP,
-    Keyword::FLOAT,
-    Keyword::FROM,
-    Keyword::IN,
-    Keyword::INSERT,
-    Keyword::INT,
-    Keyword::INTO,
-    Keyword::KEY,
-    Keyword::NOT,
-    Keyword::NULL,
-    Keyword::NVARCHAR,
-    Keyword::ORDER,
-    Keyword::PRIMARY,
-    Keyword::SELECT,
-    Keyword::SET,
-    Keyword::SUM,
-    Keyword::TABLE,
-    Keyword::TOP,
-    Keyword::UPDATE,
-    Keyword::VALUES,
-    Keyword::WHERE,
-    // Names to T-SQL, and keywords of other dialects.
-    Keyword::ITEMS,
-    Keyword::MANIFEST,
-    Keyword::NAME,
-    Keyword::RESULT,
-    Keyword::ROWID,
-    Keyword::TABLES,
-    Keyword::TYPE,
-];
+/// The keywords of the statements that are passed on to SQLite. The last ones are keywords of other dialects, and names
+/// to T-SQL.
+const KEYWORDS: &str = "AND AS BIGINT BY CREATE DATETIME DELETE DROP FLOAT FROM IN INSERT INT INTO KEY NOT NULL NVARCHAR \
+     ORDER PRIMARY SELECT SET SUM TABLE TOP UPDATE VALUES WHERE ITEMS MANIFEST NAME RESULT ROWID TABLES TYPE";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Statement {
@@ -134,25 +98,19 @@ fn statement(tokens: &[Token]) -> Result<Statement, ServerError> {
             result,
             "=",
             "SP_GETAPPLOCK",
-            "@RESOURCE",
-            "=",
-            _,
-            ",",
-            "@LOCKMODE",
-            "=",
-            "'Exclusive'",
-            ",",
-            "@LOCKOWNER",
-            "=",
-            "'Transaction'",
-            ",",
+            arguments @ ..,
             "@LOCKTIMEOUT",
             "=",
             time,
-        ] => Statement::AppLock {
-            result: result.to_lowercase(),
-            timeout: milliseconds(time)?,
-        },
+        ] if arguments
+            .concat()
+            .contains("@LOCKMODE='Exclusive',@LOCKOWNER='Transaction'") =>
+        {
+            Statement::AppLock {
+                result: result.to_lowercase(),
+                timeout: milliseconds(time)?,
+            }
+        }
         [
             "ALTER",
             "TABLE",
@@ -248,7 +206,10 @@ fn translate(tokens: &[Token]) -> Result<Statement, ServerError> {
     for token in tokens {
         if let Token::Word(word) = token
             && word.quote_style.is_none()
-            && !KEYWORDS.contains(&word.keyword)
+            && word.keyword != Keyword::NoKeyword
+            && !KEYWORDS
+                .split(' ')
+                .any(|known| word.value.eq_ignore_ascii_case(known))
         {
             return Err(syntax(&word.value));
         }

@@ -25,11 +25,11 @@ const PACKET_SIZE: u32 = 32767;
 /// How long setting up a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a token may take at the least, however short SQL_TIMEOUT is: when a machine has just started, its
-/// identity endpoint takes its time.
+/// The shortest time limit for a token, however short SQL_TIMEOUT is: after the start of a machine, its identity endpoint
+/// is slow.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a session may be idle and still be used: gateways and firewalls forget connections.
+/// How long an idle session is kept: gateways and firewalls drop connections that are idle for longer.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// How often a login may be redirected; Azure SQL does it once.
@@ -62,14 +62,14 @@ impl From<Error> for SessionError {
 }
 
 impl Connector {
-    /// Finds out how to sign in; connects nowhere yet.
+    /// Determines how to sign in, without connecting.
     pub(super) async fn new(server: &SqlServer) -> Result<Self, DestinationError> {
         let destination = format!("{}/{}", server.host, server.database);
         let credential = match server.login {
             Some(_) => None,
             None => Some(EntraCredential::from_env().await.map_err(|error| {
                 DestinationError::permanent(&destination, format!("no sign-in by Entra ID: {error}"))
-                    .advise("set SQL_USER and SQL_PASSWORD, or mend the sign-in")
+                    .advise("set SQL_USER and SQL_PASSWORD, or repair the sign-in")
             })?),
         };
         Ok(Self {
@@ -94,7 +94,7 @@ impl Connector {
         }
     }
 
-    /// How long an answer may take.
+    /// How long a response may take.
     pub(super) fn timeout(&self) -> Duration {
         self.server.timeout
     }
@@ -308,7 +308,7 @@ pub(super) fn integer(row: &Row, index: usize) -> Result<Option<i64>, Error> {
     }
 }
 
-/// SQL Server's `datetime` of a second of Unix time: days since 1900-01-01 and ticks of 1/300 s.
+/// SQL Server's `datetime` for a number of seconds since 1970-01-01 00:00:00: days since 1900-01-01 and ticks of 1/300 s.
 /// (`chrono`'s types would be sent as `datetime2`, which a bulk load does not convert.)
 fn datetime(seconds: i64) -> tiberius::time::DateTime {
     /// Days from 1900-01-01 to 1970-01-01.

@@ -3,7 +3,7 @@
 //! Every text is one batch and one round trip: statements between which gen-orders decides nothing are sent together.
 //! XACT_ABORT makes sure that no statement is carried out after one that failed.
 //! `@P1`… are parameters of `sp_executesql`. Tables are named with their schema, so that a user whose default
-//! schema is another never drops what is not ours.
+//! schema is another never drops tables of that schema.
 
 use super::super::plan::RUN_TABLE;
 use crate::config::{Reader, ReaderKind};
@@ -51,7 +51,7 @@ pub(super) fn count() -> String {
 /// The run that the tables belong to.
 pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
-/// Our own tables and what they are made of, in the order in which they are dropped. A transaction that
+/// The tables that gen-orders keeps for itself, with their columns, in the order in which they are dropped. A transaction that
 /// loads or leaves a manifest inserts into `_datagen_chunks` or `_datagen_manifest` first and reads
 /// `_datagen_run` then. The lock of its insert keeps a drop of that table waiting until it ends, and a drop
 /// keeps new inserts waiting: so the drop of `_datagen_run`, after both, never happens under a transaction
@@ -117,8 +117,8 @@ fn create(table: &Table) -> String {
     )
 }
 
-/// Without escalation switched off a chunk's many row locks become a lock of the whole table, and the
-/// connections wait for each other.
+/// While a run loads, escalation is off: otherwise the many row locks of a chunk would become a lock of the whole table,
+/// and the connections would wait for each other.
 pub(super) fn escalate_locks(escalate: bool) -> String {
     let value = if escalate { "TABLE" } else { "DISABLE" };
     let set = |table: &Table| format!("ALTER TABLE dbo.{} SET (LOCK_ESCALATION = {value}); ", table.name);
