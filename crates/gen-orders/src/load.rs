@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::GenOrders;
 use crate::config::OrdersConfig;
 use crate::database::{self, Database, Prepared};
-use crate::retry::Retries;
+use crate::retry;
 use crate::rows::{Chunk, Totals};
 use crate::run::{Parameters, Run};
 
@@ -203,7 +203,7 @@ async fn load_chunks(
             return Ok(());
         };
         let chunk = Arc::new(chunk);
-        let mut retries = Retries::new(database.retry_for());
+        let mut retries = retry::policy(database.retry_for()).start();
         loop {
             let result = async {
                 if connection.is_none() {
@@ -214,7 +214,7 @@ async fn load_chunks(
             };
             let Err(error) = result.await else { break };
             connection = None;
-            let Some(pause) = retries.pause(&error) else {
+            let Some(pause) = retry::next_pause(&mut retries, &error) else {
                 return Err(error);
             };
             tracing::warn!(

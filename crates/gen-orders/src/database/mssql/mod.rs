@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datagen_process::error::DestinationError;
+use datagen_process::retry::RetryPolicy;
 use datagen_process::shard::Shard;
 use tiberius::error::Error;
 use tiberius::{Row, ToSql};
@@ -35,11 +36,11 @@ use self::session::{Connector, Session, SessionError, integer};
 use super::plan::{Plan, RUN_TABLE, StoredRun, plan};
 use super::{ChunkSet, Connection, Database, Prepared, Tally, taken_over};
 use crate::config::{Reader, SqlServer};
-use crate::retry::Retries;
+use crate::retry;
 use crate::rows::{Chunk, ITEMS, ORDERS, TABLES, Table};
 use crate::run::Run;
 
-/// For how many times SQL_TIMEOUT a failing request is retried.
+/// For how many times SQL_TIMEOUT a request is retried.
 const RETRY_TIMEOUTS: u32 = 5;
 
 /// How many times SQL_TIMEOUT counting all rows of a table, or gathering statistics of them, may take.
@@ -79,14 +80,14 @@ impl Mssql {
         W: Fn(Session) -> F,
         F: Future<Output = Result<T, SessionError>>,
     {
-        let retries = Retries::new(self.retry_for());
-        self.retried_as(retries, what, timeout, work).await
+        let policy = retry::policy(self.retry_for());
+        self.retried_as(policy, what, timeout, work).await
     }
 
-    /// As [`Self::retried`], as often as `retries` allow.
+    /// As [`Self::retried`], with another policy.
     async fn retried_as<T, W, F>(
         &self,
-        retries: Retries,
+        policy: RetryPolicy,
         what: &str,
         timeout: Duration,
         work: W,
@@ -95,7 +96,7 @@ impl Mssql {
         W: Fn(Session) -> F,
         F: Future<Output = Result<T, SessionError>>,
     {
-        let mut attempts = Attempts::new(retries, self.connector.timeout());
+        let mut attempts = Attempts::new(policy, self.connector.timeout());
         loop {
             let result = async {
                 let session = self.connector.session(timeout).await?;
@@ -201,8 +202,8 @@ impl Mssql {
                 self.connector.keep(session);
                 Ok(())
             };
-            let retries = Retries::new(Duration::ZERO);
-            if let Err(error) = self.retried_as(retries, text, timeout, work).await {
+            let policy = retry::policy(Duration::ZERO);
+            if let Err(error) = self.retried_as(policy, text, timeout, work).await {
                 tracing::warn!("{text} failed, which costs speed and nothing else: {error}");
                 if error.transient {
                     return;
