@@ -13,6 +13,8 @@
 //! - [`splits`]: a warning about the files of a run with another number of shards;
 //! - [`verify`]: the check that everything published is there.
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "azure")]
 mod advice;
 #[cfg(feature = "azure")]
