@@ -107,17 +107,12 @@ fn print_sample<G: Generator>(environment: &Environment, count: Option<u64>) -> 
         Some(sample) if problems.is_empty() => sample,
         _ => return fail::<G>(&Failure::Configuration(problems), log_format),
     };
-    if let Some(count) = count
-        && count > sample.available
-    {
-        let available = sample.available;
-        let line = format!("--sample asks for {count} records, but there are only {available}: give at most that");
-        complain::<G>(&line, log_format);
-        return ExitCode::from(EXIT_CONFIGURATION);
-    }
-    let count = count.unwrap_or(sample::DEFAULT_COUNT.min(sample.available));
-    match sample.print(count, &mut std::io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match sample.print(count.unwrap_or(sample::DEFAULT_COUNT), &mut std::io::stdout().lock()) {
+        Ok(printed) if count.is_some_and(|count| printed < count) => {
+            complain::<G>(&format!("--sample: there are only {printed} records"), log_format);
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             complain::<G>(&format!("cannot write to standard output: {error}"), log_format);
             ExitCode::from(EXIT_DESTINATION)

@@ -1,6 +1,7 @@
 //! `--sample`: prints the first records to standard output, without a destination.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use datagen_core::text::TextBuf;
 
@@ -12,39 +13,45 @@ const BLOCK_BYTES: usize = 64 << 10;
 
 /// The records of a generator, one line each.
 pub struct Sample {
-    /// How many records there are.
-    pub available: u64,
-    /// Appends the next record, with its line feed.
-    pub write_line: Box<dyn FnMut(&mut TextBuf)>,
+    /// Appends the next record, with its line feed, or returns `false` after the last.
+    write_line: Box<dyn FnMut(&mut TextBuf) -> bool>,
 }
 
 impl Sample {
-    /// The records `ids`, each written by `write_line`.
-    pub fn of_ids(ids: std::ops::Range<u64>, mut write_line: impl FnMut(u64, &mut TextBuf) + 'static) -> Self {
-        let mut next = ids.start;
+    /// The records that `write_line` appends, each with its line feed, until it returns `false`.
+    pub fn new(write_line: impl FnMut(&mut TextBuf) -> bool + 'static) -> Self {
         Self {
-            available: ids.end - ids.start,
-            write_line: Box::new(move |out| {
-                write_line(next, out);
-                next += 1;
-            }),
+            write_line: Box::new(write_line),
         }
     }
 
-    /// Writes the first `count` records to `out`. A reader that closes its end of a pipe has read enough.
-    pub(crate) fn print(mut self, count: u64, out: &mut impl Write) -> io::Result<()> {
+    /// The records `ids`, each appended by `write_line` with its line feed.
+    pub fn of_ids(mut ids: Range<u64>, mut write_line: impl FnMut(u64, &mut TextBuf) + 'static) -> Self {
+        Self::new(move |out| {
+            let id = ids.next();
+            id.inspect(|id| write_line(*id, out)).is_some()
+        })
+    }
+
+    /// Writes the first `count` records to `out`, or all if there are fewer, and returns how many these are. A reader that
+    /// closes its end of a pipe has read enough.
+    pub(crate) fn print(mut self, count: u64, out: &mut impl Write) -> io::Result<u64> {
         let mut block = TextBuf::default();
-        for printed in 1..=count {
-            (self.write_line)(&mut block);
-            if printed == count || block.len() >= BLOCK_BYTES {
+        let mut printed = 0;
+        loop {
+            let is_last = printed == count || !(self.write_line)(&mut block);
+            if is_last || block.len() >= BLOCK_BYTES {
                 match out.write_all(block.as_bytes()).and_then(|()| out.flush()) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(count),
                     result => result?,
                 }
                 block.clear();
             }
+            if is_last {
+                return Ok(printed);
+            }
+            printed += 1;
         }
-        Ok(())
     }
 }
 
@@ -73,8 +80,8 @@ mod tests {
         }
     }
 
-    fn numbers(count: u64) -> Sample {
-        Sample::of_ids(5..count, |id, out| {
+    fn numbers(end: u64) -> Sample {
+        Sample::of_ids(5..end, |id, out| {
             out.append(32, |out| {
                 out.push_number(id);
                 out.push_ascii(b'\n');
@@ -85,8 +92,12 @@ mod tests {
     #[test]
     fn exactly_the_first_records_are_printed() {
         let mut text = Vec::new();
-        numbers(100).print(3, &mut text).unwrap();
+        assert_eq!(numbers(100).print(3, &mut text).unwrap(), 3);
         assert_eq!(text, b"5\n6\n7\n");
+        let mut text = Vec::new();
+        assert_eq!(numbers(7).print(3, &mut text).unwrap(), 2);
+        assert_eq!(text, b"5\n6\n");
+        assert_eq!(numbers(7).print(0, &mut Vec::new()).unwrap(), 0);
         let mut text = Vec::new();
         numbers(100_000).print(99_000, &mut text).unwrap();
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 99_000);
