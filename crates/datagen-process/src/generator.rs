@@ -84,7 +84,10 @@ pub fn main<G: Generator>() -> ExitCode {
         ["--sample", count] => match count.parse() {
             Ok(count) => print_sample::<G>(&Environment::of_process(), Some(count)),
             Err(_) => {
-                complain::<G>("--sample takes a number of records, such as --sample 20", LogFormat::Text);
+                complain::<G>(
+                    "--sample takes a number of records, such as --sample 20",
+                    LogFormat::Text,
+                );
                 ExitCode::from(EXIT_CONFIGURATION)
             }
         },
@@ -107,7 +110,10 @@ fn print_sample<G: Generator>(environment: &Environment, count: Option<u64>) -> 
         Some(sample) if problems.is_empty() => sample,
         _ => return fail::<G>(&Failure::Configuration(problems), log_format),
     };
-    match sample.print(count.unwrap_or(sample::DEFAULT_COUNT), &mut std::io::stdout().lock()) {
+    match sample.print(
+        count.unwrap_or(sample::DEFAULT_COUNT),
+        &mut std::io::stdout().lock(),
+    ) {
         Ok(printed) if count.is_some_and(|count| printed < count) => {
             complain::<G>(&format!("--sample: there are only {printed} records"), log_format);
             ExitCode::from(EXIT_CONFIGURATION)

@@ -52,7 +52,9 @@ impl Generator for GenProducts {
         let FiniteSettings { seed } = environment.read(problems);
         let ProductSettings { count, .. } = environment.read(problems);
         let products = Products::new(seed, count);
-        Some(Sample::of_ids(shard.range(count), move |id, out| products.get(id).write_json_line(out)))
+        Some(Sample::of_ids(shard.range(count), move |id, out| {
+            products.get(id).write_json_line(out)
+        }))
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {

@@ -88,7 +88,9 @@ impl Generator for GenUsers {
         let settings: UserSettings = environment.read(problems);
         let Records { count, seed, .. } = Records::new(&settings, environment, problems);
         let users = Users::new(seed, count);
-        Some(Sample::of_ids(shard.range(count), move |id, out| users.get(id).write_json_line(out)))
+        Some(Sample::of_ids(shard.range(count), move |id, out| {
+            users.get(id).write_json_line(out)
+        }))
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
@@ -186,7 +188,15 @@ impl GenUsers {
 
         let planted = (lines.planted)(&Population::new(self.records.count), ids.clone());
         let part = (shard, ids);
-        let manifest = Manifest::new(folder, Self::VERSION, self.records.seed, count, part, planted, files);
+        let manifest = Manifest::new(
+            folder,
+            Self::VERSION,
+            self.records.seed,
+            count,
+            part,
+            planted,
+            files,
+        );
         let path = LakePath::manifest(folder, file_name);
         lake::write_manifest(lake, &path, manifest.to_json()).await?;
         progress.summarize();
