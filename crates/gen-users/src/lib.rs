@@ -114,7 +114,7 @@ struct Lines {
 impl Lines {
     /// About how many bytes a shard's file has.
     fn bytes(self, shard: Shard) -> u64 {
-        let ids = shard.range(self.records.count);
+        let ids = shard.range(self.count);
         (ids.end - ids.start) * self.expected_bytes as u64
     }
 }
