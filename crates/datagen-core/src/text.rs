@@ -41,6 +41,14 @@ impl TextBuf {
         self.len += cursor.at as usize;
     }
 
+    /// Appends `bytes`, which are UTF-8 without a line feed, as a line.
+    pub fn push_line(&mut self, bytes: &[u8]) {
+        self.append(bytes.len() + 1, |out| {
+            out.push_bytes(bytes);
+            out.push_ascii(b'\n');
+        });
+    }
+
     #[cold]
     fn grow(&mut self, needed: usize) {
         self.bytes.resize(needed.max(self.bytes.len() * 2), 0);

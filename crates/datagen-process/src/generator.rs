@@ -12,6 +12,8 @@ use crate::common::{self, Common};
 use crate::error::Failure;
 use crate::limits;
 use crate::progress::Bar;
+use crate::sample::{self, Sample};
+use crate::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
@@ -29,6 +31,10 @@ pub trait Generator: Sized {
     /// Reads and validates its configuration. Everything that is wrong is reported to `problems`; the result is `None`
     /// only if something was.
     fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self>;
+
+    /// Reads and validates the settings that its records depend on, for `--sample`: those of the destination are
+    /// ignored. The records are those of `shard`.
+    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample>;
 
     /// Does the work, to its end or until `context.shutdown` is requested.
     fn run(self, context: Context) -> impl Future<Output = Result<(), Failure>>;
@@ -59,21 +65,64 @@ const IDLE_THREAD_LIMIT: Duration = Duration::from_secs(3600);
 /// The whole life of a generator's process: `fn main() -> ExitCode { datagen_process::main::<GenUsers>() }`.
 pub fn main<G: Generator>() -> ExitCode {
     report_panics::<G>();
-    let mut arguments = std::env::args_os().skip(1);
-    match (
-        arguments.next().as_ref().and_then(|argument| argument.to_str()),
-        arguments.next(),
-    ) {
-        (Some("--help" | "-h"), None) => print(&help::<G>()),
-        (Some("--version" | "-V"), None) => print(&format!("{} {}\n", G::SETTINGS.name, G::VERSION)),
-        _ if std::env::args_os().len() > 1 => {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let arguments: Vec<&str> = arguments
+        .iter()
+        .flat_map(|argument| match argument.strip_prefix("--sample=") {
+            Some(count) => vec!["--sample", count],
+            None => vec![argument.as_str()],
+        })
+        .collect();
+    match arguments.as_slice() {
+        [] => run::<G>(&Environment::of_process()),
+        ["--help" | "-h"] => print(&help::<G>()),
+        ["--version" | "-V"] => print(&format!("{} {}\n", G::SETTINGS.name, G::VERSION)),
+        ["--sample"] => print_sample::<G>(&Environment::of_process(), None),
+        ["--sample", count] => match count.parse() {
+            Ok(count) => print_sample::<G>(&Environment::of_process(), Some(count)),
+            Err(_) => {
+                complain::<G>(
+                    "--sample takes a number of records, such as --sample 20",
+                    LogFormat::Text,
+                );
+                ExitCode::from(EXIT_CONFIGURATION)
+            }
+        },
+        _ => {
             complain::<G>(
-                "takes no arguments but --help and --version; it is configured by environment variables",
+                "takes no arguments but --help, --version and --sample [N]; it is configured by environment variables",
                 LogFormat::Text,
             );
             ExitCode::from(EXIT_CONFIGURATION)
         }
-        _ => run::<G>(&Environment::of_process()),
+    }
+}
+
+/// Prints the first records, by default [`sample::DEFAULT_COUNT`] or all if there are fewer.
+fn print_sample<G: Generator>(environment: &Environment, count: Option<u64>) -> ExitCode {
+    let log_format = common::log_format(environment);
+    let mut problems = Problems::default();
+    let common = Common::read(environment, &mut problems);
+    let sample = match G::sample(environment, common.shard, &mut problems) {
+        Some(sample) if problems.is_empty() => sample,
+        _ => return fail::<G>(&Failure::Configuration(problems), log_format),
+    };
+    match sample.print(
+        count.unwrap_or(sample::DEFAULT_COUNT),
+        &mut std::io::stdout().lock(),
+    ) {
+        Ok(printed) if count.is_some_and(|count| printed < count) => {
+            complain::<G>(&format!("--sample: there are only {printed} records"), log_format);
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain::<G>(&format!("cannot write to standard output: {error}"), log_format);
+            ExitCode::from(EXIT_DESTINATION)
+        }
     }
 }
 
@@ -228,11 +277,14 @@ fn print(text: &str) -> ExitCode {
 /// The text of `--help`.
 fn help<G: Generator>() -> String {
     format!(
-        "{} {}: {}\n\nIt takes no arguments and is configured by environment variables:\n{}\n\
+        "{} {}: {}\n\n\
+         It is configured by environment variables. --sample [N] prints the first N records, by default {}, to standard\n\
+         output and needs no destination.\n{}\n\
          Exit codes: 0 done, 1 the destination failed, 2 wrong configuration, {}.\n",
         G::SETTINGS.name,
         G::VERSION,
         G::ABOUT,
+        sample::DEFAULT_COUNT,
         render::help(&G::SETTINGS),
         G::EXIT_CODE_OF_SIGNALS
     )

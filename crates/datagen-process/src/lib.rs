@@ -8,7 +8,8 @@
 //! - [`shard`] (ranges of ids per process) and [`chunks`] (ranges of ids per thread);
 //! - [`file_system`]: locks and durable directories on any file system;
 //! - [`pace`] (RATE), [`retry`] (pauses between attempts), [`blocking`] (calls that wait);
-//! - [`manifest`]: the description of what was written.
+//! - [`manifest`]: the description of what was written;
+//! - [`sample`]: `--sample`, the first records without a destination.
 
 #![warn(missing_docs)]
 
@@ -23,6 +24,7 @@ pub mod manifest;
 pub mod pace;
 pub mod progress;
 pub mod retry;
+pub mod sample;
 pub mod shard;
 pub mod shutdown;
 pub mod telemetry;

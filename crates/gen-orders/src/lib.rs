@@ -12,12 +12,15 @@ pub mod retry;
 pub mod rows;
 pub mod run;
 
+use datagen_core::model::order::Orders;
 use datagen_process::error::Failure;
 use datagen_process::generator::{Context, Generator};
-use datagen_settings::catalog;
+use datagen_process::sample::Sample;
+use datagen_process::shard::Shard;
+use datagen_settings::catalog::{self, OrderSettings};
 use datagen_settings::{Environment, Problems};
 
-use crate::config::OrdersConfig;
+use crate::config::{OrderSet, OrdersConfig};
 
 /// The generator of orders.
 #[derive(Debug)]
@@ -33,6 +36,17 @@ impl Generator for GenOrders {
     fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
         let config = OrdersConfig::read(environment, problems)?;
         Some(Self { config })
+    }
+
+    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+        let settings: OrderSettings = environment.read(problems);
+        let set = OrderSet::read(&settings, environment, problems)?;
+        let orders = Orders::new(set.profile, set.seed, set.count, &set.range);
+        let ids = shard.range(set.count);
+        // Orders are numbered from 1.
+        Some(Sample::of_ids(ids, move |index, out| {
+            orders.get(index + 1).write_json_line(out);
+        }))
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {

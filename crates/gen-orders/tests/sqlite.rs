@@ -8,7 +8,7 @@ use std::time::Instant;
 use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
-use testkit::process::{Generator, wait_until};
+use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
 
 type OrderRow = (i64, i64, String, f64);
 type ItemRow = (i64, i64, i64);
@@ -463,4 +463,43 @@ fn a_signal_stops_promptly_between_transactions() {
     let dates = day(2020, 2, 28)..day(2021, 1, 1);
     let (expected_orders, expected_items) = first_rows(orders.len() as u64, dates, 1_000_000, 0);
     assert!(orders == expected_orders && items == expected_items);
+}
+
+#[test]
+fn a_sample_has_the_orders_of_the_tables() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    gen_orders(&path, 200).succeed();
+    let (orders, items) = rows(&path);
+    let settings = [
+        ("COUNT", "200"),
+        ("USER_MAX_ID", "499"),
+        ("PRODUCT_MAX_ID", "99"),
+        ("DATE_FROM", "2020-02-28"),
+        ("DATE_TO", "2021-01-01"),
+    ];
+    let binary = env!("CARGO_BIN_EXE_gen-orders");
+    let (mut sampled_orders, mut sampled_items) = (Vec::new(), Vec::new());
+    for order in assert_samples(binary, &settings, 200) {
+        let order: serde_json::Value = serde_json::from_str(&order).unwrap();
+        let integer = |value: &serde_json::Value| value.as_i64().unwrap();
+        let id = integer(&order["orderId"]);
+        // SQLite has a space between date and time.
+        let date = order["orderDate"].as_str().unwrap().replace('T', " ");
+        sampled_orders.push((
+            id,
+            integer(&order["userId"]),
+            date,
+            order["orderValue"].as_f64().unwrap(),
+        ));
+        for item in order["items"].as_array().unwrap() {
+            sampled_items.push((id, integer(&item["rowId"]), integer(&item["productId"])));
+        }
+    }
+    let orders: Vec<OrderRow> = orders
+        .into_iter()
+        .map(|(id, user, date, value)| (id, user, date.replace('T', " "), value))
+        .collect();
+    assert_eq!((sampled_orders, sampled_items), (orders, items));
+    assert_sample_ends_with_its_reader(binary, &[]);
 }

@@ -14,6 +14,8 @@ use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{Files, FilesDigest, Manifest};
 use datagen_process::pace::Pace;
 use datagen_process::progress::Progress;
+use datagen_process::sample::Sample;
+use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, FiniteSettings, ProductSettings};
 use datagen_settings::{Environment, Problems};
 use tokio::task::JoinSet;
@@ -44,6 +46,15 @@ impl Generator for GenProducts {
             seed,
             lake: LakeConfig::read(environment, problems)?,
         })
+    }
+
+    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+        let FiniteSettings { seed } = environment.read(problems);
+        let ProductSettings { count, .. } = environment.read(problems);
+        let products = Products::new(seed, count);
+        Some(Sample::of_ids(shard.range(count), move |id, out| {
+            products.get(id).write_json_line(out)
+        }))
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use testkit::process::{Generator, wait_until};
+use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
 
 fn gen_products(lake: &Path, count: u32) -> Generator {
     let binary = env!("CARGO_BIN_EXE_gen-products");
@@ -120,4 +120,17 @@ fn a_signal_stops_promptly_and_every_file_is_whole() {
         !lake.path().join("_datagen/products.json").exists(),
         "an unfinished run has no manifest"
     );
+}
+
+#[test]
+fn a_sample_has_the_products_of_the_files() {
+    let lake = tempfile::tempdir().unwrap();
+    gen_products(lake.path(), 20).succeed();
+    let products = products(lake.path());
+    let binary = env!("CARGO_BIN_EXE_gen-products");
+    for (id, product) in assert_samples(binary, &[("COUNT", "20")], 20).iter().enumerate() {
+        let file = &products[&format!("product_{id}.json")];
+        assert_eq!(format!("{product}\n").as_bytes(), file);
+    }
+    assert_sample_ends_with_its_reader(binary, &[("COUNT", "2000000")]);
 }

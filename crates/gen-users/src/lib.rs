@@ -17,6 +17,7 @@ use datagen_process::error::{DestinationError, Failure};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{FilesDigest, Manifest};
 use datagen_process::progress::{Bar, Progress};
+use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, DEFAULT_VIPS, FiniteSettings, UserSettings};
 use datagen_settings::{Environment, Problems};
@@ -28,25 +29,24 @@ const MEMORY: usize = 96 << 20;
 /// The generator of users and VIP users.
 #[derive(Debug)]
 pub struct GenUsers {
-    count: u64,
-    vip_count: u64,
+    records: Records,
     threads: NonZeroUsize,
-    seed: u64,
     lake: LakeConfig,
 }
 
-impl Generator for GenUsers {
-    const SETTINGS: catalog::Generator = catalog::GEN_USERS;
-    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
+/// Which users and VIP users there are.
+#[derive(Clone, Copy, Debug)]
+struct Records {
+    count: u64,
+    vip_count: u64,
+    seed: u64,
+}
 
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+impl Records {
+    /// Validates the settings that the records depend on.
+    fn new(settings: &UserSettings, environment: &Environment, problems: &mut Problems) -> Self {
         let FiniteSettings { seed } = environment.read(problems);
-        let UserSettings {
-            count,
-            vip_count,
-            threads,
-        } = environment.read(problems);
+        let UserSettings { count, vip_count, .. } = *settings;
         if let Some(vips) = vip_count
             && vips > count
             && !problems.concern(&UserSettings::COUNT)
@@ -56,15 +56,40 @@ impl Generator for GenUsers {
                 format_args!("is {vips}, more than the {count} users of COUNT: give 0 to {count}"),
             );
         }
-        let threads = threads.and_then(|threads| NonZeroUsize::new(threads as usize));
-        Some(Self {
+        Self {
             count,
             vip_count: vip_count.unwrap_or(count.min(DEFAULT_VIPS)),
+            seed,
+        }
+    }
+}
+
+impl Generator for GenUsers {
+    const SETTINGS: catalog::Generator = catalog::GEN_USERS;
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
+
+    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let settings: UserSettings = environment.read(problems);
+        let records = Records::new(&settings, environment, problems);
+        let threads = settings
+            .threads
+            .and_then(|threads| NonZeroUsize::new(threads as usize));
+        Some(Self {
+            records,
             threads: threads
                 .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-            seed,
             lake: LakeConfig::read(environment, problems)?,
         })
+    }
+
+    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+        let settings: UserSettings = environment.read(problems);
+        let Records { count, seed, .. } = Records::new(&settings, environment, problems);
+        let users = Users::new(seed, count);
+        Some(Sample::of_ids(shard.range(count), move |id, out| {
+            users.get(id).write_json_line(out)
+        }))
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {
@@ -96,19 +121,19 @@ impl Lines {
 impl GenUsers {
     /// Writes this shard's users and VIP users.
     async fn write_both(&self, lake: &dyn Lake, context: &Context) -> Result<(), Failure> {
-        let users = Users::new(self.seed, self.count);
+        let users = Users::new(self.records.seed, self.records.count);
         let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
         let of_users = Lines {
             folder: "users",
-            count: self.count,
+            count: self.records.count,
             expected_bytes: user::EXPECTED_BYTES,
             planted: planted::users,
         };
-        let vips = Vips::new(self.count);
+        let vips = Vips::new(self.records.count);
         let encode_vip = move |index, out: &mut TextBuf| vips.write_json_line(index, out);
         let of_vips = Lines {
             folder: "vipusers",
-            count: self.vip_count,
+            count: self.records.vip_count,
             expected_bytes: vip::EXPECTED_BYTES,
             planted: |_, ranks| planted::vips(ranks),
         };
@@ -159,9 +184,17 @@ impl GenUsers {
         drop(ticker);
         lake::verify::file(lake, &path, files.bytes).await?;
 
-        let planted = (lines.planted)(&Population::new(self.count), ids.clone());
+        let planted = (lines.planted)(&Population::new(self.records.count), ids.clone());
         let part = (shard, ids);
-        let manifest = Manifest::new(folder, Self::VERSION, self.seed, count, part, planted, files);
+        let manifest = Manifest::new(
+            folder,
+            Self::VERSION,
+            self.records.seed,
+            count,
+            part,
+            planted,
+            files,
+        );
         let path = LakePath::manifest(folder, file_name);
         lake::write_manifest(lake, &path, manifest.to_json()).await?;
         progress.summarize();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use testkit::process::{Generator, wait_until};
+use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
 
 fn gen_users(lake: &Path) -> Generator {
     let binary = env!("CARGO_BIN_EXE_gen-users");
@@ -227,4 +227,14 @@ fn memory_does_not_grow_with_the_count() {
         many.abs_diff(few) * 10 < few,
         "{few} KiB for 100 000 users, {many} KiB for 3 000 000"
     );
+}
+
+#[test]
+fn a_sample_has_the_first_lines_of_the_file() {
+    let lake = tempfile::tempdir().unwrap();
+    gen_users(lake.path()).env("COUNT", "1000").succeed();
+    let binary = env!("CARGO_BIN_EXE_gen-users");
+    let sample = assert_samples(binary, &[("COUNT", "1000")], 1000).join("\n") + "\n";
+    assert!(sample.as_bytes() == file(lake.path(), "users/users.json"));
+    assert_sample_ends_with_its_reader(binary, &[]);
 }

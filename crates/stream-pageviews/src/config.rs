@@ -17,6 +17,19 @@ use self::kafka::KafkaConfig;
 /// The work of stream-pageviews.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
+    /// What is streamed.
+    pub events: EventConfig,
+    /// Maximum number of messages per second; 0 means no limit.
+    pub rate: f64,
+    /// Where the messages go.
+    pub target: Target,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Which sessions are streamed, and when.
+#[derive(Clone, Debug)]
+pub struct EventConfig {
     /// The highest user id.
     pub user_max_id: u64,
     /// The highest product id.
@@ -41,12 +54,6 @@ pub struct StreamConfig {
     pub duplicate_one_in: u64,
     /// Which data; `None` means a random seed.
     pub seed: Option<u64>,
-    /// Maximum number of messages per second; 0 means no limit.
-    pub rate: f64,
-    /// Where the messages go.
-    pub target: Target,
-    /// Where metrics are served.
-    pub metrics: Option<SocketAddr>,
 }
 
 /// A destination of messages.
@@ -73,25 +80,23 @@ fn accept(_config: KafkaConfig, variable: &Variable, problems: &mut Problems) ->
     None
 }
 
-impl StreamConfig {
+impl EventConfig {
     /// Whether nothing waits: without pauses, and without a time from which sessions follow each other.
     pub fn is_load_test(&self) -> bool {
         self.pause.mean == 0.0 && self.from_ms.is_none()
     }
 
-    /// Reads and validates the settings.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    /// Validates the settings on which the messages depend.
+    pub fn new(settings: &StreamSettings, environment: &Environment, problems: &mut Problems) -> Self {
         let WorldSettings {
             user_max_id,
             product_max_id,
             profile,
         } = environment.read(problems);
-        let settings: StreamSettings = environment.read(problems);
         let now = Timestamp::of_millis(Utc::now().timestamp_millis().unsigned_abs());
-        check_times(&settings, now, problems);
-        let concurrent_users = concurrent_users(&settings, environment, problems);
-        let target = read_target(environment, problems)?;
-        Some(Self {
+        check_times(settings, now, problems);
+        let concurrent_users = concurrent_users(settings, environment, problems);
+        Self {
             user_max_id,
             product_max_id,
             profile,
@@ -107,8 +112,19 @@ impl StreamConfig {
             late_one_in: settings.late_one_in,
             duplicate_one_in: settings.duplicate_one_in,
             seed: settings.seed,
+        }
+    }
+}
+
+impl StreamConfig {
+    /// Reads and validates the settings.
+    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let settings: StreamSettings = environment.read(problems);
+        let events = EventConfig::new(&settings, environment, problems);
+        Some(Self {
+            events,
             rate: settings.rate,
-            target,
+            target: read_target(environment, problems)?,
             metrics: settings.metrics_addr,
         })
     }

@@ -18,10 +18,12 @@ pub mod stream;
 
 use datagen_process::error::Failure;
 use datagen_process::generator::{Context, Generator};
-use datagen_settings::catalog;
+use datagen_process::sample::Sample;
+use datagen_process::shard::Shard;
+use datagen_settings::catalog::{self, StreamSettings};
 use datagen_settings::{Environment, Problems};
 
-use crate::config::StreamConfig;
+use crate::config::{EventConfig, StreamConfig};
 use crate::metrics::prometheus::Listener;
 
 /// The generator of the two streams.
@@ -39,6 +41,12 @@ impl Generator for StreamPageviews {
     fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
         let config = StreamConfig::read(environment, problems)?;
         Some(Self { config })
+    }
+
+    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+        let settings: StreamSettings = environment.read(problems);
+        let events = EventConfig::new(&settings, environment, problems);
+        Some(stream::sample(&events, shard))
     }
 
     async fn run(self, context: Context) -> Result<(), Failure> {

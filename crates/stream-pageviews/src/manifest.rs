@@ -78,12 +78,12 @@ impl Manifest {
             version: env!("CARGO_PKG_VERSION"),
             data_version: DATA_VERSION,
             seed,
-            profile: config.profile,
+            profile: config.events.profile,
             shard,
             tag: plan.tag.text(),
             from: text(plan.start_ms),
             to: plan.end_ms.map(text),
-            concurrent_users: config.concurrent_users,
+            concurrent_users: config.events.concurrent_users,
             sessions,
             pageviews: delivery.taken[Topic::Pageviews as usize],
             stars: delivery.taken[Topic::Stars as usize],
@@ -147,7 +147,7 @@ pub fn warn_of_repetition(directory: &Path, config: &StreamConfig, plan: &Plan, 
         tracing::warn!(
             "{directory} has this very stream already: the same events are appended again, with the same event_id"
         );
-    } else if (earlier.seed, earlier.profile) == (seed, config.profile) {
+    } else if (earlier.seed, earlier.profile) == (seed, config.events.profile) {
         tracing::warn!(
             "{directory} has sessions of SEED={seed} already: the same sessions are appended again, at other times; unset \
              SEED, or give another directory"

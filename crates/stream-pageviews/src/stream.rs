@@ -14,6 +14,7 @@ use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
 use datagen_process::pace::Pace;
 use datagen_process::progress::Progress;
+use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, SendKey};
 use crate::clock::Clock;
-use crate::config::{StreamConfig, Target};
+use crate::config::{EventConfig, StreamConfig, Target};
 use crate::manifest::{self, Manifest};
 use crate::merge::{Merge, Ready};
 use crate::message::Message;
@@ -81,9 +82,9 @@ async fn run_by(
     page: Option<Listener>,
     context: &Context,
 ) -> Result<(), DestinationError> {
-    let seed = config.seed.unwrap_or_else(rand::random);
+    let seed = config.events.seed.unwrap_or_else(rand::random);
     let shard = context.common.shard;
-    let plan = Arc::new(plan(config, seed, clock.now_ms()));
+    let plan = Arc::new(plan(&config.events, seed, clock.now_ms()));
     tracing::info!(
         seed,
         tag = plan.tag.text(),
@@ -99,8 +100,9 @@ async fn run_by(
     let metrics = Metrics::new(Arc::clone(&sink), clock.clone());
     let metrics = Arc::new(metrics.with_planted(planted_counts(&plan, &sink)));
     let total = config
+        .events
         .sessions
-        .filter(|_| config.to_ms.is_none())
+        .filter(|_| config.events.to_ms.is_none())
         .map(|count| sessions_of_shard(count, plan.sources, shard));
     let shown = context
         .bar
@@ -126,10 +128,10 @@ async fn run_by(
         closing: closing.clone(),
     };
     let mut tasks = JoinSet::new();
-    if config.is_load_test() {
+    if config.events.is_load_test() {
         start_load_test(&mut tasks, &plan, shard, &sender);
     } else {
-        let is_live = config.from_ms.is_none();
+        let is_live = config.events.from_ms.is_none();
         start_ordered(&mut tasks, &plan, shard, sender.clone(), is_live);
     }
     let produced = tokio::select! {
@@ -185,8 +187,36 @@ async fn run_by(
     described
 }
 
+/// The messages of `shard` in the order of their events, without late messages and duplicates.
+pub fn sample(config: &EventConfig, shard: Shard) -> Sample {
+    let seed = config.seed.unwrap_or_else(rand::random);
+    let plan = Arc::new(Plan {
+        faults: DeliveryFaults::new(seed, 0, 0),
+        ..plan(config, seed, Clock::system().now_ms())
+    });
+    let tag = plan.tag;
+    let (first, step) = (u64::from(shard.index), u64::from(shard.count));
+    let sources = (first..plan.sources).step_by(step as usize);
+    let mut schedule = Schedule::new(plan, sources);
+    let mut batch = Batch::default();
+    let mut next = 0;
+    Sample::new(move |out| {
+        if next == batch.len() {
+            batch.clear();
+            schedule.fill(&mut batch, u64::MAX);
+            next = 0;
+        }
+        if batch.is_empty() {
+            return false;
+        }
+        out.push_line(batch.message(next, tag).payload);
+        next += 1;
+        true
+    })
+}
+
 /// The stream that `config` describes, if it starts at `now_ms`.
-fn plan(config: &StreamConfig, seed: u64, now_ms: u64) -> Plan {
+fn plan(config: &EventConfig, seed: u64, now_ms: u64) -> Plan {
     let start_ms = config.from_ms.unwrap_or(now_ms);
     let sources = u64::from(config.concurrent_users);
     Plan {
@@ -587,21 +617,23 @@ mod tests {
 
     fn config(directory: &std::path::Path) -> StreamConfig {
         StreamConfig {
-            user_max_id: 99,
-            product_max_id: 99,
-            profile: Profile::Shop,
-            sessions: None,
-            pause: Pause {
-                mean: 10.0,
-                stddev: 5.0,
+            events: EventConfig {
+                user_max_id: 99,
+                product_max_id: 99,
+                profile: Profile::Shop,
+                sessions: None,
+                pause: Pause {
+                    mean: 10.0,
+                    stddev: 5.0,
+                },
+                concurrent_users: 10,
+                from_ms: None,
+                to_ms: None,
+                event_fields: true,
+                late_one_in: 0,
+                duplicate_one_in: 0,
+                seed: Some(3),
             },
-            concurrent_users: 10,
-            from_ms: None,
-            to_ms: None,
-            event_fields: true,
-            late_one_in: 0,
-            duplicate_one_in: 0,
-            seed: Some(3),
             rate: 0.0,
             target: Target::Directory(PathBuf::from(directory)),
             metrics: None,
@@ -631,10 +663,10 @@ mod tests {
 
     /// All messages of the stream that have happened before `end_ms`, in order of their sending.
     fn expected(config: &StreamConfig, end_ms: u64) -> Vec<Taken> {
-        let mut plan = plan(config, 3, START_MS);
+        let mut plan = plan(&config.events, 3, START_MS);
         plan.end_ms = Some(end_ms);
         let tag = plan.tag;
-        let mut schedule = Schedule::new(Arc::new(plan), 0..u64::from(config.concurrent_users));
+        let mut schedule = Schedule::new(Arc::new(plan), 0..u64::from(config.events.concurrent_users));
         let mut batch = Batch::default();
         let mut all = Vec::new();
         while schedule.next_key().is_some() {
@@ -680,9 +712,9 @@ mod tests {
     async fn a_backfill_goes_on_live_without_a_gap_or_a_duplicate() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
-        config.from_ms = Some(START_MS - 3_600_000);
-        config.late_one_in = 10;
-        config.duplicate_one_in = 10;
+        config.events.from_ms = Some(START_MS - 3_600_000);
+        config.events.late_one_in = 10;
+        config.events.duplicate_one_in = 10;
         let sink = Fake::new(false);
         stream(&sink, &config, Duration::from_secs(1_800)).await.unwrap();
         let taken = sink.taken();
@@ -703,8 +735,8 @@ mod tests {
     async fn a_live_stream_ends_at_its_end() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
-        config.to_ms = Some(START_MS + 300_000);
-        config.late_one_in = 4;
+        config.events.to_ms = Some(START_MS + 300_000);
+        config.events.late_one_in = 4;
         let sink = Fake::new(false);
         stream(&sink, &config, Duration::MAX).await.unwrap();
         let taken = sink.taken();
@@ -726,15 +758,15 @@ mod tests {
     async fn few_messages_wait_for_a_sink_that_takes_none() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
-        config.concurrent_users = 5_000;
+        config.events.concurrent_users = 5_000;
         let sink = Fake::new(true);
         stream(&sink, &config, Duration::from_secs(600)).await.unwrap();
         assert_eq!(sink.waiting.load(SeqCst), 1);
         // The time for handing over is gone from the time for the rest.
         assert_eq!(*sink.limit.lock().unwrap(), END_LIMIT - HAND_OVER_LIMIT);
 
-        config.late_one_in = 10;
-        config.from_ms = Some(START_MS - 3_600_000);
+        config.events.late_one_in = 10;
+        config.events.from_ms = Some(START_MS - 3_600_000);
         let sink = Fake::new(true);
         let error = stream(&sink, &config, Duration::from_secs(600))
             .await
@@ -754,8 +786,8 @@ mod tests {
             let mut config = config(directory.path());
             config.rate = 10.0;
             match is_load_test {
-                true => config.pause.mean = 0.0,
-                false => config.from_ms = Some(START_MS - 86_400_000),
+                true => config.events.pause.mean = 0.0,
+                false => config.events.from_ms = Some(START_MS - 86_400_000),
             }
             let sink = Fake::new(false);
             stream(&sink, &config, Duration::from_secs(600)).await.unwrap();
@@ -767,7 +799,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
         config.rate = 1_000.0;
-        config.from_ms = Some(START_MS - 86_400_000);
+        config.events.from_ms = Some(START_MS - 86_400_000);
         let sink = Fake::new(false);
         stream(&sink, &config, Duration::from_secs(60)).await.unwrap();
         let count = sink.taken().len();
@@ -779,9 +811,9 @@ mod tests {
     async fn after_a_signal_in_a_backfill_only_late_messages_of_the_time_before_follow() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
-        config.from_ms = Some(START_MS - 86_400_000);
+        config.events.from_ms = Some(START_MS - 86_400_000);
         config.rate = 100.0;
-        config.late_one_in = 10;
+        config.events.late_one_in = 10;
         let sink = Fake::new(false);
         stream(&sink, &config, Duration::from_secs(60)).await.unwrap();
         let taken = sink.taken();
@@ -854,7 +886,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let mut config = config(directory.path());
             config.rate = rate;
-            config.from_ms = is_backfill.then_some(START_MS - 86_400_000);
+            config.events.from_ms = is_backfill.then_some(START_MS - 86_400_000);
             stream(&Fake::new(false), &config, Duration::from_secs(300))
                 .await
                 .unwrap();

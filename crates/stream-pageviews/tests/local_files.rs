@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::process::{Generator, wait_until};
+use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
 
 fn stream(directory: &Path) -> Generator {
     Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
@@ -348,4 +348,30 @@ fn a_signal_ends_the_endless_stream_in_good_order() {
         let manifest = manifest(&directory.path().join("_datagen/stream.json"));
         assert_eq!(manifest["pageviews"], pageviews.len());
     }
+}
+
+#[test]
+fn a_sample_has_the_messages_in_order_of_event_time() {
+    let directory = tempfile::tempdir().unwrap();
+    range(directory.path()).succeed();
+    let mut expected = both(directory.path()).concat();
+    // By time, session and position in the session: the ids of events are in this order within a session.
+    expected.sort_by_key(|line| {
+        let message = json(line);
+        ["event_time", "event_id"].map(|field| message[field].as_str().unwrap().to_owned())
+    });
+    let settings = [
+        ("USER_MAX_ID", "499"),
+        ("PRODUCT_MAX_ID", "99"),
+        ("STREAM_FROM", "2026-01-31T23:00:00+01:00"),
+        ("STREAM_TO", "2026-02-01"),
+        ("CONCURRENT_USERS", "6"),
+        ("SEED", "5"),
+        // A sample has no such messages.
+        ("LATE_ONE_IN", "2"),
+        ("DUPLICATE_ONE_IN", "2"),
+    ];
+    let binary = env!("CARGO_BIN_EXE_stream-pageviews");
+    assert_eq!(assert_samples(binary, &settings, expected.len()), expected);
+    assert_sample_ends_with_its_reader(binary, &[]);
 }

@@ -1,6 +1,7 @@
 //! Runs a generator as a process, configured only by the environment variables that a test gives it.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -255,6 +256,75 @@ pub fn assert_limits_are_reported(path: &str, good: &[(&str, &str)]) {
         );
         assert_harmless(&output);
     }
+}
+
+/// Checks `--sample` of the binary at `path`, which needs no destination. With `settings` it has `available` records,
+/// which must be more than 10. Returns them.
+pub fn assert_samples(path: &str, settings: &[(&str, &str)], available: usize) -> Vec<String> {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(path)
+            .args(arguments)
+            .env_clear()
+            .envs(settings.iter().copied())
+            .output()
+            .expect("the generator starts");
+        let lines: Vec<String> = String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        (
+            output.status.code(),
+            lines,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, all, errors) = run(&["--sample", &available.to_string()]);
+    assert_eq!((code, all.len(), errors.as_str()), (Some(0), available, ""));
+    for line in &all {
+        assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    }
+    assert_eq!(run(&["--sample"]), (Some(0), all[..10].to_vec(), String::new()));
+    assert_eq!(run(&["--sample=3"]), (Some(0), all[..3].to_vec(), String::new()));
+    assert_eq!(run(&["--sample", "0"]), (Some(0), Vec::new(), String::new()));
+
+    let (code, lines, errors) = run(&["--sample", &(available + 1).to_string()]);
+    assert_eq!((code, &lines), (Some(2), &all));
+    assert!(
+        errors.contains(&format!("there are only {available} records")),
+        "{errors}"
+    );
+    for bad in [
+        &["--sample", "many"][..],
+        &["--sample", "-1"],
+        &["--sample", "1", "2"],
+    ] {
+        let (code, lines, errors) = run(bad);
+        assert_eq!(
+            (code, lines.len(), errors.lines().count()),
+            (Some(2), 0, 1),
+            "{bad:?}"
+        );
+    }
+    all
+}
+
+/// Checks that the binary at `path` ends well when the reader of a long sample closes its end of the pipe.
+pub fn assert_sample_ends_with_its_reader(path: &str, settings: &[(&str, &str)]) {
+    let mut child = Command::new(path)
+        .args(["--sample", "1000000"])
+        .env_clear()
+        .envs(settings.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the generator starts");
+    let mut first = String::new();
+    let reader = child.stdout.take().expect("the output is piped");
+    BufReader::new(reader).read_line(&mut first).expect("a line");
+    let output = child.wait_with_output().expect("the child is ours");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(first.ends_with("}\n") && output.stderr.is_empty(), "{first}");
 }
 
 /// Checks that `output` has neither a panic nor a planted secret in it.

@@ -9,6 +9,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
 use super::Profile;
 use crate::rng::{Kind, RecordSeed};
+use crate::text::TextBuf;
 use crate::world::World;
 pub use shop::{LATE_MAX_SECONDS, LATE_ONE_IN, PAIR_PERCENT, ShopOrders};
 use uniform::UniformOrders;
@@ -41,6 +42,31 @@ impl Order {
     /// The product ids of the items; the first has `rowId` 1.
     pub fn items(&self) -> &[i32] {
         &self.products[..usize::from(self.item_count)]
+    }
+
+    /// Appends the order with its items as a line of JSON, with its line feed.
+    pub fn write_json_line(&self, out: &mut TextBuf) {
+        let date = self.date_time().format("%Y-%m-%dT%H:%M:%S").to_string();
+        out.append(128 + self.items().len() * 64, |out| {
+            out.push_str("{\"orderId\":");
+            out.push_number(self.order_id as u64);
+            out.push_str(",\"userId\":");
+            out.push_number(self.user_id as u64);
+            out.push_str(",\"orderDate\":\"");
+            out.push_str(&date);
+            out.push_str("\",\"orderValue\":");
+            // Values are whole.
+            out.push_number(self.order_value as u64);
+            out.push_str(".0,\"items\":[");
+            for (row, product) in (1..).zip(self.items()) {
+                out.push_str(if row == 1 { "{\"rowId\":" } else { ",{\"rowId\":" });
+                out.push_number(row);
+                out.push_str(",\"productId\":");
+                out.push_number(*product as u64);
+                out.push_str("}");
+            }
+            out.push_str("]}\n");
+        });
     }
 
     /// The date and time of the order.

@@ -38,22 +38,28 @@ pub struct OrdersConfig {
     pub target: Target,
 }
 
-impl OrdersConfig {
-    /// Reads and validates the settings.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+/// Which orders there are, as far as it is configured.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderSet {
+    pub(crate) count: u64,
+    pub(crate) seed: u64,
+    pub(crate) profile: Profile,
+    pub(crate) range: OrderRange,
+}
+
+impl OrderSet {
+    /// Validates the settings that the orders depend on.
+    pub(crate) fn read(
+        settings: &OrderSettings,
+        environment: &Environment,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let FiniteSettings { seed } = environment.read(problems);
         let WorldSettings {
             user_max_id,
             product_max_id,
             profile,
         } = environment.read(problems);
-        let settings: OrderSettings = environment.read(problems);
-        let configured = Dates {
-            from: settings.date_from,
-            to: settings.date_to,
-        };
-        let dates = dates_of_this_year(configured, problems);
-        let target = Target::read(environment, problems);
         Some(Self {
             count: settings.count,
             seed,
@@ -61,13 +67,41 @@ impl OrdersConfig {
             range: OrderRange {
                 user_max_id,
                 product_max_id,
-                dates: dates?,
+                dates: dates_of_this_year(configured_dates(settings), problems)?,
             },
-            dates: configured,
+        })
+    }
+}
+
+impl OrdersConfig {
+    /// Reads and validates the settings.
+    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+        let settings: OrderSettings = environment.read(problems);
+        let orders = OrderSet::read(&settings, environment, problems);
+        let target = Target::read(environment, problems);
+        let OrderSet {
+            count,
+            seed,
+            profile,
+            range,
+        } = orders?;
+        Some(Self {
+            count,
+            seed,
+            profile,
+            range,
+            dates: configured_dates(&settings),
             rate: settings.rate,
             chunk_orders: NonZeroU32::new(settings.sql_chunk)?,
             target: target?,
         })
+    }
+}
+
+fn configured_dates(settings: &OrderSettings) -> Dates {
+    Dates {
+        from: settings.date_from,
+        to: settings.date_to,
     }
 }
 
