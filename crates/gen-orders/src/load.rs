@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::GenOrders;
 use crate::config::OrdersConfig;
 use crate::database::{self, Batch, Database, Table};
-use crate::retry::Retries;
+use crate::retry;
 use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
 use crate::run::{Parameters, Run};
 
@@ -205,7 +205,7 @@ async fn load_chunks(
             return Ok(());
         };
         let batches = [rows.orders, rows.items];
-        let mut retries = Retries::new(database.retry_for());
+        let mut retries = retry::policy(database.retry_for()).start();
         loop {
             let result = async {
                 if connection.is_none() {
@@ -216,7 +216,7 @@ async fn load_chunks(
             };
             let Err(error) = result.await else { break };
             connection = None;
-            let Some(pause) = retries.pause(&error) else {
+            let Some(pause) = retry::next_pause(&mut retries, &error) else {
                 return Err(error);
             };
             tracing::warn!(chunk, "loading a chunk again in {pause:.1?}: {error}");

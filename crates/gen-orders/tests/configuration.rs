@@ -47,6 +47,19 @@ fn every_problem_is_named_in_one_line() {
             ],
         ),
         refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("AZURE_CLIENT_SECRET", "hush-hush"),
+                ("AZURE_CLIENT_ID", "an-application"),
+            ],
+            2,
+            &[
+                "AZURE_TENANT_ID is not set: it belongs to AZURE_CLIENT_SECRET, so set it, or unset AZURE_CLIENT_SECRET",
+            ],
+        ),
+        refused(
             &[("SQL_READERS", READER)],
             2,
             &["SQL_READERS is for SQL_SERVER, but SQL_URL names the destination: unset it"],

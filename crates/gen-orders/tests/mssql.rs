@@ -831,6 +831,9 @@ async fn entra_id_signs_in_without_a_password() {
             ("IDENTITY_ENDPOINT", &imds.endpoint()),
             ("IDENTITY_HEADER", "proof"),
             ("AZURE_CLIENT_ID", "an-identity"),
+            // No proxy reaches the endpoint of a managed identity, and nothing listens here.
+            ("HTTP_PROXY", "http://127.0.0.1:1"),
+            ("ALL_PROXY", "http://127.0.0.1:1"),
         ]);
         command.env_remove("SQL_USER").env_remove("SQL_PASSWORD");
         let output = tokio::time::timeout(HANGS, command.output())
@@ -863,6 +866,37 @@ async fn entra_id_signs_in_without_a_password() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cause_of_a_refused_sign_in_is_reported() {
+    let identity = Identity {
+        token: "unused".into(),
+        client_id: None,
+        lifetime: Duration::from_secs(86_400),
+        secret: "proof".into(),
+    };
+    let imds = FakeImds::start(identity, &[403]).await.expect("a free port");
+    let bench = Bench::new(Options::default()).await;
+    let mut command = bench.command(&[
+        ("COUNT", "120"),
+        ("IDENTITY_ENDPOINT", &imds.endpoint()),
+        ("IDENTITY_HEADER", "proof"),
+    ]);
+    command.env_remove("SQL_USER").env_remove("SQL_PASSWORD");
+    let output = tokio::time::timeout(HANGS, command.output())
+        .await
+        .expect("it ends")
+        .expect("it starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let line = text.lines().last().expect("an error is a line");
+    assert!(
+        line.contains("could not sign in as the system-assigned managed identity")
+            && line.contains("HTTP 403: temporarily_unavailable"),
+        "{text}"
+    );
+    assert!(!text.contains("again in"), "it was retried: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,12 +19,15 @@ pub enum Target {
 }
 
 #[cfg(feature = "mssql")]
-fn accept(server: SqlServer, _problems: &mut Problems) -> Option<Target> {
+fn accept(server: SqlServer, environment: &Environment, problems: &mut Problems) -> Option<Target> {
+    if server.login.is_none() {
+        datagen_azure::entra::check(environment, problems);
+    }
     Some(Target::SqlServer(server))
 }
 
 #[cfg(not(feature = "mssql"))]
-fn accept(_server: SqlServer, problems: &mut Problems) -> Option<Target> {
+fn accept(_server: SqlServer, _environment: &Environment, problems: &mut Problems) -> Option<Target> {
     problems.report(
         &DatabaseSettings::SQL_SERVER,
         "names a SQL Server, which this build leaves out: build gen-orders with the feature `mssql`",
@@ -72,7 +75,11 @@ impl Target {
                 None
             }
             (true, false) => read_file(settings, environment, problems).map(Self::Sqlite),
-            (false, true) => accept(read_server(settings, environment, problems)?, problems),
+            (false, true) => accept(
+                read_server(settings, environment, problems)?,
+                environment,
+                problems,
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use datagen_azure::http::describe_certificate_error;
 use datagen_process::error::DestinationError;
 use tiberius::error::{Error, IoErrorKind};
 
@@ -99,7 +100,8 @@ pub(super) fn describe(destination: &str, error: &Error, entra: bool) -> Destina
             ..
         } => "the server closed the connection".to_owned(),
         Error::Io { message, .. } => format!("the connection failed ({message})"),
-        Error::Tls(text) => format!("TLS failed: {}", tls_cause(text)),
+        Error::Tls(text) => describe_certificate_error(tls_cause(text))
+            .unwrap_or_else(|| format!("TLS failed: {}", tls_cause(text))),
         Error::Routing { .. } => "the server sends to another server again and again".to_owned(),
         other => other.to_string(),
     };
@@ -172,13 +174,23 @@ pub(super) fn timed_out(limit: Duration) -> Error {
 mod tests {
     use super::*;
 
+    /// Pins the text of tiberius around the cause.
     #[test]
     fn tls_errors_keep_only_their_cause() {
         let text = "the server's certificate was rejected during the TLS handshake: invalid peer certificate: \
                     UnknownIssuer. To connect anyway you can: (1) trust";
         let line = describe("host/db", &Error::Tls(text.into()), false).to_string();
         assert!(
-            line.starts_with("host/db: TLS failed: invalid peer certificate: UnknownIssuer; check"),
+            line.starts_with(
+                "host/db: the server's certificate was refused: its issuer is not trusted on this machine; check"
+            ),
+            "{line}"
+        );
+        let text =
+            "during the TLS handshake: received fatal alert: ProtocolVersion. To connect anyway you can";
+        let line = describe("host/db", &Error::Tls(text.into()), false).to_string();
+        assert!(
+            line.starts_with("host/db: TLS failed: received fatal alert: ProtocolVersion; check"),
             "{line}"
         );
     }

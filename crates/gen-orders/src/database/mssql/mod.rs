@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datagen_process::error::DestinationError;
+use datagen_process::retry::RetryPolicy;
 use datagen_process::shard::Shard;
 use tiberius::error::Error;
 use tiberius::{Row, ToSql};
@@ -36,11 +37,11 @@ use self::session::{Connector, Fault, Session, integer};
 use super::plan::{Plan, RUN_TABLE, StoredRun, plan};
 use super::{Batch, ChunkSet, Connection, Database, Prepared, Table, Tally, taken_over};
 use crate::config::{Reader, SqlServer};
-use crate::retry::Retries;
+use crate::retry;
 use crate::run::Run;
 
-/// How many times SQL_TIMEOUT a failing request is repeated for.
-const PATIENCE: u32 = 5;
+/// For how many times SQL_TIMEOUT a request is retried.
+const RETRY_TIMEOUTS: u32 = 5;
 
 /// How many times SQL_TIMEOUT counting all rows of a table, or gathering statistics of them, may take.
 const LONG_REQUEST: u32 = 10;
@@ -87,14 +88,14 @@ impl Mssql {
         W: Fn(Session) -> F,
         F: Future<Output = Result<T, Fault>>,
     {
-        let retries = Retries::new(self.retry_for());
-        self.retried_as(retries, what, timeout, work).await
+        let policy = retry::policy(self.retry_for());
+        self.retried_as(policy, what, timeout, work).await
     }
 
-    /// As [`Self::retried`], as often as `retries` allow.
+    /// As [`Self::retried`], with another policy.
     async fn retried_as<T, W, F>(
         &self,
-        retries: Retries,
+        policy: RetryPolicy,
         what: &str,
         timeout: Duration,
         work: W,
@@ -103,7 +104,7 @@ impl Mssql {
         W: Fn(Session) -> F,
         F: Future<Output = Result<T, Fault>>,
     {
-        let mut attempts = Attempts::new(retries, self.connector.timeout());
+        let mut attempts = Attempts::new(policy, self.connector.timeout());
         loop {
             let result = async {
                 let session = self.connector.session(timeout).await?;
@@ -212,8 +213,8 @@ impl Mssql {
                 self.connector.keep(session);
                 Ok(())
             };
-            let retries = Retries::new(Duration::ZERO);
-            if let Err(error) = self.retried_as(retries, text, timeout, work).await {
+            let policy = retry::policy(Duration::ZERO);
+            if let Err(error) = self.retried_as(policy, text, timeout, work).await {
                 tracing::warn!("{text} failed, which costs speed and nothing else: {error}");
                 if error.transient {
                     return;
@@ -266,7 +267,7 @@ impl Database for Mssql {
     }
 
     fn retry_for(&self) -> Duration {
-        self.connector.timeout() * PATIENCE
+        self.connector.timeout() * RETRY_TIMEOUTS
     }
 
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use datagen_azure::entra::{EntraCredential, SQL_SCOPE};
+use datagen_azure::entra::{EntraCredential, EntraError, SQL_SCOPE};
 use datagen_process::error::DestinationError;
 use futures_util::TryStreamExt;
 use tiberius::error::Error;
@@ -24,10 +24,6 @@ const PACKET_SIZE: u32 = 32767;
 
 /// How long setting up a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a token may take at the least, however short SQL_TIMEOUT is: when a machine has just started, its
-/// identity endpoint takes its time.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a session may be idle and still be used: gateways and firewalls forget connections.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -68,10 +64,10 @@ impl Connector {
         let destination = format!("{}/{}", server.host, server.database);
         let credential = match server.login {
             Some(_) => None,
-            None => Some(EntraCredential::from_env().await.map_err(|error| {
-                DestinationError::permanent(&destination, format!("no sign-in by Entra ID: {error}"))
-                    .advise("set SQL_USER and SQL_PASSWORD, or mend the sign-in")
-            })?),
+            None => {
+                let credential = EntraCredential::from_env().await;
+                Some(credential.map_err(|error| sign_in_failed(&destination, error))?)
+            }
         };
         Ok(Self {
             server: server.clone(),
@@ -104,19 +100,11 @@ impl Connector {
         match (&self.server.login, &self.credential) {
             (Some((user, password)), _) => Ok(AuthMethod::sql_server(user, password.expose())),
             (None, Some(credential)) => {
-                let limit = self.server.timeout.max(TOKEN_TIMEOUT);
-                let token = tokio::time::timeout(limit, credential.token(SQL_SCOPE)).await;
-                let (problem, permanent) = match token {
-                    Ok(Ok(token)) => return Ok(AuthMethod::aad_token(token.secret())),
-                    Ok(Err(error)) => (error.to_string(), error.is_permanent()),
-                    Err(_) => (format!("no token came within {limit:?}"), false),
-                };
-                let problem = format!("no sign-in by Entra ID: {problem}");
-                Err(Fault::Other(if permanent {
-                    DestinationError::permanent(&self.destination, problem)
-                } else {
-                    DestinationError::transient(&self.destination, problem)
-                }))
+                // The sign-in has a limit and retries of its own.
+                match credential.token(SQL_SCOPE).await {
+                    Ok(token) => Ok(AuthMethod::aad_token(token.secret())),
+                    Err(error) => Err(Fault::Other(sign_in_failed(&self.destination, error))),
+                }
             }
             (None, None) => unreachable!("without a login there is a credential"),
         }
@@ -198,6 +186,12 @@ impl Connector {
         }
         Err(Error::Routing { host, port }.into())
     }
+}
+
+fn sign_in_failed(destination: &str, error: EntraError) -> DestinationError {
+    DestinationError::permanent(destination, error.to_string())
+        .advise("alternatively, set SQL_USER and SQL_PASSWORD")
+        .caused_by(error)
 }
 
 /// Whether this machine has certificate authorities of its own.
