@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks docker-compose.yml beyond what a schema can: that each generator accepts the environment that
-it is given, by default and with everything in .env.example set; that .env.example names exactly what can
-be set; that the SAS is right; that only 127.0.0.1 is published; that the generators are confined; that
+it is given, by default and with everything in .env.example set; that .env.example, which is generated, names
+exactly what can be set; that the SAS is right; that only 127.0.0.1 is published; that the generators are confined; that
 no other image follows a moving tag; and that no service restarts forever.
 
 Usage: check_compose.py BINARIES   (needs PyYAML, unshare and root)

@@ -14,6 +14,8 @@ resource "azurerm_eventhub_namespace" "playground" {
   tags = var.tags
 }
 
+# Event Hubs replaces the messages' timestamps with the time of arrival: azurerm has no argument for the timestamp type
+# (messageTimestampDescription is in preview APIs only). Consumers use the field event_time.
 resource "azurerm_eventhub" "hub" {
   for_each = {
     pageviews = var.pageviews_partitions

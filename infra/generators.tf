@@ -1,7 +1,22 @@
 # The generators, started when the destinations are ready. Environment variables are those that the
-# generators' --help lists; a variable whose value is null is left out, because an empty value is an error.
+# generators' --help lists. A variable whose value is null is left out, because an empty value is an error.
+
+# The day until which there are orders, so that they reach the time of the stream, which is live. Later applies do not
+# change it: the generator refuses to continue orders of another range.
+resource "time_static" "first_apply" {}
 
 locals {
+  # GB of memory per container of the stream, by the formula in crates/stream-pageviews/README.md: 136 bytes for each open
+  # session, which lasts 213 seconds on average. A load test (a mean of 0) keeps no sessions open. The defaults are the
+  # generator's own.
+  pause_mean    = coalesce(var.session_pause.mean, 10)
+  pause_stddev  = coalesce(var.session_pause.stddev, 5)
+  sources       = max(coalesce(var.concurrent_users, 1), var.stream_shards) / max(var.stream_shards, 1)
+  open_sessions = local.pause_mean == 0 ? 0 : local.sources * (1 + 213 / max(local.pause_mean, 0.8 * local.pause_stddev))
+  stream_memory = max(var.memory, ceil(10 * (0.15 + local.open_sessions * 136 / 1e9)) / 10)
+
+  orders_until = try(var.order_dates.to, formatdate("YYYY-MM-DD", time_static.first_apply.rfc3339))
+
   shards = {
     gen-users        = var.users_shards
     gen-products     = var.products_shards
@@ -38,7 +53,7 @@ locals {
       COUNT        = var.orders_count
       RATE         = var.orders_rate
       DATE_FROM    = try(var.order_dates.from, null)
-      DATE_TO      = try(var.order_dates.to, null)
+      DATE_TO      = local.orders_until
       SQL_SERVER   = azurerm_mssql_server.playground.fully_qualified_domain_name
       SQL_DATABASE = azurerm_mssql_database.orders.name
       SQL_USER     = local.keys ? local.sql_login : null
@@ -76,7 +91,7 @@ module "generator" {
   shards              = local.shards[each.key]
   shards_per_group    = var.shards_per_group
   cpu                 = each.key == "stream-pageviews" ? var.stream_cpu : var.cpu
-  memory              = var.memory
+  memory              = each.key == "stream-pageviews" ? local.stream_memory : var.memory
   tags                = var.tags
 
   # The stream never ends by itself: when it can no longer deliver, it exits non-zero to be restarted.

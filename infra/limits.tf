@@ -38,5 +38,9 @@ locals {
     "The shards need ${local.container_groups_needed} container groups and ${local.vcpus_needed} vCPUs, more than the quota of ${var.quota}: start fewer shards, lower cpu, or have the quota raised and set the variable quota.",
   ]
 
-  errors = concat(local.number_errors, local.quota_errors)
+  source_errors = try(var.concurrent_users >= var.stream_shards, true) ? [] : [
+    "concurrent_users must be at least stream_shards (${var.stream_shards}): each container of the stream has a source of its own.",
+  ]
+
+  errors = concat(local.number_errors, local.quota_errors, local.source_errors)
 }

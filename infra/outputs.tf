@@ -54,6 +54,7 @@ output "kubernetes_settings" {
   value = local.identity ? join("\n", [
     for name, value in {
       AZURE_CLIENT_ID    = azurerm_user_assigned_identity.generators[0].client_id
+      DATE_TO            = local.orders_until
       EVENTHUB_NAMESPACE = azurerm_eventhub_namespace.playground.name
       LAKE_URL           = local.lake_url
       SQL_DATABASE       = azurerm_mssql_database.orders.name

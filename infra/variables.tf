@@ -269,7 +269,7 @@ variable "order_dates" {
     to   = string
   })
   default     = null
-  description = "Half-open range of order dates, YYYY-MM-DD. By default the ten full calendar years before the current one."
+  description = "Half-open range of order dates, YYYY-MM-DD. By default from 1 January ten years before the current year to the day of the first apply."
 
   validation {
     condition = var.order_dates == null || try(
@@ -298,7 +298,7 @@ variable "session_pause" {
 variable "concurrent_users" {
   type        = number
   default     = null
-  description = "Independent sources of the stream's sessions. By default 1."
+  description = "Independent sources of the stream's sessions, which all containers share: they set the rate, stream_shards sets the capacity. By default 1, or stream_shards if that is more."
 }
 
 variable "settings" {
@@ -350,7 +350,7 @@ variable "shards_per_group" {
   description = "Containers per container group. A group of more than 4 vCPUs may exceed what a region has available."
 
   validation {
-    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * var.memory <= 240
+    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * max(var.memory, local.stream_memory) <= 240
     error_message = "shards_per_group: a container group may have at most 31 vCPUs and 240 GB of memory."
   }
 }
@@ -390,7 +390,7 @@ variable "memory" {
   type        = number
   default     = 0.5
   nullable    = false
-  description = "GB of memory per container. What a generator needs does not grow with the counts."
+  description = "GB of memory per container. What a generator needs does not grow with the counts; containers of the stream get more if concurrent_users and session_pause require it."
 
   validation {
     condition     = var.memory >= 0.3 && var.memory <= 240

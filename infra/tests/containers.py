@@ -2,12 +2,11 @@
 """Runs the Terraform tests (*.tftest.hcl) with stand-ins for the providers, and tries the containers that
 they plan on the real generators:
 
-* each container has only environment variables that its generator's --help lists, none of them empty,
-  and no secret outside of its secure variables;
+* each container has only environment variables that its generator reads, none of them empty, and no secret
+  outside of its secure variables;
 * the generator accepts them (exit code 2 would be a configuration error; the network is cut off using
   `unshare --net`, so anything later fails in another way);
-* where a generator limits a value, Terraform refuses the next value and accepts the limit. The generator
-  itself is asked for the limit: its refusal of a value far beyond names it.
+* where the declaration of settings limits a value, Terraform refuses the next value and accepts the limit.
 
 Usage: containers.py DIRECTORY BINARIES NODE_MODULES
 Needs terraform, unshare and root, and what stub_providers.py needs.
@@ -30,36 +29,35 @@ from environment import GENERATORS, Generator  # noqa: E402
 # What every secret in playground.tftest.hcl contains.
 SECRET = "c2VjcmV0"
 
-# What the generators limit: (Terraform's variable, its value for a limit given as text, generator, its
-# variable, a value far beyond). For the first day of orders the limit is the lowest value, for all others
-# the highest.
-FAR = "99999999999999999999"
+# What the settings limit: (Terraform's variable, its value for a limit given as text, generator, its
+# setting, which limit).
 LIMITS = [
-    ("users_count", int, "gen-users", "COUNT", FAR),
-    ("vip_count", int, "gen-users", "VIP_COUNT", FAR),
-    ("products_count", int, "gen-products", "COUNT", FAR),
-    ("products_rate", int, "gen-products", "RATE", FAR),
-    ("orders_count", int, "gen-orders", "COUNT", FAR),
-    ("orders_rate", int, "gen-orders", "RATE", FAR),
-    ("order_dates", lambda day: {"from": day, "to": "9999-12-31"}, "gen-orders", "DATE_FROM", "0001-01-01"),
-    ("session_pause", lambda value: {"mean": int(value), "stddev": int(value)}, "stream-pageviews", "SESSION_PAUSE_MEAN", FAR),
-    ("concurrent_users", int, "stream-pageviews", "CONCURRENT_USERS", FAR),
-    ("seed", str, "stream-pageviews", "SEED", FAR),
+    ("users_count", int, "gen-users", "COUNT", "max"),
+    ("vip_count", int, "gen-users", "VIP_COUNT", "max"),
+    ("products_count", int, "gen-products", "COUNT", "max"),
+    ("products_rate", int, "gen-products", "RATE", "max"),
+    ("orders_count", int, "gen-orders", "COUNT", "max"),
+    ("orders_rate", int, "gen-orders", "RATE", "max"),
+    ("order_dates", lambda day: {"from": day, "to": "9999-12-31"}, "gen-orders", "DATE_FROM", "min"),
+    ("session_pause", lambda value: {"mean": int(value), "stddev": int(value)}, "stream-pageviews", "SESSION_PAUSE_MEAN", "max"),
+    ("concurrent_users", int, "stream-pageviews", "CONCURRENT_USERS", "max"),
+    ("seed", str, "stream-pageviews", "SEED", "max"),
 ]
 
 
-def at_and_beyond(low, high):
-    """The limit, and the value next to it that a generator refuses."""
-    if high.isdigit():
-        return high, str(int(high) + 1)
-    return low, str(date.fromisoformat(low) - timedelta(days=1))
+def at_and_beyond(setting, which):
+    """A limit of a setting, and the value next to it that is not allowed."""
+    limit, step = setting[which], {"min": -1, "max": 1}[which]
+    if setting["type"] == "date":
+        return limit, str(date.fromisoformat(limit) + timedelta(days=step))
+    return limit, str(int(limit) + step)
 
 
 def limits_test(generators, mocks):
     """A test file with these limits. The second run is expected to fail, with one error per variable."""
     at, beyond = {}, {}
-    for variable, value, generator, name, far in LIMITS:
-        limit, next_value = at_and_beyond(*generators[generator].limits(name, far))
+    for variable, value, generator, name, which in LIMITS:
+        limit, next_value = at_and_beyond(generators[generator].settings[name], which)
         at[variable], beyond[variable] = value(limit), value(next_value)
     runs = "".join(
         f'run "{run}" {{\n  variables {{\n'
@@ -140,6 +138,11 @@ def main():
                     check(group["restart_policy"] == policy, f"{run}: {name} restarts {group['restart_policy']}")
                     problem = generators[generator].problem(environment)
                     check(problem is None, f"{run}: {name}: {problem}")
+
+    text = (source / "generators.tf").read_text(encoding="utf-8")
+    for part, default in re.findall(r"coalesce\(var\.session_pause\.(\w+), (\d+)\)", text):
+        setting = generators["stream-pageviews"].settings[f"SESSION_PAUSE_{part.upper()}"]
+        check(setting["default"] == default, f"the stream's memory is for a session_pause.{part} of {default}, not {setting['default']}")
 
     check({"gen-users", "gen-users-009", "stream-pageviews", "stream-pageviews-001"} <= names, f"containers: {sorted(names)}")
     for variable, *_ in LIMITS:

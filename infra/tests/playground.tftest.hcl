@@ -135,6 +135,16 @@ run "identity" {
   }
 
   assert {
+    condition     = local.stream_memory == 0.5
+    error_message = "One source should fit into the default memory."
+  }
+
+  assert {
+    condition     = local.environment["gen-orders"].DATE_TO == "2026-01-01"
+    error_message = "There should be orders until the day of the first apply."
+  }
+
+  assert {
     condition     = output.sql_password == null && length(data.azurerm_storage_account_blob_container_sas.bronze) == 0
     error_message = "There should be no secrets."
   }
@@ -217,6 +227,12 @@ run "shards_and_options" {
       "Data team"      = { object_id = "0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a07", kind = "group" }
       notebooks        = { object_id = "0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a08", kind = "application", client_id = "0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a09" }
     }
+  }
+
+  # 10 sources per container, and half a second between the sessions of each.
+  assert {
+    condition     = abs(local.open_sessions - 4270) < 1
+    error_message = "There should be 4270 open sessions per container, not ${local.open_sessions}."
   }
 
   assert {

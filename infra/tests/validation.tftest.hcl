@@ -144,3 +144,14 @@ run "within_the_quota" {
     stream_cpu      = 0.1
   }
 }
+
+run "fewer_sources_than_containers" {
+  command = plan
+
+  variables {
+    concurrent_users = 3
+    stream_shards    = 4
+  }
+
+  expect_failures = [random_string.suffix]
+}

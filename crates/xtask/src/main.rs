@@ -17,7 +17,7 @@ use clap::Parser;
 enum Task {
     /// Build the generators and fill ./playground with data to query: no cloud, no containers.
     Playground(playground::Options),
-    /// Write docs/settings.md, which is generated from the declaration of settings.
+    /// Write docs/settings.md and .env.example, which are generated from the declaration of settings.
     Docs(docs::Options),
     /// Print all settings as JSON.
     Settings,

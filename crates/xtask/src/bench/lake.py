@@ -55,7 +55,7 @@ def generate(program, url, container, api, count):
 
 
 def article_loop(url, turn):
-    """One file at a time, three calls each, as the article has it. Files a second."""
+    """One file at a time, three calls each, as the article has it. Files per second."""
     service = DataLakeServiceClient(url, credential=account_sas())
     lake = service.create_file_system(f"loop-{turn}")
     data = b'{"id": 1, "name": "product_1", "description": "...", "pages": ["a", "b", "c"]}'
@@ -112,8 +112,8 @@ def products():
         for api in ("blob", "dfs"):
             rates[api].append(PRODUCTS / generate("gen-products", url, f"{api}-{turn}", api, PRODUCTS)[0])
     child.kill()
-    row("products, Blob door, against the article's loop", rates["blob"], rates["loop"], "files/s", "120")
-    row("products, Data Lake door, against the article's loop", rates["dfs"], rates["loop"], "files/s", "45")
+    row("products, Blob API, against the article's loop", rates["blob"], rates["loop"], "files/s", "120")
+    row("products, Data Lake API, against the article's loop", rates["dfs"], rates["loop"], "files/s", "45")
 
 
 def users():
@@ -139,8 +139,8 @@ def users():
                 child.kill()
         sink = f"a sink of {link} MB/s" if link else "a sink without a limit"
         for api, name in (("blob", "Blob"), ("dfs", "Data Lake")):
-            row(f"users, {name} door, against a plain upload, {sink}", ours[api], plain, "MB/s", "0.90")
-            print(f"| users, {name} door, CPU a GB, generation included, {sink} | {statistics.median(cpu[api]):.2f} s | | | |")
+            row(f"users, {name} API, against a plain upload, {sink}", ours[api], plain, "MB/s", "0.90")
+            print(f"| users, {name} API, CPU per GB, generation included, {sink} | {statistics.median(cpu[api]):.2f} s | | | |")
 
 
 print(f"{LATENCY_MS} ms are added to each answer; medians of {TURNS} turns.\n")

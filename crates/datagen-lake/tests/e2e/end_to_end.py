@@ -1,4 +1,4 @@
-"""Both generators of files, as processes, against both doors of the lake.
+"""Runs gen-users and gen-products as processes into a storage account, using each of its two APIs.
 
 Usage: end_to_end.py DIRECTORY_OF_BINARIES AZURITE_BLOB SEEDS
 
@@ -106,8 +106,8 @@ def start_dfs_server():
     return child, int(re.search(r":(\d+)/", line)[1])
 
 
-class Door:
-    """One of the two APIs, with a server of its own."""
+class Account:
+    """A storage account that is accessed through one of the two APIs; each has a server of its own."""
 
     def __init__(self, api):
         self.api = api
@@ -200,32 +200,32 @@ def compare(found, wanted, what):
         check(found[name] == contents, f"{what}: {name} differs")
 
 
-def clean_run(door, wanted):
-    run_both(door.environment("clean/", account_sas()))
-    names = door.names("clean")
-    compare({name: door.read_by_sdk("clean", name) for name in names}, wanted, f"{door.api}, clean")
+def clean_run(account, wanted):
+    run_both(account.environment("clean/", account_sas()))
+    names = account.names("clean")
+    compare({name: account.read_by_sdk("clean", name) for name in names}, wanted, f"{account.api}, clean")
     # The other form of the URL: each kind is a filesystem; and the second run replaces the first.
     for _ in range(2):
-        run_both(door.environment("", account_sas()))
+        run_both(account.environment("", account_sas()))
         for kind in ("users", "vipusers", "products"):
             own = {name: data for name, data in wanted.items() if name.startswith(f"{kind}/")}
-            found = {f"{kind}/{name}": data for name, data in door.read_all(kind).items() if "_datagen" not in name}
-            compare(found, own, f"{door.api}, {kind} as a filesystem")
-    say(f"{door.api}: {len(names)} files equal, read by the official SDK; overwritten once")
+            found = {f"{kind}/{name}": data for name, data in account.read_all(kind).items() if "_datagen" not in name}
+            compare(found, own, f"{account.api}, {kind} as a filesystem")
+    say(f"{account.api}: {len(names)} files equal, read by the official SDK; overwritten once")
 
 
 def fault_runs(api, wanted):
     def survive(seed):
         # A server each: Azurite looks through all the blobs it has at each request, and many runs' blobs make
         # it too slow to tell from a server that has died.
-        door = Door(api)
-        proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{door.port}", 0.1, seed)
-        run_both(door.environment("faults/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
+        account = Account(api)
+        proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{account.port}", 0.1, seed)
+        run_both(account.environment("faults/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
         faults, requests = map(int, re.findall(r"\d+", stop(proxy)))
         check(faults > requests / 20, f"only {faults} faults in {requests} requests")
-        found = {name.removeprefix("some/dir/"): data for name, data in door.read_all("faults").items()}
+        found = {name.removeprefix("some/dir/"): data for name, data in account.read_all("faults").items()}
         compare(found, wanted, f"{api}, seed {seed}")
-        stop(door.server)
+        stop(account.server)
         return faults
 
     # Two at once: most of a run's time is spent waiting between attempts.
@@ -234,9 +234,9 @@ def fault_runs(api, wanted):
     say(f"{api}: {SEEDS} seeds of faults survived, {total} faults in all")
 
 
-def kills(door, wanted, count):
+def kills(account, wanted, count):
     chance = random.Random(7)
-    extra = door.environment("killed/", account_sas())
+    extra = account.environment("killed/", account_sas())
     killed = turn = 0
     # A run that ended before its moment came does not count; later moments are drawn sooner.
     latest = 0.7
@@ -251,19 +251,19 @@ def kills(door, wanted, count):
             latest = max(0.9 * latest, 0.03)
         child.kill()
         child.wait()
-        there = door.names("killed")
+        there = account.names("killed")
         for name in ("users/users.json", "vipusers/vipusers.json"):
             if name in there:
-                check(door.read_by_sdk("killed", name) == wanted[name], f"{door.api}: a partial {name} after a kill")
+                check(account.read_by_sdk("killed", name) == wanted[name], f"{account.api}: a partial {name} after a kill")
     check(killed == count, f"only {killed} runs of {turn} were still going when they were killed")
     run_both(extra)
-    compare(door.read_all("killed"), wanted, f"{door.api}, after {killed} kills")
-    say(f"{door.api}: {killed} SIGKILLs and restarts end in the same files")
+    compare(account.read_all("killed"), wanted, f"{account.api}, after {killed} kills")
+    say(f"{account.api}: {killed} SIGKILLs and restarts end in the same files")
 
 
-def termination(door):
+def termination(account):
     """SIGTERM in the middle: it ends at once and nothing is half there."""
-    extra = {**door.environment("stopped/", account_sas()), "RATE": "50"}
+    extra = {**account.environment("stopped/", account_sas()), "RATE": "50"}
     for program, count in (("gen-users", 5_000_000), ("gen-products", 100_000)):
         child = subprocess.Popen([BIN / program], env=environment(extra, count), stderr=subprocess.PIPE, text=True)
         time.sleep(1.5)
@@ -272,17 +272,17 @@ def termination(door):
         said = child.communicate(timeout=30)[1]
         check(child.returncode == 143, f"{program} exited {child.returncode} on SIGTERM: {said[-500:]}")
         check(time.monotonic() - began < 10, f"{program} took too long to stop")
-    names = door.names("stopped")
+    names = account.names("stopped")
     check("users/users.json" not in names, "a part of users.json was published")
     # The VIP users may have been done.
     manifests = {name for name in names if "_datagen" in name} - {"_datagen/vipusers.json"}
     check(not manifests, f"manifests of an interrupted run: {manifests}")
     left = [name for name in names if "_temporary/" in name]
-    check(not left, f"{door.api}: an interrupted run left {left[:5]}")
+    check(not left, f"{account.api}: an interrupted run left {left[:5]}")
     check(names, "nothing was published before the end")
     for name in [name for name in names if name.startswith("products/")][:50]:
-        json.loads(door.read_by_sdk("stopped", name))
-    say(f"{door.api}: SIGTERM stops both with 143, nothing half there")
+        json.loads(account.read_by_sdk("stopped", name))
+    say(f"{account.api}: SIGTERM stops both with 143, nothing half there")
 
 
 def one_line(said):
@@ -291,7 +291,7 @@ def one_line(said):
     return lines[0]
 
 
-def refusals(door):
+def refusals(account):
     good = account_sas()
     signature = urllib.parse.parse_qs(good)["sig"][0]
     cases = [
@@ -304,43 +304,43 @@ def refusals(door):
     secrets = [signature, "UExBTlRFRE1BUktFUg", "PLANTED"]
     for what, path, sas, wanted in cases:
         for program in ("gen-users", "gen-products"):
-            extra = {**door.environment(path, sas), "RUST_LOG": "trace"}
+            extra = {**account.environment(path, sas), "RUST_LOG": "trace"}
             code, said, seconds = run(program, extra, 1000)
-            check(code == 1, f"{door.api}, {what}: exit {code}: {said[-800:]}")
-            check(seconds < 10, f"{door.api}, {what}: took {seconds:.0f} s")
-            check(re.search(wanted, one_line(said)), f"{door.api}, {what}: {one_line(said)}")
+            check(code == 1, f"{account.api}, {what}: exit {code}: {said[-800:]}")
+            check(seconds < 10, f"{account.api}, {what}: took {seconds:.0f} s")
+            check(re.search(wanted, one_line(said)), f"{account.api}, {what}: {one_line(said)}")
             own = urllib.parse.parse_qs(sas)["sig"][0]
             for secret in [*secrets, own, urllib.parse.quote(own, safe="")]:
-                check(secret not in said, f"{door.api}, {what}: a secret was printed")
-    host = f"https://nosuchaccount.{'blob' if door.api == 'blob' else 'dfs'}.core.windows.net/xyz/?sv=1&sig=PLANTED"
+                check(secret not in said, f"{account.api}, {what}: a secret was printed")
+    host = f"https://nosuchaccount.{'blob' if account.api == 'blob' else 'dfs'}.core.windows.net/xyz/?sv=1&sig=PLANTED"
     code, said, seconds = run("gen-users", {"STORAGE_SAS": host, "RUST_LOG": "trace"}, 1000)
     check(code == 1 and seconds < 10 and "no such account" in one_line(said), f"unknown account: {said[-800:]}")
     check("PLANTED" not in said, "unknown account: a secret was printed")
     # A run that succeeds says no more, and neither does one with faults.
-    proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{door.port}", 0.2, 99)
-    extra = {**door.environment("trace/", good, port=line.rsplit(":", 1)[1]), "RUST_LOG": "trace"}
+    proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{account.port}", 0.2, 99)
+    extra = {**account.environment("trace/", good, port=line.rsplit(":", 1)[1]), "RUST_LOG": "trace"}
     for program in ("gen-users", "gen-products"):
         code, said, _ = run(program, extra, 500)
-        check(code == 0, f"{door.api}, at trace: exit {code}: {said[-800:]}")
+        check(code == 0, f"{account.api}, at trace: exit {code}: {said[-800:]}")
         for secret in (signature, urllib.parse.quote(signature, safe="")):
-            check(secret not in said, f"{door.api}: the SAS was printed at trace")
+            check(secret not in said, f"{account.api}: the SAS was printed at trace")
     stop(proxy)
-    say(f"{door.api}: refusals fail at once with one line, no secret at RUST_LOG=trace")
+    say(f"{account.api}: refusals fail at once with one line, no secret at RUST_LOG=trace")
 
 
-def dead_server(door):
+def dead_server(account):
     """Started first, since it takes its two minutes."""
-    extra = {**door.environment("xyz/", account_sas(), port=free_port()), "RUST_LOG": "trace"}
+    extra = {**account.environment("xyz/", account_sas(), port=free_port()), "RUST_LOG": "trace"}
     child = subprocess.Popen([BIN / "gen-products"], env=environment(extra, 10), stderr=subprocess.PIPE, text=True)
     return child, time.monotonic()
 
 
-def dead_server_ends(door, child, began):
+def dead_server_ends(account, child, began):
     said = child.communicate(timeout=180)[1]
     check(child.returncode == 1, f"dead server: exit {child.returncode}")
     check("could not connect" in one_line(said) and "sig=" not in said, f"dead server: {said[-800:]}")
     check(time.monotonic() - began < 600, "dead server: it never ended")
-    say(f"{door.api}: a dead server ends the run with one line")
+    say(f"{account.api}: a dead server ends the run with one line")
 
 
 def managed_identity_dfs(wanted):
@@ -425,23 +425,23 @@ def managed_identity_blob(wanted):
 
 
 def main():
-    doors = [Door("blob"), Door("dfs")]
+    accounts = [Account("blob"), Account("dfs")]
     sdk_check = pathlib.Path(__file__).with_name("dfs_server.py")
-    subprocess.run([sys.executable, sdk_check, doors[1].url], check=True)
-    dead = [(door, *dead_server(door)) for door in doors]
+    subprocess.run([sys.executable, sdk_check, accounts[1].url], check=True)
+    dead = [(account, *dead_server(account)) for account in accounts]
     wanted = reference()
     check(len(wanted) == PRODUCTS + 5, f"{len(wanted)} files in the local run")
-    for door in doors:
-        clean_run(door, wanted)
-        refusals(door)
-        termination(door)
-        kills(door, wanted, 30)
+    for account in accounts:
+        clean_run(account, wanted)
+        refusals(account)
+        termination(account)
+        kills(account, wanted, 30)
     managed_identity_dfs(wanted)
     managed_identity_blob(wanted)
-    for door in doors:
-        fault_runs(door.api, wanted)
-    for door, child, began in dead:
-        dead_server_ends(door, child, began)
+    for account in accounts:
+        fault_runs(account.api, wanted)
+    for account, child, began in dead:
+        dead_server_ends(account, child, began)
     print(f"{len(passed)} passed, 0 failed")
 
 
