@@ -1,4 +1,4 @@
-//! One random number generator a record: the mechanism behind `record = f(SEED, kind, id)`.
+//! One random number generator per record: the mechanism behind `record = f(SEED, kind, id)`.
 //!
 //! A [`RecordRng`] is started from `(seed, kind, id)` in a few nanoseconds, so no generator keeps state
 //! between records, and any process can compute any record without a lookup.
@@ -29,6 +29,8 @@ pub enum Kind {
     Session = 5,
     /// The page addresses of a product, which do not depend on the seed.
     ProductPages = 6,
+    /// The delivery of a session's messages: which are late or sent twice.
+    Delivery = 7,
 }
 
 /// The records of one kind under one seed: starts the generator of each.

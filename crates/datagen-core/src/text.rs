@@ -99,8 +99,9 @@ impl Cursor<'_> {
         self.push_bytes(text.as_bytes());
     }
 
+    /// Appends bytes, which are UTF-8.
     #[inline(always)]
-    fn push_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         self.room[self.at..][..bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chrono::NaiveDate;
 use datagen_core::model::{MAX_ID, Profile};
 
-use crate::value::{Flag, choice};
+use crate::value::{Flag, Timestamp, choice};
 use crate::{Secret, Text, Variable, settings};
 
 /// The default number of users. The default USER_MAX_ID follows from it, so that the defaults of all generators join.
@@ -22,6 +22,14 @@ pub const MAX_RATE: f64 = 1e9;
 const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(1753, 1, 1).expect("a date");
 /// The last day that may bound the orders: years have four digits.
 pub const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
+/// The first moment of a stream: Kafka's timestamps count from 1970.
+const FIRST_MOMENT: Timestamp = Timestamp::of_date(NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date"));
+/// The latest moment that bounds a stream: years have four digits.
+const LAST_MOMENT: Timestamp = Timestamp::of_date(LAST_DATE);
+/// The highest LATE_ONE_IN and DUPLICATE_ONE_IN.
+const MAX_ONE_IN: u64 = 1_000_000_000;
+/// The highest number of sources of sessions. Memory grows with it.
+pub const MAX_SOURCES: u32 = 100_000;
 /// The longest pause between sessions, in seconds: one day.
 const MAX_PAUSE: f64 = 86_400.0;
 
@@ -232,14 +240,28 @@ settings! {
     pub struct StreamSettings {
         /// Number of sessions of all shards together.
         SESSIONS => sessions: Option<u64>, in 0..=u64::MAX, otherwise "without end";
-        /// Mean, in seconds, of the normal distribution whose absolute value is the pause before a session; 0 means no
-        /// pause, for load tests.
+        /// Mean, in seconds, of the normal distribution whose absolute value is the pause between the starts of two
+        /// sessions of a source. 0 means that a source starts its next session when the previous one has ended and,
+        /// without STREAM_FROM, that nothing waits: a load test.
         SESSION_PAUSE_MEAN => session_pause_mean: f64 = 10.0, in 0.0..=MAX_PAUSE;
-        /// Standard deviation, in seconds, of the pause before a session.
+        /// Standard deviation, in seconds, of that normal distribution.
         SESSION_PAUSE_STDDEV => session_pause_stddev: f64 = 5.0, in 0.0..=MAX_PAUSE;
-        /// Number of independent sources of sessions.
-        CONCURRENT_USERS => concurrent_users: u32 = 1, in 1..=100_000;
-        /// Maximum number of messages per second; 0 means no limit.
+        /// Number of independent sources of sessions of all shards together, at least SHARD_COUNT.
+        CONCURRENT_USERS => concurrent_users: Option<u32>, in 1..=MAX_SOURCES,
+            otherwise "1, or SHARD_COUNT if that is larger";
+        /// Time at which the stream begins: a date (midnight UTC) or RFC 3339. The time from then until now is sent as
+        /// fast as the destination accepts it; the stream then continues live.
+        STREAM_FROM => stream_from: Option<Timestamp>, in FIRST_MOMENT..=LAST_MOMENT, otherwise "now";
+        /// Time at which the stream ends: a date (midnight UTC) or RFC 3339. No event at or after it is sent.
+        STREAM_TO => stream_to: Option<Timestamp>, in FIRST_MOMENT..=LAST_MOMENT, otherwise "without end";
+        /// Whether messages have the fields event_time, session_id and event_id. In Kafka they are headers in any case.
+        EVENT_FIELDS => event_fields: bool = true;
+        /// One message in this many is sent one to ten minutes after its event time; 0 means none.
+        LATE_ONE_IN => late_one_in: u64 = 0, in 0..=MAX_ONE_IN;
+        /// One message in this many is sent again after 2 to 30 seconds, with the same event_id; 0 means none.
+        DUPLICATE_ONE_IN => duplicate_one_in: u64 = 0, in 0..=MAX_ONE_IN;
+        /// Maximum number of messages per second; 0 means no limit. It should exceed what the sources produce, since
+        /// a live stream falls behind otherwise.
         RATE => rate: f64 = 0.0, in 0.0..=MAX_RATE;
         /// Which data: the same seed gives the same sessions.
         SEED => seed: Option<u64>, in 0..=u64::MAX, otherwise "random, and logged";

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::IntErrorKind;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use datagen_core::model::Profile;
 
 use crate::Secret;
@@ -20,6 +20,8 @@ pub enum Kind {
     Boolean,
     /// A date, `YYYY-MM-DD`.
     Date,
+    /// A point in time: a date, or RFC 3339.
+    Timestamp,
     /// An IP address with a port.
     Address,
     /// Text of one line.
@@ -40,6 +42,7 @@ impl Kind {
             Self::Number => "number",
             Self::Boolean => "boolean",
             Self::Date => "date",
+            Self::Timestamp => "timestamp",
             Self::Address => "address",
             Self::Text => "text",
             Self::Secret => "secret",
@@ -55,6 +58,7 @@ impl Kind {
             Self::Number => "a number".to_owned(),
             Self::Boolean => "true or false".to_owned(),
             Self::Date => "a date as YYYY-MM-DD".to_owned(),
+            Self::Timestamp => "a time as YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ".to_owned(),
             Self::Address => "an IP address with a port".to_owned(),
             Self::Text => "text of one line".to_owned(),
             Self::Secret => "the secret text, of one line".to_owned(),
@@ -171,6 +175,48 @@ impl Value for NaiveDate {
             });
         let date = is_of_the_form.then(|| Self::parse_from_str(text, "%Y-%m-%d").ok());
         date.flatten().ok_or(ValueError::Malformed)
+    }
+}
+
+/// A point in time, exact to the millisecond. A date stands for its first moment in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// The first moment of `date` in UTC.
+    pub const fn of_date(date: NaiveDate) -> Self {
+        Self(date.and_hms_opt(0, 0, 0).expect("midnight is a time").and_utc())
+    }
+
+    /// The time `millis` milliseconds after 1970, or the latest of all times if that is earlier.
+    pub fn of_millis(millis: u64) -> Self {
+        let time = i64::try_from(millis)
+            .ok()
+            .and_then(DateTime::from_timestamp_millis);
+        Self(time.unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// Milliseconds since 1970.
+    pub fn as_millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl Value for Timestamp {
+    const KIND: Kind = Kind::Timestamp;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        if let Ok(date) = NaiveDate::parse(text) {
+            return Ok(Self::of_date(date));
+        }
+        let time = DateTime::parse_from_rfc3339(text).map_err(|_| ValueError::Malformed)?;
+        Ok(Self(time.to_utc()))
     }
 }
 
@@ -300,6 +346,29 @@ mod tests {
         assert_eq!(
             NaiveDate::parse("2024-02-29"),
             Ok(NaiveDate::from_ymd_opt(2024, 2, 29).unwrap())
+        );
+        for (text, millis) in [
+            ("1970-01-02", 86_400_000),
+            ("2026-11-26T10:00:00Z", 1_795_687_200_000),
+            ("2026-11-26T11:00:00.123456+01:00", 1_795_687_200_123),
+        ] {
+            assert_eq!(
+                Timestamp::parse(text).map(Timestamp::as_millis),
+                Ok(millis),
+                "{text}"
+            );
+        }
+        for text in [
+            "2026-11-26T10:00:00",
+            "2026-11-26T25:00:00Z",
+            "10:00",
+            "1795687200",
+        ] {
+            assert_eq!(Timestamp::parse(text), Err(ValueError::Malformed), "{text}");
+        }
+        assert_eq!(
+            Timestamp::parse("2026-11-26T11:00:00+01:00").unwrap().to_string(),
+            "2026-11-26T10:00:00Z"
         );
         assert!(matches!(Text::parse("a\nb"), Err(ValueError::Explained(_))));
         assert!(matches!(

@@ -142,7 +142,8 @@ fn parse<V: Value>(
 }
 
 fn harmless(text: &str) -> bool {
-    let is_harmless = |c: char| c.is_ascii_digit() || "-+._,: ".contains(c);
+    // `T` and `Z` are part of times.
+    let is_harmless = |c: char| c.is_ascii_digit() || "-+._,: TZ".contains(c);
     text.len() <= 40 && (text.chars().all(is_harmless) || text.parse::<f64>().is_ok())
 }
 

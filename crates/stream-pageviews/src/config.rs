@@ -1,15 +1,19 @@
-//! What stream-pageviews is told by its environment variables: whose sessions, how fast, and whereto.
+//! What the environment variables ask of stream-pageviews: which sessions, when, how fast, and where to.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use chrono::Utc;
 use datagen_core::model::Profile;
 use datagen_core::model::session::Pause;
-use datagen_settings::catalog::{MessageSettings, SecurityProtocol, StreamSettings, WorldSettings};
+use datagen_settings::catalog::{
+    CommonSettings, MessageSettings, SecurityProtocol, StreamSettings, WorldSettings,
+};
+use datagen_settings::value::Timestamp;
 use datagen_settings::{Environment, Problems, Secret, Variable, is_host, local_path};
 
 use crate::connection_string::ConnectionString;
-use crate::visit::Topic;
+use crate::message::Topic;
 
 /// The work of stream-pageviews.
 #[derive(Clone, Debug)]
@@ -22,10 +26,20 @@ pub struct StreamConfig {
     pub profile: Profile,
     /// How many sessions all shards make; `None` is without end.
     pub sessions: Option<u64>,
-    /// The waits before sessions.
+    /// The pauses between the starts of sessions of one source.
     pub pause: Pause,
-    /// How many loops of sessions run at once.
+    /// How many sources of sessions all shards have together.
     pub concurrent_users: u32,
+    /// When the stream begins, in milliseconds since 1970; `None` means at the start of the process.
+    pub from_ms: Option<u64>,
+    /// When the stream ends, in milliseconds since 1970; `None` means never.
+    pub to_ms: Option<u64>,
+    /// Whether messages have the fields of their events.
+    pub event_fields: bool,
+    /// One message in this many is late; 0 means none.
+    pub late_one_in: u64,
+    /// One message in this many is sent twice; 0 means none.
+    pub duplicate_one_in: u64,
     /// Which data; `None` means a random seed.
     pub seed: Option<u64>,
     /// Maximum number of messages per second; 0 means no limit.
@@ -80,6 +94,11 @@ pub struct KafkaConfig {
 }
 
 impl StreamConfig {
+    /// Whether nothing waits: without pauses, and without a time from which sessions follow each other.
+    pub fn is_load_test(&self) -> bool {
+        self.pause.mean == 0.0 && self.from_ms.is_none()
+    }
+
     /// Reads and validates the settings.
     pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
         let WorldSettings {
@@ -88,6 +107,9 @@ impl StreamConfig {
             profile,
         } = environment.read(problems);
         let settings: StreamSettings = environment.read(problems);
+        let now = Timestamp::of_millis(Utc::now().timestamp_millis().unsigned_abs());
+        check_times(&settings, now, problems);
+        let concurrent_users = concurrent_users(&settings, environment, problems);
         let target = read_target(environment, problems)?;
         Some(Self {
             user_max_id,
@@ -98,12 +120,74 @@ impl StreamConfig {
                 mean: settings.session_pause_mean,
                 stddev: settings.session_pause_stddev,
             },
-            concurrent_users: settings.concurrent_users,
+            concurrent_users,
+            from_ms: settings.stream_from.map(|time| time.as_millis().unsigned_abs()),
+            to_ms: settings.stream_to.map(|time| time.as_millis().unsigned_abs()),
+            event_fields: settings.event_fields,
+            late_one_in: settings.late_one_in,
+            duplicate_one_in: settings.duplicate_one_in,
             seed: settings.seed,
             rate: settings.rate,
             target,
             metrics: settings.metrics_addr,
         })
+    }
+}
+
+/// Checks when the stream begins and ends, if it is configured at `now`, and what that rules out.
+fn check_times(settings: &StreamSettings, now: Timestamp, problems: &mut Problems) {
+    match (settings.stream_from, settings.stream_to) {
+        (Some(from), Some(to)) if to <= from => problems.report(
+            &StreamSettings::STREAM_TO,
+            format_args!("is {to}, but the stream begins at STREAM_FROM={from}: give a later time"),
+        ),
+        (None, Some(to)) if to <= now => problems.report(
+            &StreamSettings::STREAM_TO,
+            format_args!("is {to}, which has passed: give a time in the future, or set STREAM_FROM"),
+        ),
+        (Some(from), None) if from > now && settings.sessions.is_none() => problems.report(
+            &StreamSettings::STREAM_FROM,
+            format_args!(
+                "is {from}, which is in the future, and the stream has no end: give a time in the past, or set \
+                 STREAM_TO"
+            ),
+        ),
+        _ => {}
+    }
+    if settings.session_pause_mean == 0.0 && settings.stream_from.is_none() {
+        for (variable, one_in) in [
+            (StreamSettings::LATE_ONE_IN, settings.late_one_in),
+            (StreamSettings::DUPLICATE_ONE_IN, settings.duplicate_one_in),
+        ] {
+            if one_in > 0 {
+                problems.report(
+                    &variable,
+                    "needs time to pass, but SESSION_PAUSE_MEAN=0 is a load test, in which nothing waits: set \
+                     STREAM_FROM or a longer pause, or unset it",
+                );
+            }
+        }
+    }
+}
+
+/// The number of sources of all shards together, of which each shard needs one.
+fn concurrent_users(settings: &StreamSettings, environment: &Environment, problems: &mut Problems) -> u32 {
+    // What is wrong with these settings is reported where they are read.
+    let CommonSettings { shard_count, .. } = environment.read(&mut Problems::default());
+    match settings.concurrent_users {
+        None => shard_count,
+        Some(sources) => {
+            if sources < shard_count {
+                problems.report(
+                    &StreamSettings::CONCURRENT_USERS,
+                    format_args!(
+                        "is {sources}, the number of sources of all shards together, but SHARD_COUNT is {shard_count}: \
+                         give at least {shard_count}"
+                    ),
+                );
+            }
+            sources
+        }
     }
 }
 

@@ -1,14 +1,20 @@
-//! Streams pageviews and stars of visitors' sessions, for ever or for a number of sessions.
+//! Streams the pageviews and star ratings of sessions in a shop, live, from a time in the past, or as a load test.
 //!
-//! Sessions come from [`datagen_core::model::session`]; [`visit`] turns each into messages; a [`sink`]
-//! delivers them; [`stream`] keeps the pace and stops in good order; [`metrics`] tells how it goes.
+//! Sessions come from [`datagen_core::model::session`]. [`schedule`] decides which message is sent when, and encodes it into
+//! a [`batch`]; [`merge`] brings the batches of several workers into one order; a [`sink`] delivers them. [`stream`] runs
+//! all of this by the [`clock`] and ends it in good order; [`metrics`] report how it goes, and a [`manifest`] what was sent.
 
+pub mod batch;
+pub mod clock;
 pub mod config;
 pub mod connection_string;
+pub mod manifest;
+pub mod merge;
+pub mod message;
 pub mod metrics;
+pub mod schedule;
 pub mod sink;
 pub mod stream;
-pub mod visit;
 
 use datagen_process::error::Failure;
 use datagen_process::generator::{Context, Generator};
@@ -42,7 +48,7 @@ impl Generator for StreamPageviews {
         };
         let sink = tokio::select! {
             signal = context.shutdown.requested() => {
-                tracing::info!("{signal} before the first session: nothing was produced");
+                tracing::info!("{signal} before the first message: nothing was produced");
                 return Ok(());
             }
             sink = sink::open(&self.config.target) => sink?,

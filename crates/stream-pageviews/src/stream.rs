@@ -1,41 +1,65 @@
-//! Keeps the sessions coming at their pace, and stops in good order.
+//! Sends what the schedule makes, when it is due, and stops in good order.
 //!
-//! There may be a hundred thousand visitors. Nearly all of them pause, and a pausing visitor is a few hundred
-//! bytes; to visit, it takes one of a few desks, so that no more than these hold messages, however many wait
-//! for RATE or for a broker that is away.
+//! Workers make and encode batches of messages, each for some of the sources. In general one task merges their batches into
+//! one order and sends them; in a load test, which has no order across sources, each worker sends its own. The number of
+//! batches is fixed, so that workers wait for a destination that is slower than they are, and memory is bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use datagen_core::model::session::Sessions;
+use datagen_core::model::DATA_VERSION;
+use datagen_core::model::session::{DeliveryFaults, Sessions, StreamTag};
 use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
 use datagen_process::pace::Pace;
 use datagen_process::progress::Progress;
 use datagen_process::shard::Shard;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::StreamConfig;
+use crate::batch::{Batch, SendKey};
+use crate::clock::Clock;
+use crate::config::{StreamConfig, Target};
+use crate::manifest::{self, Manifest};
+use crate::merge::{Merge, Ready};
+use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::metrics::prometheus::Listener;
+use crate::schedule::{LoadSchedule, Plan, Schedule};
 use crate::sink::{Delivery, Sink};
-use crate::visit::{Batch, Visit};
 
-/// How long the end may take to deliver what was produced. Ten seconds after a signal the process has to be
-/// gone, what is lost counted and reported: a second goes to what is given up, and one is spare.
+/// How long the end may take to deliver what was produced. Ten seconds after a signal the process must have ended, with
+/// what is lost counted and reported: giving up takes one second, and one is spare.
 const END_LIMIT: Duration = Duration::from_secs(8);
 
-/// How much of it visitors may take to finish the session that they are in.
-const LAST_SESSION: Duration = Duration::from_secs(1);
+/// How much of it may pass until everything that is due, and late messages, is handed to the destination.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
 
-/// Desks for each of the runtime's threads: one at work, and one that waits for its turn meanwhile.
-const DESKS_PER_THREAD: usize = 2;
+/// The batches of each worker: one that is filled, one that is sent, and one between them.
+const BATCHES_PER_WORKER: usize = 3;
 
-/// Streams sessions until the last, until a signal comes, or until nothing can be delivered any more; then
+/// The shortest time between two looks at the clock. What becomes due meanwhile is sent as one batch.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The longest time between two looks at the clock, which may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// A live stream that is further behind the clock than this has caught up no more.
+const LIVE_LAG_MS: u64 = 1_000;
+
+/// A live stream that is further behind the clock than this, with RATE, causes a warning.
+const RATE_LAG_MS: u64 = 10_000;
+
+/// So many messages are sent at once at most.
+const MAX_CHUNK: usize = 2_048;
+
+/// With RATE, messages are sent in chunks, so many per second, or one by one.
+const CHUNKS_PER_SECOND: f64 = 50.0;
+
+/// Streams sessions until the last, until STREAM_TO, until a signal comes, or until nothing can be delivered any more; then
 /// delivers what was produced.
 ///
 /// # Errors
@@ -46,14 +70,32 @@ pub async fn run(
     page: Option<Listener>,
     context: &Context,
 ) -> Result<(), DestinationError> {
+    run_by(Clock::system(), config, sink, page, context).await
+}
+
+async fn run_by(
+    clock: Clock,
+    config: &StreamConfig,
+    sink: Arc<dyn Sink>,
+    page: Option<Listener>,
+    context: &Context,
+) -> Result<(), DestinationError> {
     let seed = config.seed.unwrap_or_else(rand::random);
-    tracing::info!(seed, "streaming; the same SEED gives the same sessions");
     let shard = context.common.shard;
-    let metrics = Arc::new(Metrics::new(Arc::clone(&sink)));
-    let total = config.sessions.map(|all| {
-        let range = shard.range(all);
-        range.end - range.start
-    });
+    let plan = Arc::new(plan(config, seed, clock.now_ms()));
+    tracing::info!(
+        seed,
+        tag = plan.tag.text(),
+        "streaming; the same SEED gives the same sessions"
+    );
+    if let Target::Directory(directory) = &config.target {
+        manifest::warn_of_repetition(directory, config, &plan, shard, seed);
+    }
+    let metrics = Arc::new(Metrics::new(Arc::clone(&sink), clock.clone()));
+    let total = config
+        .sessions
+        .filter(|_| config.to_ms.is_none())
+        .map(|count| sessions_of_shard(count, plan.sources, shard));
     let shown = context
         .bar
         .is_shown()
@@ -67,21 +109,22 @@ pub async fn run(
         background.spawn(async move { metrics.log_periodically().await });
     }
 
-    let desks = DESKS_PER_THREAD * Handle::current().metrics().num_workers();
-    let shop = Arc::new(Shop {
-        config: config.clone(),
-        sessions: Sessions::new(config.profile, seed, config.user_max_id, config.product_max_id),
-        shard,
+    let closing = CancellationToken::new();
+    let sender = Sender {
         sink: Arc::clone(&sink),
-        desks: std::iter::repeat_with(Mutex::default).take(desks).collect(),
-        pace: (config.rate > 0.0).then(|| Mutex::new(Pace::new(config.rate))),
+        pace: (config.rate > 0.0).then(|| Arc::new(Mutex::new(Pace::new(config.rate)))),
+        chunk: chunk(config.rate),
         metrics: Arc::clone(&metrics),
         progress: shown.as_ref().map(|(progress, _)| progress.clone()),
-        closing: CancellationToken::new(),
-    });
-    let mut visitors = JoinSet::new();
-    for visitor in 0..config.concurrent_users {
-        visitors.spawn(Arc::clone(&shop).visit_again_and_again(visitor));
+        clock: clock.clone(),
+        closing: closing.clone(),
+    };
+    let mut tasks = JoinSet::new();
+    if config.is_load_test() {
+        start_load_test(&mut tasks, &plan, shard, &sender);
+    } else {
+        let is_live = config.from_ms.is_none();
+        start_ordered(&mut tasks, &plan, shard, sender.clone(), is_live);
     }
     let produced = tokio::select! {
         biased;
@@ -90,35 +133,119 @@ pub async fn run(
             Ok(())
         }
         failure = sink.failed() => Err(failure),
-        // After the last session a broker that is away is waited for, as before it.
+        // After the last message a broker that is away is waited for, as before it.
         result = async {
-            all(&mut visitors).await?;
+            all(&mut tasks).await?;
             sink.flush(Duration::MAX).await
         } => result,
     };
     let deadline = Instant::now() + END_LIMIT;
-    shop.closing.cancel();
-    // Those who wait for a broker that does not answer are not waited for.
-    let _ = tokio::time::timeout(LAST_SESSION, all(&mut visitors)).await;
-    visitors.shutdown().await;
+    closing.cancel();
+    // A destination that takes nothing is not waited for.
+    let handed_over = tokio::time::timeout(HAND_OVER_LIMIT, all(&mut tasks)).await;
+    tasks.shutdown().await;
+    let unsent = metrics.waiting();
+    let produced = match handed_over {
+        Err(_) if unsent > 0 && produced.is_ok() => Err(DestinationError::permanent(
+            "the stream",
+            format!("{unsent} late messages could not be handed over before the end"),
+        )
+        .advise("they are not sent again: check why the destination is slow")),
+        Ok(Err(failure)) => produced.and(Err(failure)),
+        _ => produced,
+    };
 
     let flushed = sink.flush(deadline - Instant::now()).await;
     drop(shown);
     metrics.summarize();
+    let delivery = sink.delivery();
+    let manifest = Manifest::new(config, &plan, shard, seed, metrics.sessions(), &delivery);
+    let described = match &config.target {
+        Target::Directory(directory) => manifest.write(directory),
+        #[cfg(feature = "kafka")]
+        Target::Kafka(_) => {
+            manifest.log();
+            Ok(())
+        }
+    };
     // The first error is the cause; what followed from it is counted.
     produced.and(flushed).map_err(|mut failure| {
-        let Delivery { delivered, lost, .. } = sink.delivery();
+        let Delivery { delivered, lost, .. } = delivery;
         if lost > 0 {
             failure.problem += &format!("; {lost} messages were lost, {delivered} delivered");
         }
         failure
-    })
+    })?;
+    described
 }
 
-/// Waits for all visitors, or for the first whose messages the sink does not take.
-async fn all(visitors: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), DestinationError> {
-    while let Some(visitor) = visitors.join_next().await {
-        match visitor {
+/// The stream that `config` describes, if it starts at `now_ms`.
+fn plan(config: &StreamConfig, seed: u64, now_ms: u64) -> Plan {
+    let start_ms = config.from_ms.unwrap_or(now_ms);
+    let sources = u64::from(config.concurrent_users);
+    Plan {
+        sessions: Sessions::new(config.profile, seed, config.user_max_id, config.product_max_id),
+        faults: DeliveryFaults::new(seed, config.late_one_in, config.duplicate_one_in),
+        pause: config.pause,
+        sources,
+        session_count: config.sessions,
+        start_ms,
+        end_ms: config.to_ms,
+        // Everything on which the bytes of an event depend.
+        tag: StreamTag::new(&[
+            u64::from(DATA_VERSION),
+            seed,
+            config.profile as u64,
+            config.user_max_id,
+            config.product_max_id,
+            sources,
+            config.pause.mean.to_bits(),
+            config.pause.stddev.to_bits(),
+            start_ms,
+            u64::from(config.event_fields),
+        ]),
+        event_fields: config.event_fields,
+    }
+}
+
+/// How many sources of all `sources` are those of `shard`: source `s` belongs to the shard `s` modulo the number of shards.
+fn sources_of_shard(sources: u64, shard: Shard) -> u64 {
+    (sources + u64::from(shard.count) - 1 - u64::from(shard.index)) / u64::from(shard.count)
+}
+
+/// How many of the first `count` sessions come from the sources of `shard`.
+fn sessions_of_shard(count: u64, sources: u64, shard: Shard) -> u64 {
+    let (rounds, rest) = (count / sources, count % sources);
+    rounds * sources_of_shard(sources, shard) + sources_of_shard(rest, shard)
+}
+
+/// The sources of each worker: as many workers as the runtime has threads, if there are so many sources.
+fn sources_by_worker(plan: &Plan, shard: Shard) -> Vec<impl Iterator<Item = u64> + use<>> {
+    let (index, count) = (u64::from(shard.index), u64::from(shard.count));
+    let sources = sources_of_shard(plan.sources, shard);
+    let workers = (Handle::current().metrics().num_workers() as u64)
+        .min(sources)
+        .max(1);
+    let sources_of = |worker| {
+        (worker..sources)
+            .step_by(workers as usize)
+            .map(move |nth| index + nth * count)
+    };
+    (0..workers).map(sources_of).collect()
+}
+
+/// How many messages are sent at once with `rate`, which is 0 if there is none.
+fn chunk(rate: f64) -> usize {
+    match rate > 0.0 {
+        true => ((rate / CHUNKS_PER_SECOND) as usize).clamp(1, MAX_CHUNK),
+        false => MAX_CHUNK,
+    }
+}
+
+/// Waits for all tasks, or for the first whose messages the sink does not take.
+async fn all(tasks: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), DestinationError> {
+    while let Some(task) = tasks.join_next().await {
+        match task {
             Ok(result) => result?,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
@@ -127,89 +254,235 @@ async fn all(visitors: &mut JoinSet<Result<(), DestinationError>>) -> Result<(),
     Ok(())
 }
 
-/// What all visitors share.
-struct Shop {
-    config: StreamConfig,
-    sessions: Sessions,
+/// Starts the workers of a load test, each of which sends its own batches.
+fn start_load_test(
+    tasks: &mut JoinSet<Result<(), DestinationError>>,
+    plan: &Arc<Plan>,
     shard: Shard,
-    sink: Arc<dyn Sink>,
-    /// Where visitors make their messages and wait until they are sent.
-    desks: Box<[Mutex<Visit>]>,
-    /// RATE is kept by all together: whoever waits, waits in line.
-    pace: Option<Mutex<Pace>>,
-    metrics: Arc<Metrics>,
-    progress: Option<Progress>,
-    closing: CancellationToken,
+    sender: &Sender,
+) {
+    for sources in sources_by_worker(plan, shard) {
+        let mut schedule = LoadSchedule::new(Arc::clone(plan), sources);
+        let (sender, tag) = (sender.clone(), plan.tag);
+        tasks.spawn(async move {
+            let mut batch = Batch::default();
+            let most = if sender.pace.is_some() {
+                sender.chunk
+            } else {
+                usize::MAX
+            };
+            let mut now_ms = 0;
+            while !sender.closing.is_cancelled() {
+                // A clock that is set back does not turn time back within a session.
+                now_ms = sender.clock.now_ms().max(now_ms);
+                batch.clear();
+                schedule.fill(&mut batch, most, now_ms);
+                if batch.is_empty() {
+                    break;
+                }
+                sender.send(&batch.messages(tag)).await?;
+                if !sender.wait(batch.len()).await {
+                    break;
+                }
+                // So that other tasks get their turn.
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        });
+    }
 }
 
-impl Shop {
-    /// The ids of one visitor's sessions: every n-th of this shard's, so that all visitors of all shards
-    /// together make the same sessions, whatever their numbers.
-    fn ids(&self, visitor: u32) -> Box<dyn Iterator<Item = u64> + Send> {
-        let (visitor, visitors) = (visitor as usize, self.config.concurrent_users as usize);
-        match self.config.sessions {
-            Some(all) => Box::new(self.shard.range(all).skip(visitor).step_by(visitors)),
-            None => {
-                let ids = (u64::from(self.shard.index)..).step_by(self.shard.count as usize);
-                Box::new(ids.skip(visitor).step_by(visitors))
+/// Starts the workers of a stream in order, and the task that sends their batches. `is_live` says whether the stream
+/// begins at the time of the clock.
+fn start_ordered(
+    tasks: &mut JoinSet<Result<(), DestinationError>>,
+    plan: &Arc<Plan>,
+    shard: Shard,
+    sender: Sender,
+    is_live: bool,
+) {
+    let workers = sources_by_worker(plan, shard);
+    let (filled, received) = mpsc::channel(workers.len() * BATCHES_PER_WORKER);
+    let mut recycled = Vec::new();
+    for (index, sources) in workers.into_iter().enumerate() {
+        let (recycle, empty) = mpsc::channel(BATCHES_PER_WORKER);
+        for _ in 0..BATCHES_PER_WORKER {
+            // The channel has room for all of them.
+            let _ = recycle.try_send(Batch::default());
+        }
+        recycled.push(recycle);
+        let worker = Worker {
+            index,
+            empty,
+            filled: filled.clone(),
+            clock: sender.clock.clone(),
+            closing: sender.closing.clone(),
+            metrics: Arc::clone(&sender.metrics),
+            waiting: 0,
+        };
+        let plan = Arc::clone(plan);
+        tasks.spawn(async move {
+            worker.run(Schedule::new(plan, sources)).await;
+            Ok(())
+        });
+    }
+    let merge = Merge::new(recycled, plan.tag);
+    tasks.spawn(sender.send_in_order(merge, received, is_live));
+}
+
+/// Makes the batches of some of the sources when they are due.
+struct Worker {
+    index: usize,
+    empty: mpsc::Receiver<Batch>,
+    filled: mpsc::Sender<(usize, Batch)>,
+    clock: Clock,
+    closing: CancellationToken,
+    metrics: Arc<Metrics>,
+    /// How many late messages and duplicates of this worker the metrics have.
+    waiting: usize,
+}
+
+impl Worker {
+    async fn run(mut self, mut schedule: Schedule) {
+        // The channels are closed when the sender has failed.
+        while let Some(mut batch) = self.empty.recv().await {
+            if self.closing.is_cancelled() {
+                schedule.close();
+            }
+            let now_ms = self.clock.now_ms();
+            schedule.fill(&mut batch, now_ms);
+            self.metrics.change_waiting(self.waiting, schedule.waiting());
+            self.waiting = schedule.waiting();
+            if self.filled.send((self.index, batch)).await.is_err() {
+                return;
+            }
+            match schedule.next_due_ms() {
+                None => return,
+                Some(due_ms) if due_ms <= now_ms => tokio::task::yield_now().await,
+                Some(due_ms) => self.sleep_until(due_ms).await,
             }
         }
     }
 
-    /// One visitor's sessions: without end, or its part of the first `SESSIONS`.
-    async fn visit_again_and_again(self: Arc<Self>, visitor: u32) -> Result<(), DestinationError> {
-        let desk = &self.desks[visitor as usize % self.desks.len()];
-        for id in self.ids(visitor) {
-            let session = self.sessions.get(id);
-            let pause = self.config.pause.before(&session);
-            if pause > Duration::ZERO {
-                if self.until_closing(tokio::time::sleep(pause)).await.is_none() {
-                    return Ok(());
-                }
-            } else {
-                // So that a signal is noticed.
-                tokio::task::consume_budget().await;
+    /// Waits until the clock shows `time_ms`, or until the stream closes.
+    async fn sleep_until(&self, time_ms: u64) {
+        let mut shortest = TICK;
+        loop {
+            let left = Duration::from_millis(time_ms.saturating_sub(self.clock.now_ms())).max(shortest);
+            if left.is_zero() {
+                return;
             }
-            let Some(mut visit) = self.until_closing(desk.lock()).await else {
-                return Ok(());
-            };
-            visit.fill(&session);
-            let batches: Box<dyn Iterator<Item = Batch<'_>> + Send> =
-                if self.pace.is_none() || self.sink.wants_sessions_whole() {
-                    Box::new(std::iter::once(visit.whole()))
-                } else {
-                    Box::new(visit.one_by_one())
-                };
-            for batch in batches {
-                if let Some(pace) = &self.pace {
-                    let due = async { pace.lock().await.wait(batch.len()).await };
-                    if self.until_closing(due).await.is_none() {
-                        return Ok(());
-                    }
-                }
-                self.sink.send(batch).await?;
+            shortest = Duration::ZERO;
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => return,
+                () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
             }
-            self.metrics.add_session();
-            if let Some(progress) = &self.progress {
-                progress.add(1, visit.bytes());
-            }
+        }
+    }
+}
+
+/// Hands messages to the sink at RATE, and counts them.
+#[derive(Clone)]
+struct Sender {
+    sink: Arc<dyn Sink>,
+    /// All together keep RATE: they wait in line.
+    pace: Option<Arc<Mutex<Pace>>>,
+    /// How many messages are sent at once.
+    chunk: usize,
+    metrics: Arc<Metrics>,
+    progress: Option<Progress>,
+    clock: Clock,
+    closing: CancellationToken,
+}
+
+impl Sender {
+    async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError> {
+        self.sink.send(messages).await?;
+        let sessions = messages.iter().filter(|message| message.is_start()).count() as u64;
+        self.metrics.add_sessions(sessions);
+        if let Some(progress) = &self.progress {
+            let bytes = messages.iter().map(|message| message.payload.len() as u64);
+            progress.add(sessions, bytes.sum());
         }
         Ok(())
     }
 
-    /// Waits, unless the shop closes first.
-    async fn until_closing<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+    /// Waits until RATE allows messages again after `sent` of them. Returns whether the stream goes on.
+    async fn wait(&self, sent: usize) -> bool {
+        let Some(pace) = &self.pace else { return true };
         tokio::select! {
             biased;
-            () = self.closing.cancelled() => None,
-            done = waiting => Some(done),
+            () = self.closing.cancelled() => false,
+            () = async { pace.lock().await.wait(sent as u64).await } => true,
         }
+    }
+
+    /// Sends the batches of all workers in order, until the last.
+    async fn send_in_order(
+        self,
+        mut merge: Merge,
+        mut received: mpsc::Receiver<(usize, Batch)>,
+        mut is_live: bool,
+    ) -> Result<(), DestinationError> {
+        let (mut is_cut_off, mut is_slow_reported, mut last_ms) = (false, false, 0);
+        while let Some((worker, batch)) = received.recv().await {
+            merge.add(worker, batch);
+            while let Ok((worker, batch)) = received.try_recv() {
+                merge.add(worker, batch);
+            }
+            loop {
+                let now_ms = self.clock.now_ms();
+                let lag_ms = now_ms.saturating_sub(merge.sent_until().time_ms);
+                self.metrics.set_sent_until(merge.sent_until().time_ms);
+                if self.closing.is_cancelled() && !is_cut_off {
+                    // A live stream has sent what was due up to now; another one has come as far as its last message.
+                    merge.cut_off(if lag_ms <= LIVE_LAG_MS { now_ms } else { last_ms });
+                    is_cut_off = true;
+                }
+                let has_ended = merge.sent_until() == SendKey::LAST;
+                if !is_live && lag_ms <= LIVE_LAG_MS && !is_cut_off && !has_ended {
+                    tracing::info!("caught up with the clock: the stream is live from now on");
+                    is_live = true;
+                }
+                if is_live && self.pace.is_some() && lag_ms > RATE_LAG_MS && !is_slow_reported && !is_cut_off
+                {
+                    tracing::warn!(
+                        "the stream is {} s behind the clock: RATE is less than what the sources produce; raise it, or \
+                         lower CONCURRENT_USERS",
+                        lag_ms / 1_000
+                    );
+                    is_slow_reported = true;
+                }
+                let Ready {
+                    messages,
+                    time_ms,
+                    cursors,
+                } = merge.ready(self.chunk);
+                let sent = messages.len();
+                if sent > 0 {
+                    self.send(&messages).await?;
+                    last_ms = time_ms;
+                }
+                drop(messages);
+                merge.forget(&cursors);
+                if sent == 0 {
+                    break;
+                }
+                if !is_cut_off {
+                    self.wait(sent).await;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Mutex as SyncMutex;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use async_trait::async_trait;
@@ -221,37 +494,66 @@ mod tests {
     use datagen_settings::{Environment, Problems};
 
     use super::*;
-    use crate::config::Target;
+    use crate::message::Sending;
 
-    /// Takes nothing, or all; remembers how many batches waited at once, how large they were, and the last
-    /// limit.
-    #[derive(Default)]
+    const START_MS: u64 = 1_795_687_200_000;
+
+    /// A message that the sink took.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Taken {
+        payload: Vec<u8>,
+        event_ms: u64,
+        sending: Sending,
+        at_ms: u64,
+    }
+
+    /// Takes nothing, or all, and remembers it.
+    #[derive(Debug)]
     struct Fake {
-        full: bool,
-        whole: bool,
+        is_full: bool,
+        clock: Clock,
         waiting: AtomicUsize,
+        taken: SyncMutex<Vec<Taken>>,
         largest: AtomicUsize,
-        batches: AtomicUsize,
-        messages: AtomicUsize,
-        limit: std::sync::Mutex<Duration>,
+        limit: SyncMutex<Duration>,
+    }
+
+    impl Fake {
+        fn new(is_full: bool) -> Arc<Self> {
+            Arc::new(Self {
+                is_full,
+                clock: Clock::of_runtime(START_MS),
+                waiting: AtomicUsize::default(),
+                taken: SyncMutex::default(),
+                largest: AtomicUsize::default(),
+                limit: SyncMutex::default(),
+            })
+        }
+
+        fn taken(&self) -> Vec<Taken> {
+            self.taken.lock().unwrap().clone()
+        }
     }
 
     #[async_trait]
     impl Sink for Fake {
-        async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError> {
-            self.batches.fetch_add(1, SeqCst);
-            let messages = batch.messages().count();
-            self.messages.fetch_add(messages, SeqCst);
-            self.largest.fetch_max(messages, SeqCst);
-            if self.full {
+        async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError> {
+            if self.is_full {
                 self.waiting.fetch_add(1, SeqCst);
                 std::future::pending::<()>().await;
             }
+            self.largest.fetch_max(messages.len(), SeqCst);
+            let at_ms = self.clock.now_ms();
+            self.taken
+                .lock()
+                .unwrap()
+                .extend(messages.iter().map(|message| Taken {
+                    payload: message.payload.to_vec(),
+                    event_ms: message.event.time_ms,
+                    sending: message.sending,
+                    at_ms,
+                }));
             Ok(())
-        }
-
-        fn wants_sessions_whole(&self) -> bool {
-            self.whole
         }
 
         async fn flush(&self, limit: Duration) -> Result<(), DestinationError> {
@@ -264,73 +566,254 @@ mod tests {
         }
     }
 
-    fn config(visitors: u32, rate: f64) -> StreamConfig {
+    fn config(directory: &std::path::Path) -> StreamConfig {
         StreamConfig {
-            user_max_id: 9,
-            product_max_id: 9,
-            profile: Profile::Uniform,
+            user_max_id: 99,
+            product_max_id: 99,
+            profile: Profile::Shop,
             sessions: None,
             pause: Pause {
                 mean: 10.0,
                 stddev: 5.0,
             },
-            concurrent_users: visitors,
-            seed: None,
-            rate,
-            target: Target::Directory(PathBuf::new()),
+            concurrent_users: 10,
+            from_ms: None,
+            to_ms: None,
+            event_fields: true,
+            late_one_in: 0,
+            duplicate_one_in: 0,
+            seed: Some(3),
+            rate: 0.0,
+            target: Target::Directory(PathBuf::from(directory)),
             metrics: None,
         }
     }
 
-    /// Streams for a time, then a signal comes.
-    async fn stream(sink: &Arc<Fake>, config: &StreamConfig, time: Duration) {
+    /// Streams for a time, then a signal comes, if the stream has not ended.
+    async fn stream(sink: &Arc<Fake>, config: &StreamConfig, time: Duration) -> Result<(), DestinationError> {
         let context = Context {
             common: Common::read(&Environment::default(), &mut Problems::default()),
             shutdown: Shutdown::default(),
             bar: Bar::hidden(),
         };
         let shutdown = context.shutdown.clone();
-        let stop = async {
+        let clock = sink.clock.clone();
+        let run = run_by(clock, config, Arc::clone(sink) as Arc<dyn Sink>, None, &context);
+        let signal = async {
             tokio::time::sleep(time).await;
             shutdown.request(Signal::Terminate);
+            std::future::pending().await
         };
-        let sink = Arc::clone(sink) as Arc<dyn Sink>;
-        let (result, ()) = tokio::join!(run(config, sink, None, &context), stop);
-        result.unwrap();
+        tokio::select! {
+            result = run => result,
+            () = signal => Ok(()),
+        }
+    }
+
+    /// All messages of the stream that have happened before `end_ms`, in order of their sending.
+    fn expected(config: &StreamConfig, end_ms: u64) -> Vec<Taken> {
+        let mut plan = plan(config, 3, START_MS);
+        plan.end_ms = Some(end_ms);
+        let tag = plan.tag;
+        let mut schedule = Schedule::new(Arc::new(plan), 0..u64::from(config.concurrent_users));
+        let mut batch = Batch::default();
+        let mut all = Vec::new();
+        while schedule.next_key().is_some() {
+            batch.clear();
+            schedule.fill(&mut batch, u64::MAX);
+            for (index, message) in batch.messages(tag).iter().enumerate() {
+                all.push(Taken {
+                    payload: message.payload.to_vec(),
+                    event_ms: message.event.time_ms,
+                    sending: message.sending,
+                    at_ms: batch.key(index).unwrap().time_ms,
+                });
+            }
+        }
+        all
     }
 
     #[tokio::test(start_paused = true)]
-    async fn however_many_wait_for_a_full_sink_few_hold_messages() {
-        let sink = Arc::new(Fake {
-            full: true,
-            ..Fake::default()
-        });
-        stream(&sink, &config(5_000, 0.0), Duration::from_secs(600)).await;
-        // The test's runtime has one thread.
-        assert_eq!(sink.waiting.load(SeqCst), DESKS_PER_THREAD);
-        // What the last sessions waited for is gone from the time for the rest.
-        assert_eq!(*sink.limit.lock().unwrap(), END_LIMIT - LAST_SESSION);
+    async fn a_live_stream_sends_each_message_at_its_event_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(directory.path());
+        let sink = Fake::new(false);
+        stream(&sink, &config, Duration::from_secs(600)).await.unwrap();
+        let taken = sink.taken();
+        for message in &taken {
+            let delay = message.at_ms.checked_sub(message.event_ms);
+            assert!(
+                delay.is_some_and(|delay| delay <= 10),
+                "{delay:?} ms after its event time"
+            );
+        }
+        let expected = expected(&config, START_MS + 600_000);
+        assert!(expected.len() > 3_000);
+        assert!(
+            taken
+                .iter()
+                .map(|m| &m.payload)
+                .eq(expected.iter().map(|m| &m.payload))
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sessions_are_sent_whole_and_with_a_rate_message_by_message() {
-        let sink = Arc::new(Fake::default());
-        stream(&sink, &config(10, 0.0), Duration::from_secs(600)).await;
-        assert!(sink.largest.load(SeqCst) > 10);
+    async fn a_backfill_goes_on_live_without_a_gap_or_a_duplicate() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.from_ms = Some(START_MS - 3_600_000);
+        config.late_one_in = 10;
+        config.duplicate_one_in = 10;
+        let sink = Fake::new(false);
+        stream(&sink, &config, Duration::from_secs(1_800)).await.unwrap();
+        let taken = sink.taken();
+        let expected = expected(&config, START_MS + 1_800_000);
+        // What is late is sent at once at the signal.
+        assert!(
+            taken
+                .iter()
+                .map(|m| &m.payload)
+                .eq(expected.iter().map(|m| &m.payload))
+        );
+        assert!(taken.iter().all(|message| message.event_ms <= message.at_ms));
+        let backfilled = taken.iter().filter(|message| message.at_ms == START_MS).count();
+        assert!(backfilled > taken.len() / 2, "the past is sent without waiting");
+    }
 
-        let sink = Arc::new(Fake::default());
-        stream(&sink, &config(1_000, 10.0), Duration::from_secs(600)).await;
-        assert_eq!(sink.largest.load(SeqCst), 1);
-        let batches = sink.batches.load(SeqCst);
-        assert!((5_900..=6_001).contains(&batches), "{batches} in 600 s");
+    #[tokio::test(start_paused = true)]
+    async fn a_live_stream_ends_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.to_ms = Some(START_MS + 300_000);
+        config.late_one_in = 4;
+        let sink = Fake::new(false);
+        stream(&sink, &config, Duration::MAX).await.unwrap();
+        let taken = sink.taken();
+        let expected = expected(&config, START_MS + 300_000);
+        assert!(
+            taken
+                .iter()
+                .map(|m| &m.payload)
+                .eq(expected.iter().map(|m| &m.payload))
+        );
+        assert!(taken.iter().any(|message| message.sending == Sending::Late));
+        assert!(
+            taken.iter().all(|message| message.at_ms <= START_MS + 310_000),
+            "late ones are not waited for"
+        );
+        assert_eq!(*sink.limit.lock().unwrap() > END_LIMIT / 2, true);
+    }
 
-        let sink = Arc::new(Fake {
-            whole: true,
-            ..Fake::default()
-        });
-        stream(&sink, &config(1_000, 10.0), Duration::from_secs(600)).await;
-        assert!(sink.largest.load(SeqCst) > 10);
-        let messages = sink.messages.load(SeqCst);
-        assert!((5_900..=6_040).contains(&messages), "{messages} in 600 s");
+    #[tokio::test(start_paused = true)]
+    async fn few_messages_wait_for_a_sink_that_takes_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.concurrent_users = 5_000;
+        let sink = Fake::new(true);
+        stream(&sink, &config, Duration::from_secs(600)).await.unwrap();
+        assert_eq!(sink.waiting.load(SeqCst), 1);
+        // The time for handing over is gone from the time for the rest.
+        assert_eq!(*sink.limit.lock().unwrap(), END_LIMIT - HAND_OVER_LIMIT);
+
+        config.late_one_in = 10;
+        let sink = Fake::new(true);
+        let error = stream(&sink, &config, Duration::from_secs(600))
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("late messages could not be handed over"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_kept_and_a_signal_interrupts_the_sessions() {
+        for is_load_test in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut config = config(directory.path());
+            config.rate = 10.0;
+            match is_load_test {
+                true => config.pause.mean = 0.0,
+                false => config.from_ms = Some(START_MS - 86_400_000),
+            }
+            let sink = Fake::new(false);
+            stream(&sink, &config, Duration::from_secs(600)).await.unwrap();
+            assert_eq!(sink.largest.load(SeqCst), 1);
+            let count = sink.taken().len();
+            assert!((5_900..=6_002).contains(&count), "{count} in 600 s");
+        }
+        // Large rates are kept in chunks.
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.rate = 1_000.0;
+        config.from_ms = Some(START_MS - 86_400_000);
+        let sink = Fake::new(false);
+        stream(&sink, &config, Duration::from_secs(60)).await.unwrap();
+        let count = sink.taken().len();
+        assert!((59_000..=60_040).contains(&count), "{count} in 60 s");
+        assert_eq!(sink.largest.load(SeqCst), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_signal_in_a_backfill_only_late_messages_of_the_time_before_follow() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path());
+        config.from_ms = Some(START_MS - 86_400_000);
+        config.rate = 100.0;
+        config.late_one_in = 10;
+        let sink = Fake::new(false);
+        stream(&sink, &config, Duration::from_secs(60)).await.unwrap();
+        let taken = sink.taken();
+        let before = taken.iter().filter(|message| message.at_ms < START_MS + 60_000);
+        let last_ms = before
+            .filter(|m| m.sending == Sending::InTime)
+            .map(|m| m.event_ms)
+            .max()
+            .unwrap();
+        let after: Vec<_> = taken
+            .iter()
+            .filter(|message| message.at_ms >= START_MS + 60_000)
+            .collect();
+        let late = after
+            .iter()
+            .filter(|message| message.sending == Sending::Late)
+            .count();
+        assert!(late > 10 && after.len() - late <= 4, "{late} of {}", after.len());
+        assert!(after.iter().all(|message| message.event_ms <= last_ms + 1_000));
+        // All that has happened is sent.
+        let mut expected: Vec<_> = expected(&config, last_ms)
+            .into_iter()
+            .map(|m| m.payload)
+            .collect();
+        let mut sent: Vec<_> = taken
+            .into_iter()
+            .filter(|m| m.event_ms < last_ms)
+            .map(|m| m.payload)
+            .collect();
+        expected.sort();
+        sent.sort();
+        assert!(sent == expected, "{} of {}", sent.len(), expected.len());
+    }
+
+    #[test]
+    fn shards_share_the_sources_and_the_sessions() {
+        for sources in [1, 2, 7, 100] {
+            for count in [1, 2, 7] {
+                for sessions in [0, 1, 6, 7, 8, 1_000] {
+                    let shards = || (0..count).map(|index| Shard { index, count });
+                    let all: u64 = shards().map(|shard| sources_of_shard(sources, shard)).sum();
+                    assert_eq!(all, sources);
+                    for shard in shards() {
+                        let of_shard = |id: &u64| id % sources % u64::from(count) == u64::from(shard.index);
+                        assert_eq!(
+                            sessions_of_shard(sessions, sources, shard),
+                            (0..sessions).filter(of_shard).count() as u64
+                        );
+                    }
+                }
+            }
+        }
     }
 }

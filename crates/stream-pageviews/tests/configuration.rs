@@ -108,6 +108,63 @@ fn every_problem_is_named_in_one_line() {
             &["CONCURRENT_USERS is 0, out of range: give 1 to 100000"],
         ),
         refused(
+            &[("CONCURRENT_USERS", "3"), ("SHARD_COUNT", "4")],
+            2,
+            &[
+                "CONCURRENT_USERS is 3, the number of sources of all shards together, but SHARD_COUNT is 4: give at least 4",
+            ],
+        ),
+        refused(
+            &[("STREAM_FROM", "yesterday"), ("STREAM_TO", "2026-13-01")],
+            2,
+            &[
+                "STREAM_FROM is not a time as YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ",
+                "STREAM_TO is 2026-13-01, not a time",
+            ],
+        ),
+        refused(
+            &[("STREAM_FROM", "1969-12-31T23:59:59Z")],
+            2,
+            &[
+                "STREAM_FROM is 1969-12-31T23:59:59Z, out of range: give 1970-01-01T00:00:00Z to 9999-12-31T00:00:00Z",
+            ],
+        ),
+        refused(
+            &[
+                ("STREAM_FROM", "2026-01-02"),
+                ("STREAM_TO", "2026-01-02T01:00:00+01:00"),
+            ],
+            2,
+            &[
+                "STREAM_TO is 2026-01-02T00:00:00Z, but the stream begins at STREAM_FROM=2026-01-02T00:00:00Z: give a later time",
+            ],
+        ),
+        refused(
+            &[("STREAM_TO", "2026-01-02")],
+            2,
+            &[
+                "STREAM_TO is 2026-01-02T00:00:00Z, which has passed: give a time in the future, or set STREAM_FROM",
+            ],
+        ),
+        refused(
+            &[("STREAM_FROM", "9999-01-01"), ("-SESSIONS", "")],
+            2,
+            &["STREAM_FROM is 9999-01-01T00:00:00Z, which is in the future, and the stream has no end"],
+        ),
+        refused(
+            &[("LATE_ONE_IN", "10"), ("DUPLICATE_ONE_IN", "10")],
+            2,
+            &[
+                "LATE_ONE_IN needs time to pass, but SESSION_PAUSE_MEAN=0 is a load test",
+                "DUPLICATE_ONE_IN needs time to pass",
+            ],
+        ),
+        refused(
+            &[("EVENT_FIELDS", "maybe")],
+            2,
+            &["EVENT_FIELDS is not true or false"],
+        ),
+        refused(
             &[("USER_MAX_ID", "3000000000")],
             2,
             &["USER_MAX_ID is 3000000000, out of range"],
@@ -124,7 +181,7 @@ fn every_problem_is_named_in_one_line() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_connected_to() {
+fn a_port_that_is_taken_is_reported_before_anything_is_connected_to() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let finished = Generator::new(BINARY)
@@ -151,6 +208,12 @@ fn help_lists_every_variable() {
         "SESSION_PAUSE_MEAN",
         "SESSION_PAUSE_STDDEV",
         "SESSIONS",
+        "CONCURRENT_USERS",
+        "STREAM_FROM",
+        "STREAM_TO",
+        "EVENT_FIELDS",
+        "LATE_ONE_IN",
+        "DUPLICATE_ONE_IN",
         "SEED",
         "SHARD_INDEX",
         "SHARD_COUNT",

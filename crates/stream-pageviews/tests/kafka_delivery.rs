@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use common::{PARTITIONS, assert_complete, broker, mock, read, routes, send};
@@ -26,6 +27,9 @@ async fn every_message_arrives_once_in_order_with_key_and_time() {
         key: b"42",
         payload: b"{}",
         timestamp: 1_700_000_000_000,
+        event_time: "2023-11-14T22:13:20.000Z",
+        session_id: "session",
+        event_id: "event",
     };
     sink.send(star).await.unwrap();
     let outcome = sink.flush(PATIENCE).await;
@@ -249,6 +253,90 @@ async fn without_the_right_to_idempotence_the_stream_goes_on_without() {
     send(&sink, 0, 100).await;
     assert_eq!(sink.flush(PATIENCE).await.delivered, 100);
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 100), 100);
+}
+
+/// Two hours in the past with late messages and duplicates, as a process.
+#[test]
+fn events_have_their_time_and_ids_in_headers_and_users_keep_their_order() {
+    let mock = mock();
+    for fields in [true, false] {
+        let finished = Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+            .env("KAFKA_BOOTSTRAP_SERVERS", mock.bootstrap_servers())
+            .env("STREAM_FROM", "2026-02-01")
+            .env(
+                "STREAM_TO",
+                if fields {
+                    "2026-02-01T02:00:00Z"
+                } else {
+                    "2026-02-01T00:01:00Z"
+                },
+            )
+            .env("CONCURRENT_USERS", "3")
+            .env("USER_MAX_ID", "49")
+            .env("DUPLICATE_ONE_IN", "20")
+            .env("EVENT_FIELDS", fields.to_string())
+            .env("SEED", "1")
+            .env("LOG_FORMAT", "json")
+            .succeed();
+        let last: serde_json::Value = serde_json::from_str(finished.output.lines().last().unwrap()).unwrap();
+        assert_eq!(last["message"], "manifest");
+        let manifest: serde_json::Value = serde_json::from_str(last["manifest"].as_str().unwrap()).unwrap();
+        let count = manifest["pageviews"].as_u64().unwrap() as usize;
+        let all = read(&mock.bootstrap_servers(), "pageviews", count);
+        // The messages of the first round are in the topic as well.
+        let all: Vec<_> = all
+            .into_iter()
+            .filter(|message| message.payload.contains("\"event_id\"") == fields)
+            .collect();
+        assert_eq!(all.len(), count);
+        let effects = manifest["planted"].as_array().unwrap();
+        let planted = effects
+            .iter()
+            .find(|effect| effect["effect"] == "duplicate")
+            .unwrap();
+        let duplicates = planted["count"].as_u64().unwrap() as usize;
+
+        let mut bodies = HashMap::new();
+        let mut newest = HashMap::new();
+        let mut sent_again = 0;
+        for message in &all {
+            let names: Vec<_> = message.headers.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["event_time", "session_id", "event_id"]);
+            let [time, session, event] = [0, 1, 2].map(|index| message.headers[index].1.clone());
+            let parsed = chrono::DateTime::parse_from_rfc3339(&time).unwrap();
+            assert_eq!(parsed.timestamp_millis(), message.timestamp);
+            assert!(event.len() <= 40 && event.starts_with(&session));
+            let body: serde_json::Value = serde_json::from_str(&message.payload).unwrap();
+            assert_eq!(message.key, body["user_id"].to_string());
+            if fields {
+                assert_eq!(
+                    [&body["event_time"], &body["session_id"], &body["event_id"]],
+                    [
+                        &serde_json::Value::from(time.clone()),
+                        &session.into(),
+                        &event.clone().into()
+                    ]
+                );
+            } else {
+                assert_eq!(body.as_object().unwrap().len(), 6);
+            }
+            let whole = (message.key.clone(), message.payload.clone(), message.timestamp);
+            if let Some(first) = bodies.insert(event, whole.clone()) {
+                assert_eq!(first, whole, "a duplicate has the same key and bytes");
+                sent_again += 1;
+                continue;
+            }
+            let newest = newest.entry(message.key.clone()).or_insert_with(String::new);
+            assert!(*newest <= time, "the messages of a user are in order");
+            *newest = time;
+        }
+        // Some duplicates are of star ratings.
+        assert!(
+            (duplicates.saturating_sub(5)..=duplicates).contains(&sent_again),
+            "{sent_again} of {duplicates}"
+        );
+        assert!(!fields || sent_again > 500);
+    }
 }
 
 #[cfg(unix)]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::world::catalogue::{MAX_PRICE, SHELF_SIZE};
 use crate::world::{Catalogue, Population};
 pub use orders::{OrderCounts, PlantedOrders};
-pub use sessions::{PlantedSessions, SessionCounts, SessionEffect};
+pub use sessions::{PlantedSessions, SessionCounts, SessionEffect, SessionEffects};
 
 /// Lists in parameters have at most this many entries: the first ones.
 pub const MAX_LISTED: usize = 100;

@@ -3,6 +3,9 @@
 //! Session n is a pure function of the profile, the seed and the number of users and products. Most pageviews are of
 //! pages of products, so that pageviews join products and, by user, orders and stars.
 
+mod delivery;
+mod event;
+mod open;
 mod shop;
 mod uniform;
 
@@ -18,6 +21,9 @@ use crate::locale::network::{ClientIp, UserAgent};
 use crate::rng::{Kind, RecordRng, RecordSeed, below};
 use crate::text::{Cursor, TextBuf, WriteText, text_value};
 use crate::world::World;
+pub use delivery::{DUPLICATE_DELAY_MILLIS, DeliveryFaults, LATE_DELAY_MILLIS, MessageFaults};
+pub use event::{ClockText, Event, EventEncoder, EventId, StreamTag};
+pub use open::{OpenSession, SessionMessage};
 pub use shop::{INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS, ROBOT_ONE_IN, SessionTraits};
 
 /// The most pageviews of a session; the fewest are 1.
@@ -60,7 +66,7 @@ const USUAL_LATENCY_DEVIATION: f64 = 50.0;
 
 /// A session.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct Session<'a> {
     /// From 0.
     pub id: u64,
     /// The wait before it, in standard normal units; see [`Pause::before`].
@@ -77,13 +83,13 @@ pub struct Session {
     pub stars: Option<StarRating>,
     /// Draws the pageviews.
     rng: RecordRng,
-    model: SessionModel,
+    model: SessionModel<'a>,
 }
 
 /// What a session's pageviews depend on.
 #[derive(Clone, Debug)]
-enum SessionModel {
-    Shop(shop::ShopSession),
+enum SessionModel<'a> {
+    Shop(shop::ShopSession<'a>),
     Uniform { products: u64 },
 }
 
@@ -130,7 +136,7 @@ pub enum StarCause {
 #[derive(Clone, Debug)]
 pub struct Progress {
     rng: RecordRng,
-    made: u64,
+    made: u8,
     history: shop::History,
 }
 
@@ -218,7 +224,7 @@ pub struct Sessions {
     seed: RecordSeed,
     users: u64,
     products: u64,
-    /// For the profile [`Profile::Shop`]. Sessions share it, so that their pageviews can be made later.
+    /// For the profile [`Profile::Shop`]. Clones share it.
     world: Option<Arc<World>>,
 }
 
@@ -238,7 +244,7 @@ impl Sessions {
     }
 
     /// Session `id`, from 0.
-    pub fn get(&self, id: u64) -> Session {
+    pub fn get(&self, id: u64) -> Session<'_> {
         let rng = self.seed.rng(id);
         match &self.world {
             Some(world) => shop::session(id, self.seed, world, rng),
@@ -263,7 +269,7 @@ pub struct Pause {
 
 impl Pause {
     /// The wait before `session`.
-    pub fn before(self, session: &Session) -> Duration {
+    pub fn before(self, session: &Session<'_>) -> Duration {
         if self.mean == 0.0 {
             return Duration::ZERO;
         }
@@ -271,7 +277,7 @@ impl Pause {
     }
 }
 
-impl Session {
+impl Session<'_> {
     /// The pageviews, in their order.
     #[inline]
     pub fn pageviews(&self) -> impl Iterator<Item = Pageview> {
@@ -292,13 +298,13 @@ impl Session {
     /// Makes the next pageview; `None` after the last. [`pageviews`](Self::pageviews) makes all of them.
     #[inline]
     pub fn next_pageview(&self, progress: &mut Progress) -> Option<Pageview> {
-        if progress.made == self.pageview_count {
+        if u64::from(progress.made) == self.pageview_count {
             return None;
         }
         progress.made += 1;
         Some(match &self.model {
-            SessionModel::Shop(session) => {
-                session.pageview(self.client_ip, &mut progress.history, &mut progress.rng)
+            SessionModel::Shop(shop::ShopSession { world, visitor, .. }) => {
+                visitor.pageview(world, self.client_ip, &mut progress.history, &mut progress.rng)
             }
             SessionModel::Uniform { products } => {
                 uniform::pageview(*products, self.client_ip, &mut progress.rng)
@@ -314,45 +320,65 @@ impl Session {
         }
     }
 
-    /// Appends the session's pageview as one JSON object, without a line feed.
+    /// Appends the session's pageview as one JSON object with the fields of the article, without a line feed.
+    /// [`EventEncoder`] also writes when it happened.
     #[inline]
     pub fn write_pageview_json(&self, pageview: &Pageview, out: &mut TextBuf) {
-        out.append(640, |out| {
-            out.push_str("{\"user_id\":");
-            out.push_number(self.user_id);
-            out.push_str(",\"http_method\":\"");
-            out.push_str(pageview.http_method());
-            out.push_str("\",\"uri\":\"");
-            pageview.uri.write_text(out);
-            out.push_str("\",\"client_ip\":\"");
-            if let Some(ip) = pageview.client_ip {
-                ip.write_text(out);
-            }
-            out.push_str("\",\"user_agent\":\"");
-            self.user_agent.write_text(out);
-            out.push_str("\",\"latency\":");
-            pageview.latency.write_json(out);
+        out.append(MOST_PAGEVIEW_BYTES, |out| {
+            pageview.write_fields(self.user_id, self.user_agent, out);
             out.push_ascii(b'}');
         });
     }
 
     /// Appends the session's star rating as one JSON object, without a line feed, if there is one.
     pub fn write_stars_json(&self, out: &mut TextBuf) -> bool {
-        let Some(StarRating { stars, .. }) = self.stars else {
+        let Some(rating) = self.stars else {
             return false;
         };
-        out.append(64, |out| {
-            out.push_str("{\"user_id\":");
-            out.push_number(self.user_id);
-            out.push_str(",\"stars\":");
-            out.push_number(u64::from(stars));
+        out.append(MOST_STARS_BYTES, |out| {
+            rating.write_fields(self.user_id, out);
             out.push_ascii(b'}');
         });
         true
     }
 }
 
+/// No pageview takes more bytes as JSON, without the fields of its event.
+const MOST_PAGEVIEW_BYTES: usize = 640;
+
+/// No star rating takes more bytes as JSON, without the fields of its event.
+const MOST_STARS_BYTES: usize = 64;
+
+impl StarRating {
+    /// Writes the rating by user `user_id` as a JSON object up to its closing brace.
+    fn write_fields(self, user_id: u64, out: &mut Cursor<'_>) {
+        out.push_str("{\"user_id\":");
+        out.push_number(user_id);
+        out.push_str(",\"stars\":");
+        out.push_number(u64::from(self.stars));
+    }
+}
+
 impl Pageview {
+    /// Writes the pageview by user `user_id` as a JSON object up to its closing brace.
+    #[inline]
+    fn write_fields(&self, user_id: u64, user_agent: UserAgent, out: &mut Cursor<'_>) {
+        out.push_str("{\"user_id\":");
+        out.push_number(user_id);
+        out.push_str(",\"http_method\":\"");
+        out.push_str(self.http_method());
+        out.push_str("\",\"uri\":\"");
+        self.uri.write_text(out);
+        out.push_str("\",\"client_ip\":\"");
+        if let Some(ip) = self.client_ip {
+            ip.write_text(out);
+        }
+        out.push_str("\",\"user_agent\":\"");
+        user_agent.write_text(out);
+        out.push_str("\",\"latency\":");
+        self.latency.write_json(out);
+    }
+
     /// Whether the method is one that only attackers and scanners use: DELETE, TRACE and CONNECT.
     pub fn is_suspicious(&self) -> bool {
         shop::is_suspicious_method(self.method)

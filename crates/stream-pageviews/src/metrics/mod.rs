@@ -9,13 +9,19 @@ use std::time::Instant;
 
 use datagen_process::progress::LOG_PERIOD;
 
-use crate::sink::Sink;
-use crate::visit::Topic;
+use crate::clock::Clock;
+use crate::message::Topic;
+use crate::sink::{Delivery, Sink};
 
 /// The counts of one run.
 pub struct Metrics {
     sink: Arc<dyn Sink>,
     sessions: AtomicU64,
+    /// Late messages and duplicates that are not due yet.
+    waiting: AtomicU64,
+    /// Everything due before this time is sent: milliseconds since 1970, or 0 where messages have no order.
+    sent_until_ms: AtomicU64,
+    clock: Clock,
     started: Instant,
 }
 
@@ -29,17 +35,56 @@ impl std::fmt::Debug for Metrics {
 
 impl Metrics {
     /// Counts from now on what goes to `sink`.
-    pub fn new(sink: Arc<dyn Sink>) -> Self {
+    pub fn new(sink: Arc<dyn Sink>, clock: Clock) -> Self {
         Self {
             sink,
             sessions: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            sent_until_ms: AtomicU64::new(0),
+            clock,
             started: Instant::now(),
         }
     }
 
-    /// Counts a session that the sink has taken whole.
-    pub fn add_session(&self) {
-        self.sessions.fetch_add(1, Relaxed);
+    /// Counts sessions whose first message the sink has taken.
+    pub fn add_sessions(&self, sessions: u64) {
+        self.sessions.fetch_add(sessions, Relaxed);
+    }
+
+    /// Sessions whose first message the sink has taken.
+    pub fn sessions(&self) -> u64 {
+        self.sessions.load(Relaxed)
+    }
+
+    /// Notes that `now` instead of `before` late messages and duplicates of a worker are not due yet.
+    pub fn change_waiting(&self, before: usize, now: usize) {
+        // Wrapping around, as atomic integers do, adds a difference that is negative.
+        self.waiting
+            .fetch_add((now as u64).wrapping_sub(before as u64), Relaxed);
+    }
+
+    /// Late messages and duplicates that are not due yet.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Notes that everything due before `time_ms`, in milliseconds since 1970, is sent.
+    pub fn set_sent_until(&self, time_ms: u64) {
+        self.sent_until_ms.store(time_ms, Relaxed);
+    }
+
+    /// How far the stream is behind the clock: the age of the oldest message that is due and not sent. 0 in a load test,
+    /// in which no message has a time to be sent at.
+    pub fn lag_seconds(&self) -> f64 {
+        match self.sent_until_ms.load(Relaxed) {
+            0 => 0.0,
+            sent_until_ms => self.clock.now_ms().saturating_sub(sent_until_ms) as f64 / 1e3,
+        }
+    }
+
+    /// What became of the messages so far, and what was planted in them.
+    pub fn delivery(&self) -> Delivery {
+        self.sink.delivery()
     }
 
     /// Writes a log line every [`LOG_PERIOD`], for ever.
@@ -60,6 +105,8 @@ impl Metrics {
                 in_flight = now.in_flight,
                 lost = now.lost,
                 errors = now.errors,
+                waiting = self.waiting(),
+                lag_seconds = self.lag_seconds().round(),
                 rate = rate.round(),
                 p99_ms = (now.p99.as_secs_f64() * 1e3).round(),
                 "streaming"
@@ -79,6 +126,7 @@ impl Metrics {
             delivered = delivery.delivered,
             lost = delivery.lost,
             errors = delivery.errors,
+            lag_seconds = self.lag_seconds().round(),
             seconds = (seconds * 1e3).round() / 1e3,
             messages_per_second = (delivery.delivered as f64 / seconds.max(1e-9)).round(),
             "done"

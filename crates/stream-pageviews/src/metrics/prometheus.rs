@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::Metrics;
-use crate::visit::Topic;
+use crate::message::Topic;
 
 /// How long a scraper may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -183,6 +183,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::sink::file::Files;
 
     async fn ask(address: SocketAddr, request: &str) -> String {
@@ -197,8 +198,8 @@ mod tests {
     #[tokio::test]
     async fn the_page_is_read_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()));
-        metrics.add_session();
+        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()), Clock::system());
+        metrics.add_sessions(1);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.0.local_addr().unwrap();
         tokio::spawn(listener.serve(Arc::new(metrics)));
@@ -226,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn scrapers_that_never_read_do_not_keep_others_waiting() {
         let directory = tempfile::tempdir().unwrap();
-        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()));
+        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()), Clock::system());
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.0.local_addr().unwrap();
         tokio::spawn(listener.serve(Arc::new(metrics)));

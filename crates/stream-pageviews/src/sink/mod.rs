@@ -1,38 +1,32 @@
-//! Destinations of messages. A sink knows nothing of sessions beyond their messages' topics, keys and
-//! payloads.
+//! Destinations of messages. A sink knows nothing of the schedule that makes them.
 //!
 //! - [`mod@file`]: two files of this machine;
-//! - [`kafka`]: Event Hubs, Kafka and what speaks like them.
+//! - [`kafka`]: Event Hubs, Kafka and what is compatible with it.
 
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ops::AddAssign;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use datagen_core::model::planted::SessionCounts;
 use datagen_process::error::DestinationError;
 
 use crate::config::Target;
-use crate::visit::{Batch, Message};
+use crate::message::Message;
 
-/// A destination of messages, shared by all visitors.
+/// A destination of messages, shared by all workers.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes messages. Returns when there is room for more, which may be before these are delivered; waits
-    /// while there is none. Whoever stops waiting has sent those messages that [`delivery`](Sink::delivery)
-    /// counts.
-    async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError>;
-
-    /// Whether messages of one session have to be sent together.
-    fn wants_sessions_whole(&self) -> bool {
-        false
-    }
+    /// Takes messages, in their order. Returns when there is room for more, which may be before these are delivered; waits
+    /// while there is none. If the caller stops waiting, those messages are sent that [`delivery`](Sink::delivery) counts.
+    async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError>;
 
     /// Delivers what was taken, and gives up what is not delivered within `limit`; returns at most a second
-    /// later. Afterwards nothing is sent any more. Whoever stops waiting may call it again with another
+    /// later. Afterwards nothing is sent any more. A caller that stops waiting may call it again with another
     /// limit.
     ///
     /// # Errors
@@ -52,10 +46,12 @@ pub trait Sink: Send + Sync {
 /// What a sink took, and what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// Messages taken, by [`Topic`](crate::visit::Topic).
+    /// Messages taken, by [`Topic`](crate::message::Topic).
     pub taken: [u64; 2],
     /// Bytes of their payloads.
     pub bytes: u64,
+    /// What was planted in them.
+    pub planted: SessionCounts,
     /// Messages that the destination has acknowledged.
     pub delivered: u64,
     /// Messages given up.
@@ -70,24 +66,73 @@ pub struct Delivery {
 
 /// Counts the messages that a sink takes.
 #[derive(Debug, Default)]
-struct Taken {
-    messages: [AtomicU64; 2],
-    bytes: AtomicU64,
+struct Taken(Mutex<TakenCounts>);
+
+/// Counts of messages.
+#[derive(Clone, Copy, Debug, Default)]
+struct TakenCounts {
+    messages: [u64; 2],
+    bytes: u64,
+    planted: SessionCounts,
+}
+
+impl AddAssign for TakenCounts {
+    fn add_assign(&mut self, other: Self) {
+        for (count, other) in self.messages.iter_mut().zip(other.messages) {
+            *count += other;
+        }
+        self.bytes += other.bytes;
+        self.planted += other.planted;
+    }
+}
+
+/// Messages that are being taken, one by one. They are counted when this is dropped, so that they are also counted if the
+/// sink stops in the middle.
+#[derive(Debug)]
+struct Taking<'a> {
+    counts: TakenCounts,
+    taken: &'a Taken,
+}
+
+impl Taking<'_> {
+    #[inline]
+    fn add(&mut self, message: &Message<'_>) {
+        self.counts.messages[message.topic as usize] += 1;
+        self.counts.bytes += message.payload.len() as u64;
+        self.counts.planted.add(message.effects);
+    }
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        *self.taken.lock() += self.counts;
+    }
 }
 
 impl Taken {
-    fn add(&self, message: &Message<'_>) {
-        self.messages[message.topic as usize].fetch_add(1, Relaxed);
-        self.bytes.fetch_add(message.payload.len() as u64, Relaxed);
+    fn lock(&self) -> MutexGuard<'_, TakenCounts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The counts of a sink with which taken is delivered.
+    fn start(&self) -> Taking<'_> {
+        Taking {
+            counts: TakenCounts::default(),
+            taken: self,
+        }
+    }
+
+    /// The counts of a sink that delivers messages by taking them.
     fn delivered(&self) -> Delivery {
-        let taken = self.messages.each_ref().map(|count| count.load(Relaxed));
+        let TakenCounts {
+            messages,
+            bytes,
+            planted,
+        } = *self.lock();
         Delivery {
-            taken,
-            bytes: self.bytes.load(Relaxed),
-            delivered: taken.iter().sum(),
+            taken: messages,
+            bytes,
+            planted,
+            delivered: messages.iter().sum(),
             ..Delivery::default()
         }
     }

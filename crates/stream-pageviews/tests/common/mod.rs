@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use datagen_settings::catalog::SecurityProtocol;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
@@ -28,6 +29,8 @@ pub(crate) struct Read {
     pub(crate) key: String,
     pub(crate) payload: String,
     pub(crate) timestamp: i64,
+    /// Names and values.
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// A mock cluster of one broker with both topics.
@@ -84,6 +87,9 @@ pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
             key: key.as_bytes(),
             payload: payload.as_bytes(),
             timestamp: 1_700_000_000_000 + i64::from(number),
+            event_time: "2023-11-14T22:13:20.000Z",
+            session_id: "session",
+            event_id: &payload,
         };
         sink.send(message).await.expect("the queue takes it");
     }
@@ -122,6 +128,12 @@ pub(crate) fn read(bootstrap_servers: &str, topic: &str, count: usize) -> Vec<Re
                 key: text(message.key()),
                 payload: text(message.payload()),
                 timestamp: message.timestamp().to_millis().unwrap_or(-1),
+                headers: message.headers().map_or(vec![], |headers| {
+                    let pairs = headers.iter();
+                    pairs
+                        .map(|header| (header.key.to_owned(), text(header.value)))
+                        .collect()
+                }),
             });
             quiet_since = Instant::now();
         }

@@ -1,4 +1,4 @@
-"""How fast stream-pageviews is, in ratios to its peers at the same broker in the same run.
+"""How fast stream-pageviews is: into files, and in ratios to its peers at the same broker in the same run.
 
 - confluent-kafka's C producer (the same librdkafka as ours) from Python, with ready messages in memory, same acks,
   idempotence, linger, batch and queue sizes, no callback a message. (`kcat` of Debian 12 is no peer here: its
@@ -7,7 +7,9 @@
 
 Peers and we take turns, each with a broker of its own; the median of the rounds counts. Throughput is messages
 divided by the time from the first message to the last acknowledgement, connecting not included; we make our messages
-in that time, the peers have theirs ready. Processor time is the whole process's.
+in that time, the peers have theirs ready. Processor time is the whole process's. Ours have headers, and the peers' do not.
+
+Into files, the whole process counts. Give a directory in memory (/dev/shm) to measure the generator and not the disk.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 from lab import Broker, expected
 
@@ -74,13 +77,44 @@ def timed(command, **options):
     return cpu, output.stdout.decode() + output.stderr.decode()
 
 
+FILES = {
+    "backfill, PROFILE=shop": {"STREAM_FROM": "2026-01-01", "STREAM_TO": "2026-01-03", "CONCURRENT_USERS": 50},
+    "load test, PROFILE=uniform, EVENT_FIELDS=false": {
+        "SESSION_PAUSE_MEAN": 0,
+        "SESSIONS": 500_000,
+        "CONCURRENT_USERS": 64,
+        "PROFILE": "uniform",
+        "EVENT_FIELDS": "false",
+    },
+}
+
+
+def into_files(bin_dir, directory, rounds):
+    """Messages per second into two files, the median of some rounds."""
+    for name, settings in FILES.items():
+        rates = []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory(dir=directory) as work:
+                environment = {"STREAM_URL": f"file://{work}", "SEED": "1", "LOG_FORMAT": "json"}
+                environment |= {variable: str(value) for variable, value in settings.items()}
+                started = time.monotonic()
+                cpu, log = timed([bin_dir / "stream-pageviews"], env=environment)
+                seconds = time.monotonic() - started
+                done = next(json.loads(line) for line in log.splitlines() if '"message":"done"' in line)
+                rates.append((done["delivered"] / seconds, cpu / done["delivered"] * 1e6))
+        rate, cpu = sorted(rates)[len(rates) // 2]
+        print(f"files, {name}: {rate:.0f} messages/s, {cpu:.2f} s of processor per million")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="directory of the release binaries")
     parser.add_argument("--sessions", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--files", type=pathlib.Path, help="directory of the files (default: the system's temporary one)")
     arguments = parser.parse_args()
     bin_dir = arguments.bin.resolve()
+    into_files(bin_dir, arguments.files, arguments.rounds)
     load = {"SESSIONS": arguments.sessions, "SESSION_PAUSE_MEAN": 0, "SEED": 1}
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)

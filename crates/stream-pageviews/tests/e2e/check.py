@@ -5,6 +5,7 @@ Each check prints its name when it holds; the last line counts them.
 
 import argparse
 import collections
+import datetime
 import json
 import pathlib
 import signal
@@ -17,7 +18,10 @@ from lab import TOPICS, Broker, Front, Generator, expected, free_port
 
 USERS, PRODUCTS = 1000, 100
 SECRET = "PLANTEDkey"
+EVENT_FIELDS = ["event_time", "session_id", "event_id"]
 LOAD = {"SESSION_PAUSE_MEAN": 0, "SEED": 7, "USER_MAX_ID": USERS - 1, "PRODUCT_MAX_ID": PRODUCTS - 1}
+# Event times are in the past, so that every run has the same bytes.
+PAST = LOAD | {"STREAM_FROM": "2026-01-01"}
 
 
 PASSWORD = f"Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey={SECRET}"
@@ -36,13 +40,16 @@ def same_messages(broker, wanted):
         for message, body in zip(messages, bodies[topic]):
             assert int(message.key()) == body["user_id"]
             assert place.setdefault(message.key(), message.partition()) == message.partition()
-            assert abs(message.timestamp()[1] / 1000 - time.time()) < 600
+            event_time = datetime.datetime.fromisoformat(body["event_time"])
+            assert message.timestamp()[1] == round(event_time.timestamp() * 1000)
+            headers = {name: value.decode() for name, value in message.headers()}
+            assert headers == {name: body[name] for name in EVENT_FIELDS}
     return bodies
 
 
 def check_everything_arrives_and_joins(bin_dir, work):
-    """Two shards with three visitors each deliver what one run writes to files, and it joins users and products."""
-    wanted = expected(bin_dir, work, SESSIONS=8000, **LOAD)
+    """Two shards with six sources deliver what one run writes to files, and it joins users and products."""
+    wanted = expected(bin_dir, work, SESSIONS=8000, CONCURRENT_USERS=6, **PAST)
     with Broker() as broker:
         shards = [
             Generator(
@@ -52,8 +59,8 @@ def check_everything_arrives_and_joins(bin_dir, work):
                 SESSIONS=8000,
                 SHARD_INDEX=index,
                 SHARD_COUNT=2,
-                CONCURRENT_USERS=3,
-                **LOAD,
+                CONCURRENT_USERS=6,
+                **PAST,
             )
             for index in range(2)
         ]
@@ -77,8 +84,8 @@ def check_everything_arrives_and_joins(bin_dir, work):
     assert all(view["uri"].split("/")[2] == shop for view in views)
     assert len({view["http_method"] for view in views}) == 9
     fields = ["user_id", "http_method", "uri", "client_ip", "user_agent", "latency"]
-    assert all(list(view) == fields for view in views)
-    assert all(list(star) == ["user_id", "stars"] and 1 <= star["stars"] <= 5 for star in stars)
+    assert all(list(view) == fields + EVENT_FIELDS for view in views)
+    assert all(list(star) == ["user_id", "stars"] + EVENT_FIELDS and 1 <= star["stars"] <= 5 for star in stars)
     empty = sum(view["client_ip"] == "" for view in views) / len(views)
     slow = sum(view["latency"] >= 500 for view in views) / len(views)
     usual = [view["latency"] for view in views if view["latency"] < 500]
@@ -90,7 +97,7 @@ def check_everything_arrives_and_joins(bin_dir, work):
 
 def check_a_broker_killed_in_the_middle_costs_nothing(bin_dir, work):
     """The listener is killed twice while the broker's log stays, as when a broker restarts; each message arrives once."""
-    wanted = expected(bin_dir, work, SESSIONS=6000, **LOAD)
+    wanted = expected(bin_dir, work, SESSIONS=6000, **PAST)
     with Broker() as broker:
         password = f"{PASSWORD};UseDevelopmentEmulator=true"
         port = free_port()
@@ -105,7 +112,7 @@ def check_a_broker_killed_in_the_middle_costs_nothing(bin_dir, work):
             EVENTHUB_CONNECTION_STRING_STARS=password,
             SESSIONS=6000,
             RATE=6_000,
-            **LOAD,
+            **PAST,
         )
         for _ in range(2):
             time.sleep(2.5)
@@ -123,7 +130,7 @@ def check_a_broker_killed_in_the_middle_costs_nothing(bin_dir, work):
 
 def check_tls_and_the_hubs_own_strings(bin_dir, work):
     """Event Hubs' way: SASL_SSL, `$ConnectionString`, the certificate verified; and what is said when it is refused."""
-    wanted = expected(bin_dir, work, SESSIONS=500, **LOAD)
+    wanted = expected(bin_dir, work, SESSIONS=500, **PAST)
     with Broker() as broker, Front(bin_dir, broker, work / "ca.pem", True, "$ConnectionString", PASSWORD) as front:
         settings = {
             "KAFKA_BOOTSTRAP_SERVERS": front.address,
@@ -133,7 +140,7 @@ def check_tls_and_the_hubs_own_strings(bin_dir, work):
             "EVENTHUB_CONNECTION_STRING_STARS": PASSWORD,
             "SESSIONS": 500,
             "RUST_LOG": "trace",
-            **LOAD,
+            **PAST,
         }
         good = Generator(bin_dir, work / "tls.log", **settings)
         assert good.wait() == 0, good.text()
@@ -169,7 +176,7 @@ def check_a_broker_that_forgot_everything_ends_it(bin_dir, work):
 
 
 def check_sigterm_delivers_what_was_produced(bin_dir, work):
-    """Visitors at their own pace, metrics, SIGTERM: exit code 0, and the broker has what the last line says."""
+    """Live sources, metrics, SIGTERM: exit code 0, and the broker has what the last lines say."""
     with Broker() as broker:
         port = free_port()
         generator = Generator(
@@ -191,12 +198,17 @@ def check_sigterm_delivers_what_was_produced(bin_dir, work):
         assert done["delivered"] == done["pageviews"] + done["stars"] and done["lost"] == 0, done
         for topic, count in (("pageviews", done["pageviews"]), ("stars", done["stars"])):
             assert len(broker.read(topic, count)) == count
+        (manifest,) = generator.events("manifest")
+        manifest = json.loads(manifest["manifest"])
+        planted = {effect["effect"]: effect["count"] for effect in manifest["planted"]}
+        assert manifest["delivered"] == done["delivered"] and planted["star_rating"] == done["stars"], manifest
+        assert generator.text().splitlines()[-1].count("manifest") > 0
         streaming = generator.events("streaming")
         assert streaming and streaming[0]["delivered"] > 0, generator.text()
 
 
-def check_many_visitors_need_little_memory(bin_dir, work):
-    """Twenty thousand visitors before a broker that is gone hold no messages: a container of half a gigabyte will do."""
+def check_many_sources_need_little_memory(bin_dir, work):
+    """Twenty thousand sources hold no messages before a broker that is gone: a container of half a gigabyte will do."""
     with Broker() as broker:
         generator = Generator(
             bin_dir,
@@ -214,7 +226,7 @@ def check_many_visitors_need_little_memory(bin_dir, work):
 
 
 def check_a_broker_that_does_not_answer_bounds_the_end(bin_dir, work):
-    """A frozen broker: memory stays bounded, SIGTERM ends with the loss counted, a second signal ends at once."""
+    """A stopped broker: memory stays bounded, SIGTERM ends with the loss counted, a second signal ends at once."""
     with Broker() as broker:
         generators = [
             Generator(bin_dir, work / f"frozen{index}.log", KAFKA_BOOTSTRAP_SERVERS=broker.address, **LOAD)
@@ -234,7 +246,7 @@ def check_a_broker_that_does_not_answer_bounds_the_end(bin_dir, work):
         time.sleep(1.5)
         impatient.process.send_signal(signal.SIGTERM)
         assert impatient.wait(5) == 143, impatient.text()
-        # Whoever sends SIGTERM kills after ten seconds.
+        # SIGTERM is followed by SIGKILL after ten seconds.
         assert patient.stop(10) == 1, patient.text()
         complaint = patient.complaint()
         assert len(complaint) == 1 and "messages were lost" in complaint[0], complaint

@@ -15,7 +15,7 @@ const MARKER_TEXT: &str = "cargo xtask playground has filled this directory. It 
                            run again, and only if this file is present.\n";
 
 /// The files that a playground creates in its directory. `*` stands for a part of one name.
-const CREATED_FILES: [&str; 18] = [
+const CREATED_FILES: [&str; 20] = [
     "lake/users/users.json",
     "lake/vipusers/vipusers.json",
     "lake/products/product_*.json",
@@ -27,6 +27,9 @@ const CREATED_FILES: [&str; 18] = [
     "lake/_temporary/product_*",
     "stream/pageviews.jsonl",
     "stream/stars.jsonl",
+    "stream/_datagen/stream.json",
+    // Left by a stream that was killed.
+    "stream/_datagen/stream.json.*",
     "orders.db",
     "orders.db-journal",
     "orders.db-wal",
@@ -169,6 +172,7 @@ mod tests {
             "lake/_datagen/users.json",
             "stream/pageviews.jsonl",
             "stream/stars.jsonl",
+            "stream/_datagen/stream.json",
             "orders.db",
             "orders.db-journal",
             "playground.db",

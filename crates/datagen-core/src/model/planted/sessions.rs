@@ -1,14 +1,15 @@
 //! What is planted in sessions: pageviews and star ratings.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, BitOr};
 
 use serde_json::{Value, json};
 
 use super::{EXAMPLES, Effect, lemons};
 use crate::model::product::Pages;
 use crate::model::session::{
-    EMPTY_IP_ONE_IN, INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS, OTHER_PAGES, OUTLIER_ONE_IN, OUTLIER_RANGE,
-    Pageview, ROBOT_ONE_IN, STARS_ONE_IN, Session, Sessions, StarCause, Uri,
+    DUPLICATE_DELAY_MILLIS, DeliveryFaults, EMPTY_IP_ONE_IN, INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS,
+    LATE_DELAY_MILLIS, OTHER_PAGES, OUTLIER_ONE_IN, OUTLIER_RANGE, Pageview, ROBOT_ONE_IN, STARS_ONE_IN,
+    Session, Sessions, StarCause, StarRating, Uri,
 };
 use crate::world::catalogue::LATENCY_VARIANCE_PERCENT;
 use crate::world::population::{OTHER_ADDRESS_ONE_IN, OTHER_BROWSER_ONE_IN};
@@ -26,6 +27,10 @@ pub enum SessionEffect {
     Outlier,
     /// Star ratings.
     StarRating,
+    /// Messages sent minutes after their event time.
+    Late,
+    /// Messages sent again.
+    Duplicate,
     /// Sessions in incidents.
     Incident,
     /// Outliers in incidents.
@@ -58,10 +63,12 @@ pub enum SessionEffect {
 
 impl SessionEffect {
     /// All effects; those of the profile `uniform` first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::EmptyAddress,
         Self::Outlier,
         Self::StarRating,
+        Self::Late,
+        Self::Duplicate,
         Self::Incident,
         Self::IncidentOutlier,
         Self::Robot,
@@ -79,7 +86,7 @@ impl SessionEffect {
     ];
 
     /// How many of [`ALL`](Self::ALL) sessions of the profile `uniform` can have.
-    const UNIFORM: usize = 3;
+    const UNIFORM: usize = 5;
 
     /// The effect's name in the answer key.
     pub fn name(self) -> &'static str {
@@ -87,6 +94,8 @@ impl SessionEffect {
             Self::EmptyAddress => "empty_address",
             Self::Outlier => "latency_outlier",
             Self::StarRating => "star_rating",
+            Self::Late => "late",
+            Self::Duplicate => "duplicate",
             Self::Incident => "incident",
             Self::IncidentOutlier => "incident_outlier",
             Self::Robot => "robot",
@@ -105,7 +114,93 @@ impl SessionEffect {
     }
 }
 
+/// Effects of one message, or of a session as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionEffects(u32);
+
+const _: () = assert!(SessionEffect::ALL.len() <= u32::BITS as usize);
+
+impl BitOr for SessionEffects {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl From<SessionEffect> for SessionEffects {
+    fn from(effect: SessionEffect) -> Self {
+        Self(1 << effect as u32)
+    }
+}
+
+impl SessionEffects {
+    #[inline]
+    fn with(self, effect: SessionEffect, is_there: bool) -> Self {
+        Self(self.0 | u32::from(is_there) << effect as u32)
+    }
+
+    /// Whether `effect` is one of them.
+    #[inline]
+    pub fn contains(self, effect: SessionEffect) -> bool {
+        self.0 & (1 << effect as u32) != 0
+    }
+
+    /// The effects of a session as a whole.
+    pub fn of_session(session: &Session<'_>) -> Self {
+        let Some(traits) = session.traits() else {
+            return Self::default();
+        };
+        Self::default()
+            .with(SessionEffect::Incident, traits.incident.is_some())
+            .with(SessionEffect::Robot, traits.is_robot)
+            .with(SessionEffect::OtherBrowser, traits.is_other_browser)
+            .with(SessionEffect::OtherAddress, traits.is_other_address)
+    }
+
+    /// The effects of a pageview in a session with the effects `session`.
+    #[inline]
+    pub fn of_pageview(pageview: &Pageview, session: Self) -> Self {
+        let is_outlier = pageview.latency.is_outlier();
+        let is_incident = session.contains(SessionEffect::Incident);
+        let effects = Self::default()
+            .with(SessionEffect::EmptyAddress, pageview.client_ip.is_none())
+            .with(SessionEffect::Outlier, is_outlier)
+            .with(SessionEffect::IncidentOutlier, is_outlier && is_incident)
+            .with(SessionEffect::SuspiciousMethod, pageview.is_suspicious())
+            .with(SessionEffect::Lemon, pageview.is_lemon);
+        match pageview.uri {
+            Uri::Product(_) => effects.with(SessionEffect::ProductLatency, true),
+            Uri::Other(page) => {
+                let page = OTHER_PAGES[usize::from(page)];
+                effects
+                    .with(SessionEffect::Basket, page == "/kosik")
+                    .with(SessionEffect::Checkout, page == "/pokladna")
+            }
+        }
+    }
+
+    /// The effects of a star rating.
+    pub fn of_stars(rating: &StarRating) -> Self {
+        let effects = Self::from(SessionEffect::StarRating);
+        let (all, bad) = match rating.cause {
+            StarCause::Lemon => (
+                SessionEffect::RatingAfterLemon,
+                SessionEffect::BadRatingAfterLemon,
+            ),
+            StarCause::Outliers => (
+                SessionEffect::RatingAfterOutliers,
+                SessionEffect::BadRatingAfterOutliers,
+            ),
+            StarCause::Nothing => return effects,
+        };
+        effects.with(all, true).with(bad, rating.stars <= 2)
+    }
+}
+
 /// How many records have each effect. The counts of several parts of the data add up.
+///
+/// A duplicate counts as a duplicate and nothing else, so that the other counts are those of the data without duplicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounts([u64; SessionEffect::ALL.len()]);
 
@@ -123,69 +218,25 @@ impl SessionCounts {
         self.0[effect as usize]
     }
 
-    fn add(&mut self, effect: SessionEffect, is_there: bool) {
-        self.0[effect as usize] += u64::from(is_there);
-    }
-
-    /// Counts the effects of a session as a whole, when it starts.
-    pub fn add_session(&mut self, session: &Session) {
-        let Some(traits) = session.traits() else { return };
-        self.add(SessionEffect::Incident, traits.incident.is_some());
-        self.add(SessionEffect::Robot, traits.is_robot);
-        self.add(SessionEffect::OtherBrowser, traits.is_other_browser);
-        self.add(SessionEffect::OtherAddress, traits.is_other_address);
-    }
-
-    /// Counts the effects of a pageview of `session`.
+    /// Counts the effects of a message.
     #[inline]
-    pub fn add_pageview(&mut self, session: &Session, pageview: &Pageview) {
-        let is_outlier = pageview.latency.is_outlier();
-        self.add(SessionEffect::EmptyAddress, pageview.client_ip.is_none());
-        self.add(SessionEffect::Outlier, is_outlier);
-        let Some(traits) = session.traits() else { return };
-        self.add(
-            SessionEffect::IncidentOutlier,
-            is_outlier && traits.incident.is_some(),
-        );
-        self.add(SessionEffect::SuspiciousMethod, pageview.is_suspicious());
-        self.add(SessionEffect::Lemon, pageview.is_lemon);
-        match pageview.uri {
-            Uri::Product(_) => self.add(SessionEffect::ProductLatency, true),
-            Uri::Other(page) => {
-                let page = OTHER_PAGES[usize::from(page)];
-                self.add(SessionEffect::Basket, page == "/kosik");
-                self.add(SessionEffect::Checkout, page == "/pokladna");
-            }
+    pub fn add(&mut self, SessionEffects(mut effects): SessionEffects) {
+        while effects != 0 {
+            self.0[effects.trailing_zeros() as usize] += 1;
+            effects &= effects - 1;
         }
     }
 
-    /// Counts the effects of the star rating of `session`, if it has one.
-    pub fn add_stars(&mut self, session: &Session) {
-        let Some(rating) = session.stars else { return };
-        let is_bad = rating.stars <= 2;
-        self.add(SessionEffect::StarRating, true);
-        let (all, bad) = match rating.cause {
-            StarCause::Lemon => (
-                SessionEffect::RatingAfterLemon,
-                SessionEffect::BadRatingAfterLemon,
-            ),
-            StarCause::Outliers => (
-                SessionEffect::RatingAfterOutliers,
-                SessionEffect::BadRatingAfterOutliers,
-            ),
-            StarCause::Nothing => return,
-        };
-        self.add(all, true);
-        self.add(bad, is_bad);
-    }
-
     /// Counts the effects of a session with all its pageviews and its star rating.
-    pub fn add_whole(&mut self, session: &Session) {
-        self.add_session(session);
-        session
-            .pageviews()
-            .for_each(|pageview| self.add_pageview(session, &pageview));
-        self.add_stars(session);
+    pub fn add_whole(&mut self, session: &Session<'_>) {
+        let whole = SessionEffects::of_session(session);
+        self.add(whole);
+        for pageview in session.pageviews() {
+            self.add(SessionEffects::of_pageview(&pageview, whole));
+        }
+        if let Some(rating) = &session.stars {
+            self.add(SessionEffects::of_stars(rating));
+        }
     }
 }
 
@@ -193,13 +244,15 @@ impl SessionCounts {
 #[derive(Clone, Debug)]
 pub struct PlantedSessions<'a> {
     world: Option<&'a World>,
+    faults: DeliveryFaults,
 }
 
 impl<'a> PlantedSessions<'a> {
-    /// What is planted in `sessions`.
-    pub fn new(sessions: &'a Sessions) -> Self {
+    /// What is planted in `sessions`, whose messages are delivered with `faults`.
+    pub fn new(sessions: &'a Sessions, faults: DeliveryFaults) -> Self {
         Self {
             world: sessions.world(),
+            faults,
         }
     }
 
@@ -234,6 +287,18 @@ impl<'a> PlantedSessions<'a> {
                 "to_ms": OUTLIER_RANGE.1,
             }),
             SessionEffect::StarRating => json!({"counted": "star ratings", "one_session_in": STARS_ONE_IN}),
+            SessionEffect::Late => json!({
+                "counted": "messages",
+                "one_in": self.faults.late_one_in,
+                "from_ms": LATE_DELAY_MILLIS.0,
+                "to_ms": LATE_DELAY_MILLIS.1,
+            }),
+            SessionEffect::Duplicate => json!({
+                "counted": "messages sent again",
+                "one_in": self.faults.duplicate_one_in,
+                "from_ms": DUPLICATE_DELAY_MILLIS.0,
+                "to_ms": DUPLICATE_DELAY_MILLIS.1,
+            }),
             SessionEffect::Incident => json!({
                 "counted": "sessions",
                 "sessions_per_incident": INCIDENT_SESSIONS,
@@ -307,17 +372,33 @@ mod tests {
         sum += other;
         assert_eq!(sum, whole);
         assert_eq!(incidents, 80, "exactly 8 in 800");
-        let effects = PlantedSessions::new(&sessions).effects(&whole);
+        let faults = DeliveryFaults::new(5, 0, 0);
+        let effects = PlantedSessions::new(&sessions, faults).effects(&whole);
         let names: std::collections::HashSet<_> = effects.iter().map(|effect| effect.effect).collect();
         assert_eq!(names.len(), SessionEffect::ALL.len());
-        assert!(effects.iter().all(|effect| effect.count > 0), "{effects:?}");
+        // Whether a message is late or a duplicate is not decided by its session.
+        let is_fault = |effect: &Effect| ["late", "duplicate"].contains(&effect.effect);
+        for effect in &effects {
+            assert_eq!(effect.count == 0, is_fault(effect), "{effect:?}");
+        }
 
         let sessions = Sessions::new(Profile::Uniform, 5, 999, 999);
         let mut counts = SessionCounts::default();
         (0..1_000).for_each(|id| counts.add_whole(&sessions.get(id)));
-        let effects = PlantedSessions::new(&sessions).effects(&counts);
+        counts.add(SessionEffect::Late.into());
+        counts.add(SessionEffect::Duplicate.into());
+        let effects = PlantedSessions::new(&sessions, faults).effects(&counts);
         let names: Vec<_> = effects.iter().map(|effect| effect.effect).collect();
-        assert_eq!(names, ["empty_address", "latency_outlier", "star_rating"]);
+        assert_eq!(
+            names,
+            [
+                "empty_address",
+                "latency_outlier",
+                "star_rating",
+                "late",
+                "duplicate"
+            ]
+        );
         assert!(effects.iter().all(|effect| effect.count > 0), "{effects:?}");
     }
 }

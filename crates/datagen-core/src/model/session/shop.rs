@@ -1,7 +1,5 @@
 //! Sessions of the profile `shop`: visitors who find a product, look around, fill a basket and sometimes pay.
 
-use std::sync::Arc;
-
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -12,10 +10,10 @@ use super::{
 use crate::locale::network::{ClientIp, UserAgent};
 use crate::model::product::Pages;
 use crate::rng::{RecordRng, RecordSeed, below, chance};
-use crate::world::World;
 use crate::world::catalogue::LATENCY_NOISE_DEVIATION;
 use crate::world::population::{OTHER_ADDRESS_ONE_IN, OTHER_BROWSER_ONE_IN};
 use crate::world::quantiles::{DWELL_MILLIS, quantile};
+use crate::world::{Catalogue, World};
 
 /// One session in this many is a robot's. Source: our choice; robots cause a larger part of the traffic of real shops,
 /// but most of it is filtered before it gets into such data.
@@ -191,28 +189,36 @@ pub struct SessionTraits {
     pub is_other_address: bool,
 }
 
-/// What the pageviews of a session depend on.
+/// What is special about sessions of this profile.
 #[derive(Clone, Debug)]
-pub(super) struct ShopSession {
-    world: Arc<World>,
-    favourite_shelf: u64,
+pub(super) struct ShopSession<'a> {
+    pub(super) world: &'a World,
+    pub(super) visitor: ShopVisitor,
     pub(super) traits: SessionTraits,
 }
 
-/// What has happened in a session.
+/// What the pageviews of a session depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ShopVisitor {
+    favourite_shelf: u32,
+    is_robot: bool,
+    is_in_incident: bool,
+}
+
+/// What has happened in a session. A stream keeps one for each open session, so that it is small.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct History {
+    /// The ranks of the first product and of the last, if any was seen.
+    products: Option<(u32, u32)>,
+    offset_ms: u32,
     /// The page last seen; `None` before the first.
     page: Option<Page>,
-    /// The ranks of the first product and of the last, if any was seen.
-    products: Option<(u64, u64)>,
-    offset_ms: u32,
-    lemons: u32,
-    outliers: u32,
+    lemons: u8,
+    outliers: u8,
 }
 
 /// Session `id` in `world`, which `rng` draws.
-pub(super) fn session(id: u64, seed: RecordSeed, world: &Arc<World>, mut rng: RecordRng) -> Session {
+pub(super) fn session(id: u64, seed: RecordSeed, world: &World, mut rng: RecordRng) -> Session<'_> {
     let rng = &mut rng;
     let population = &world.population;
     let pause = StandardNormal.sample(rng);
@@ -248,12 +254,18 @@ pub(super) fn session(id: u64, seed: RecordSeed, world: &Arc<World>, mut rng: Re
     // Robots do not rate, so that the other sessions do so a little more often.
     let is_rated = !is_robot && chance(rng, ROBOT_ONE_IN, STARS_ONE_IN * (ROBOT_ONE_IN - 1));
     let shelf_word = population.favourite_shelf_word(user_id);
+    let incident = incident(id, seed);
     let model = ShopSession {
-        world: Arc::clone(world),
-        favourite_shelf: world.catalogue.shelf_of_word(shelf_word),
+        world,
+        visitor: ShopVisitor {
+            // Ids, and therefore ranks and shelves, fit 31 bits.
+            favourite_shelf: world.catalogue.shelf_of_word(shelf_word) as u32,
+            is_robot,
+            is_in_incident: incident.is_some(),
+        },
         traits: SessionTraits {
             is_robot,
-            incident: incident(id, seed),
+            incident,
             is_other_browser: !is_robot && other_browser,
             is_other_address: !is_robot && other_address,
         },
@@ -298,7 +310,7 @@ fn stars(progress: &Progress, rng: &mut RecordRng) -> StarRating {
     let history = &progress.history;
     let (cause, bad_percent) = if history.lemons > 0 {
         (StarCause::Lemon, BAD_PERCENT_LEMON)
-    } else if history.outliers >= SEVERAL_OUTLIERS {
+    } else if u32::from(history.outliers) >= SEVERAL_OUTLIERS {
         (StarCause::Outliers, BAD_PERCENT_OUTLIERS)
     } else {
         (StarCause::Nothing, BAD_PERCENT)
@@ -321,19 +333,45 @@ fn between(rng: &mut RecordRng, (start, end): (u64, u64)) -> u64 {
     start + below(rng, end - start)
 }
 
-impl ShopSession {
+impl History {
+    /// When the next pageview comes, in milliseconds after the start of the session, if `rng` draws that pageview.
+    #[inline]
+    pub(super) fn next_offset_ms(&self, visitor: ShopVisitor, rng: &RecordRng) -> u32 {
+        if self.page.is_none() {
+            return self.offset_ms;
+        }
+        let mut rng = rng.clone();
+        // The word that decides the small things.
+        rng.next_u64();
+        self.offset_ms + visitor.dwell_ms(&mut rng)
+    }
+}
+
+impl ShopVisitor {
+    /// The time between two pageviews, in milliseconds.
+    #[inline]
+    fn dwell_ms(self, rng: &mut RecordRng) -> u32 {
+        if self.is_robot {
+            between(rng, ROBOT_DWELL_MILLIS) as u32
+        } else {
+            quantile(&DWELL_MILLIS, rng.next_u64()) as u32
+        }
+    }
+
     /// The next pageview that `rng` draws.
     #[inline]
     pub(super) fn pageview(
-        &self,
+        self,
+        world: &World,
         client_ip: ClientIp,
         history: &mut History,
         rng: &mut RecordRng,
     ) -> Pageview {
-        let is_robot = self.traits.is_robot;
-        let outlier_one_in = match self.traits.incident {
-            Some(_) => OUTLIER_ONE_IN_DURING_INCIDENTS,
-            None => OUTLIER_ONE_IN_OUTSIDE_INCIDENTS,
+        let is_robot = self.is_robot;
+        let outlier_one_in = if self.is_in_incident {
+            OUTLIER_ONE_IN_DURING_INCIDENTS
+        } else {
+            OUTLIER_ONE_IN_OUTSIDE_INCIDENTS
         };
         // One word decides the small things.
         let draw = below(rng, 100 * 1_000 * 6 * EMPTY_IP_ONE_IN * outlier_one_in);
@@ -343,11 +381,7 @@ impl ShopSession {
         let (no_ip, is_outlier) = (draw % EMPTY_IP_ONE_IN == 0, draw / EMPTY_IP_ONE_IN == 0);
 
         if history.page.is_some() {
-            history.offset_ms += if is_robot {
-                between(rng, ROBOT_DWELL_MILLIS) as u32
-            } else {
-                quantile(&DWELL_MILLIS, rng.next_u64()) as u32
-            };
+            history.offset_ms += self.dwell_ms(rng);
         }
         let page = match history.page {
             _ if is_robot && chain < ROBOT_PRODUCT_PERCENT => Page::Product,
@@ -359,8 +393,8 @@ impl ShopSession {
         let methods = if is_robot { &ROBOT_METHODS } else { page.methods() };
         let (mut mean, mut deviation, mut is_lemon) = (USUAL_LATENCY, USUAL_LATENCY_DEVIATION, false);
         let uri = if page == Page::Product {
-            let (rank, section) = self.product(history, page_draw, rng);
-            let catalogue = &self.world.catalogue;
+            let catalogue = &world.catalogue;
+            let (rank, section) = self.product(catalogue, history, page_draw, rng);
             if let Some(effect) = catalogue.latency_effect(rank) {
                 mean += effect as f64 / 1_000.0;
                 deviation = LATENCY_NOISE_DEVIATION;
@@ -370,8 +404,8 @@ impl ShopSession {
         } else {
             Uri::Other(page.index(page_draw))
         };
-        history.lemons += u32::from(is_lemon);
-        history.outliers += u32::from(is_outlier);
+        history.lemons += u8::from(is_lemon);
+        history.outliers += u8::from(is_outlier);
         Pageview {
             offset_ms: history.offset_ms,
             method: choose(methods, method),
@@ -388,22 +422,28 @@ impl ShopSession {
 
     /// The rank of the product that is looked at, and which of its pages: at first its own, then perhaps another.
     #[inline]
-    fn product(&self, history: &mut History, page_draw: u64, rng: &mut RecordRng) -> (u64, usize) {
-        let catalogue = &self.world.catalogue;
-        if self.traits.is_robot {
+    fn product(
+        self,
+        catalogue: &Catalogue,
+        history: &mut History,
+        page_draw: u64,
+        rng: &mut RecordRng,
+    ) -> (u64, usize) {
+        if self.is_robot {
             return (below(rng, catalogue.len()), (page_draw % 3) as usize);
         }
+        let shelf = u64::from(self.favourite_shelf);
         let Some((first, last)) = history.products else {
-            let rank = catalogue.draw_rank(self.favourite_shelf, None, rng);
-            history.products = Some((rank, rank));
+            let rank = catalogue.draw_rank(shelf, None, rng);
+            history.products = Some((rank as u32, rank as u32));
             return (rank, 0);
         };
         // In a third of cases another page of the last product.
         if page_draw < 2 {
-            return (last, 1 + page_draw as usize);
+            return (u64::from(last), 1 + page_draw as usize);
         }
-        let rank = catalogue.draw_rank(self.favourite_shelf, Some(first), rng);
-        history.products = Some((first, rank));
+        let rank = catalogue.draw_rank(shelf, Some(u64::from(first)), rng);
+        history.products = Some((first, rank as u32));
         (rank, 0)
     }
 }

@@ -35,7 +35,7 @@ static METHOD_SLOTS: [u8; 64] = {
 };
 
 /// Session `id` of one of `users` users looking at `products` products, which `rng` draws.
-pub(super) fn session(id: u64, users: u64, products: u64, mut rng: RecordRng) -> Session {
+pub(super) fn session(id: u64, users: u64, products: u64, mut rng: RecordRng) -> Session<'static> {
     Session {
         id,
         pause: StandardNormal.sample(&mut rng),

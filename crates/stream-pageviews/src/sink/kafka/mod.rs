@@ -11,10 +11,11 @@ pub mod settings;
 pub mod token;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datagen_azure::entra::EntraCredential;
+use datagen_core::model::session::ClockText;
 use datagen_process::error::DestinationError;
 
 use self::health::Undeliverable;
@@ -24,13 +25,13 @@ use self::token::EntraTokens;
 use super::{Delivery, Sink, Taken};
 use crate::config::KafkaConfig;
 use crate::connection_string::ConnectionString;
-use crate::visit::{Batch, Topic};
+use crate::message::{Message, Topic};
 
 /// The user name that goes with a connection string as password.
 /// <https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-apache-kafka-overview>
 const CONNECTION_STRING_USER: &str = "$ConnectionString";
 
-/// A Kafka endpoint that takes visits.
+/// A Kafka endpoint that takes messages.
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap_servers: String,
@@ -125,21 +126,27 @@ async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Undeliverable> {
 
 #[async_trait]
 impl Sink for Kafka {
-    async fn send(&self, batch: Batch<'_>) -> Result<(), DestinationError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let timestamp = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        for message in batch.messages() {
+    async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError> {
+        let mut taking = self.taken.start();
+        let (mut key, mut clock) = (itoa::Buffer::new(), ClockText::default());
+        for message in messages {
+            let id = message.id();
+            let time = clock.text(message.event.time_ms);
             let record = Record {
                 route: message.topic as usize,
-                key: message.key,
+                key: key.format(message.user_id).as_bytes(),
                 payload: message.payload,
-                timestamp,
+                // Events are before the year 10000.
+                timestamp: message.event.time_ms as i64,
+                event_time: std::str::from_utf8(&time).expect("times are ASCII"),
+                session_id: id.session_id(),
+                event_id: id.event_id(),
             };
             self.producers
                 .send(record)
                 .await
                 .map_err(|failure| self.error(failure.to_string()))?;
-            self.taken.add(&message);
+            taking.add(message);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use datagen_process::blocking::blocking;
 use datagen_process::retry::Backoff;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -66,6 +67,12 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
     /// When it happened, milliseconds since 1970.
     pub timestamp: i64,
+    /// The same time as text, for the header `event_time`.
+    pub event_time: &'a str,
+    /// For the header of the same name.
+    pub session_id: &'a str,
+    /// For the header of the same name.
+    pub event_id: &'a str,
 }
 
 /// What became of everything sent.
@@ -340,10 +347,23 @@ impl Producers {
     /// Hands a message to the queue, or answers `false` when the queue is full.
     fn try_send(&self, record: Record<'_>) -> Result<bool, Undeliverable> {
         let (topic, place) = &self.routes[record.route];
+        let headers = [
+            ("event_time", record.event_time),
+            ("session_id", record.session_id),
+            ("event_id", record.event_id),
+        ];
+        let headers = headers.iter().fold(
+            OwnedHeaders::new_with_capacity(headers.len()),
+            |headers, &(key, value)| {
+                let value = Some(value);
+                headers.insert(Header { key, value })
+            },
+        );
         let message = BaseRecord::to(topic)
             .key(record.key)
             .payload(record.payload)
-            .timestamp(record.timestamp);
+            .timestamp(record.timestamp)
+            .headers(headers);
         match self.producers[*place].send(message) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),

@@ -1,0 +1,126 @@
+//! A message of the stream, as the schedule makes it and a sink sends it.
+
+use datagen_core::model::planted::SessionEffects;
+use datagen_core::model::session::{Event, EventId, StreamTag};
+
+/// The two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// `pageviews`.
+    Pageviews,
+    /// `stars`.
+    Stars,
+}
+
+impl Topic {
+    /// Both, in the order of their use as an index.
+    pub const ALL: [Topic; 2] = [Topic::Pageviews, Topic::Stars];
+
+    /// The topic's (the event hub's) name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pageviews => "pageviews",
+            Self::Stars => "stars",
+        }
+    }
+}
+
+/// Why a message is sent when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sending {
+    /// At its event time.
+    InTime,
+    /// For the first time, minutes after its event time.
+    Late,
+    /// Again, some seconds after the first time.
+    Duplicate,
+}
+
+/// A message.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The stream it belongs to.
+    pub topic: Topic,
+    /// Why it is sent now.
+    pub sending: Sending,
+    /// The user id, which in decimal digits is the key: messages of a user stay in their order.
+    pub user_id: u64,
+    /// One JSON object.
+    pub payload: &'a [u8],
+    /// When it happened, and in which session.
+    pub event: Event,
+    /// The tag of the stream.
+    pub tag: StreamTag,
+    /// What was planted in it.
+    pub effects: SessionEffects,
+}
+
+impl Message<'_> {
+    /// Its ids.
+    pub fn id(&self) -> EventId {
+        EventId::new(self.tag, self.event.session, self.event.position)
+    }
+
+    /// Whether a session begins with it.
+    pub fn is_start(&self) -> bool {
+        self.event.position == 0 && self.sending != Sending::Duplicate
+    }
+}
+
+/// Messages for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::ops::Range;
+    use std::sync::Arc;
+
+    use datagen_core::model::Profile;
+    use datagen_core::model::session::{DeliveryFaults, Pause, Sessions, StreamTag};
+
+    use super::Message;
+    use crate::batch::Batch;
+    use crate::schedule::{LoadSchedule, Plan};
+
+    /// A plan with sessions of ten users and products.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            sessions: Sessions::new(Profile::Uniform, 0, 9, 9),
+            faults: DeliveryFaults::new(0, 0, 0),
+            pause: Pause {
+                mean: 10.0,
+                stddev: 5.0,
+            },
+            sources: 1,
+            session_count: None,
+            start_ms: 1_795_687_200_000,
+            end_ms: None,
+            tag: StreamTag::new(&[]),
+            event_fields: true,
+        }
+    }
+
+    /// The first messages of a stream, encoded.
+    pub(crate) struct Encoded {
+        batch: Batch,
+        range: Range<usize>,
+    }
+
+    impl Encoded {
+        pub(crate) fn messages(&self) -> Vec<Message<'_>> {
+            let tag = StreamTag::new(&[]);
+            self.range
+                .clone()
+                .map(|index| self.batch.message(index, tag))
+                .collect()
+        }
+    }
+
+    /// Messages `range` of a stream.
+    pub(crate) fn messages(range: Range<usize>) -> Encoded {
+        let mut schedule = LoadSchedule::new(Arc::new(plan()), [0].into_iter());
+        let mut batch = Batch::default();
+        while batch.len() < range.end {
+            schedule.fill(&mut batch, range.end, 1_795_687_200_000);
+        }
+        Encoded { batch, range }
+    }
+}
