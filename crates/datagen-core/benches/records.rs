@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::model::product::Products;
-use datagen_core::model::session::Sessions;
+use datagen_core::model::session::{Event, EventEncoder, OpenSession, Sessions, StreamTag};
 use datagen_core::model::user::Users;
 use datagen_core::text::TextBuf;
 
@@ -109,6 +109,27 @@ fn pageviews(criterion: &mut Criterion) {
                     let session = sessions.get(id);
                     for pageview in session.pageviews() {
                         session.write_pageview_json(&pageview, &mut out);
+                    }
+                }
+                black_box(out.as_bytes());
+            });
+        });
+        // As a stream makes them: with the fields of their events, from sessions that stay open.
+        let mut encoder = EventEncoder::new(StreamTag::new(&[]), true);
+        group.bench_function(format!("events/{profile}"), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                for id in 0..BATCH {
+                    let mut session = OpenSession::start(&sessions.get(id));
+                    while let Some(offset) = session.next_offset_ms(&sessions) {
+                        let event = Event {
+                            time_ms: 1_795_687_200_000 + u64::from(offset),
+                            session: id,
+                            position: session.position(),
+                        };
+                        if let Some(message) = session.next_message(&sessions) {
+                            session.write_json(&message, event, &mut encoder, &mut out);
+                        }
                     }
                 }
                 black_box(out.as_bytes());

@@ -97,7 +97,7 @@ impl Manifest {
     /// Logs it, as JSON in one line.
     pub fn log(&self) {
         let manifest = serde_json::to_string(self).expect("manifests have only text keys");
-        tracing::info!(manifest, "manifest");
+        tracing::info!(%manifest, "manifest");
     }
 
     /// Writes it beside the files in `directory`, in place of an earlier one.
