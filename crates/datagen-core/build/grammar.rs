@@ -1,13 +1,16 @@
-//! Compiles the sentences of `data/sentences.tsv` into programs: for each sentence and gender a sequence of instructions that
-//! write a piece of text, a fact about the user or a filler. Also the lists of sentences that suit a user.
+//! Writes out the sentences of `data/sentences.tsv` with everything that can fill their slots, and lists the sentences that
+//! suit a user.
+//!
+//! Most sentences have two parts: what precedes the last slot, and that slot with what follows it. Both are written out with
+//! every filler; equal parts of different sentences are stored once, so that the tables stay in the processor's cache.
+//! Sentences about jobs and the town are composed of three parts and two facts about the user: a part, a fact, a part, a fact
+//! and a part. They are those of the first topics.
 
 use std::collections::HashMap;
 
-use crate::binary::{Choices, Texts};
-use crate::{index_of, numbers, read};
+use crate::input::{index_of, read};
+use crate::output::Output;
 
-/// The longest piece of text of one instruction; longer ones are split.
-const LONGEST: usize = 48;
 /// Topics in the order of their numbers. `work` sentences of workers depend on the field as well.
 const TOPICS: [&str; 9] = [
     "intro",
@@ -20,23 +23,23 @@ const TOPICS: [&str; 9] = [
     "character",
     "shop",
 ];
+/// How many topics, from the first, have composed sentences. Those of the very first begin with the given name.
+const COMPOSED_TOPICS: usize = 2;
 const STATUSES: [&str; 3] = ["worker", "student", "pensioner"];
 const PLACES: [&str; 3] = ["obec", "město", "Praha"];
 const GENDERS: [&str; 2] = ["m", "f"];
 /// The first and the last age of each group.
 const AGES: [(u8, u8); 5] = [(18, 19), (20, 29), (30, 44), (45, 61), (62, 90)];
-/// Slots that are no fillers, in the order of their numbers.
-const FACTS: [&str; 5] = ["given", "job", "job2", "job3", "town"];
+/// Facts in the order of their numbers. The last number stands for none.
+const FACTS: [&str; 5] = ["job", "job2", "job3", "town", ""];
 /// Slots whose fillers depend on the region.
 const REGIONAL: [&str; 4] = ["region6", "region2", "trip", "place6"];
 /// How much more often a sentence about the user's field is chosen than a general one.
-const FIELD_WEIGHT: u64 = 3;
+const FIELD_WEIGHT: usize = 3;
 
-/// Codes of instructions, in the upper four bits; the lower twelve are the argument.
-const TEXT: u64 = 0;
-const FACT: u64 = 1;
-const REGIONAL_FILLER: u64 = 2;
-const FILLER: u64 = 3;
+/// The longest first part of a composed sentence and the longest other part of a sentence, in bytes.
+const LONGEST_BEGINNING: usize = 80;
+const LONGEST_PART: usize = 48;
 
 /// Who a sentence is about.
 struct Condition {
@@ -114,131 +117,199 @@ fn for_gender(text: &str, gender: usize) -> String {
     result + rest
 }
 
-/// The instructions of a sentence for a gender.
-fn program(text: &str, slots: &HashMap<String, usize>, pieces: &mut Texts) -> Vec<u64> {
-    let mut program = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (literal, slot) = match rest.split_once('<') {
-            Some((literal, after)) => {
-                let (slot, after) = after
-                    .split_once('>')
-                    .unwrap_or_else(|| panic!("no > in {text:?}"));
-                rest = after;
-                (literal, Some(slot))
-            }
-            None => (std::mem::take(&mut rest), None),
-        };
-        let mut literal = literal;
-        while !literal.is_empty() {
-            let mut end = literal.len().min(LONGEST);
-            while !literal.is_char_boundary(end) {
-                end -= 1;
-            }
-            program.push(TEXT << 12 | pieces.push(&literal[..end]) as u64);
-            literal = &literal[end..];
-        }
-        if let Some(slot) = slot {
-            let number = |list: &[&str]| {
-                list.iter()
-                    .position(|entry| *entry == slot)
-                    .map(|number| number as u64)
-            };
-            program.push(if let Some(fact) = number(&FACTS) {
-                FACT << 12 | fact
-            } else if let Some(regional) = number(&REGIONAL) {
-                REGIONAL_FILLER << 12 | regional
-            } else {
-                let slot = slots
-                    .get(slot)
-                    .unwrap_or_else(|| panic!("no fillers of {slot:?}"));
-                FILLER << 12 | *slot as u64
-            });
-        }
-    }
-    // Each filler takes 16 bits of one random word.
-    let drawn = program
-        .iter()
-        .filter(|code| **code >> 12 >= REGIONAL_FILLER)
-        .count();
-    assert!(drawn <= 4, "too many fillers in {text:?}");
-    program
+/// What fills the slots.
+struct Fillers {
+    slots: HashMap<String, String>,
+    /// By region and slot.
+    regional: Vec<HashMap<String, String>>,
 }
 
-pub(crate) fn compile(out: &mut String, regions: &[Vec<String>], fields: &[Vec<String>]) {
-    // Fillers: one list per slot and gender, and one per region and regional slot.
-    let mut fillers = Texts::default();
-    let mut lists = Vec::new();
-    let mut list = |texts: &str, gender: usize, fillers: &mut Texts| {
-        let start = fillers.len();
-        texts.split("; ").for_each(|text| {
-            fillers.push(&for_gender(text, gender));
+impl Fillers {
+    fn read(regions: &[Vec<String>]) -> Self {
+        let texts = read("region_texts", 3);
+        let of_region = |region: &Vec<String>| {
+            let rows = texts.iter().filter(|row| row[0] == region[0]);
+            rows.map(|row| (row[1].clone(), row[2].clone())).collect()
+        };
+        Self {
+            slots: read("fillers", 2)
+                .into_iter()
+                .map(|row| (row[0].clone(), row[1].clone()))
+                .collect(),
+            regional: regions.iter().map(of_region).collect(),
+        }
+    }
+
+    /// The fillers of a slot in a region.
+    fn of(&self, slot: &str, region: usize) -> Vec<&str> {
+        let list = self.regional[region].get(slot).or(self.slots.get(slot));
+        list.unwrap_or_else(|| panic!("no fillers of {slot:?}"))
+            .split("; ")
+            .collect()
+    }
+
+    /// A text with its slots filled in every way.
+    fn fill(&self, text: &str, region: usize) -> Vec<String> {
+        let Some((before, rest)) = text.split_once('<') else {
+            return vec![text.to_owned()];
+        };
+        let (slot, after) = rest.split_once('>').unwrap_or_else(|| panic!("no > in {text:?}"));
+        let endings = self.fill(after, region);
+        let fillers = self.of(slot, region);
+        let combine = |filler: &&str| {
+            let beginning = format!("{before}{filler}");
+            let combined = endings.iter().map(move |ending| format!("{beginning}{ending}"));
+            combined.collect::<Vec<_>>()
+        };
+        fillers.iter().flat_map(combine).collect()
+    }
+}
+
+/// Texts of which one is drawn, among as many for each region if they have regional slots. Equal lists are stored once.
+#[derive(Default)]
+struct Variants {
+    texts: Vec<String>,
+    known: HashMap<Vec<String>, usize>,
+}
+
+impl Variants {
+    /// Appends the variants of a text and returns their entry: the number of the first in the upper 16 bits, their count in 8
+    /// bits, and in the lowest 8 bits by how much the numbers of one region differ from those of the next.
+    fn push(&mut self, text: &str, longest: usize, gender: usize, fillers: &Fillers) -> u32 {
+        let regional = REGIONAL.iter().any(|slot| text.contains(&format!("<{slot}>")));
+        let regions = if regional { fillers.regional.len() } else { 1 };
+        let filled: Vec<Vec<_>> = (0..regions)
+            .map(|region| {
+                let filled = fillers.fill(text, region);
+                filled.iter().map(|text| for_gender(text, gender)).collect()
+            })
+            .collect();
+        // All regions have as many variants as the one with most: the others repeat some.
+        let count = filled.iter().map(Vec::len).max().expect("a region");
+        let variants: Vec<_> = filled
+            .iter()
+            .flat_map(|list| list.iter().cycle().take(count).cloned())
+            .collect();
+        for variant in &variants {
+            assert!(
+                variant.len() <= longest,
+                "{variant:?} has {} bytes",
+                variant.len()
+            );
+        }
+        let first = *self.known.entry(variants).or_insert_with_key(|variants| {
+            self.texts.extend_from_slice(variants);
+            self.texts.len() - variants.len()
         });
-        lists.extend([start as u64, (fillers.len() - start) as u64]);
-    };
-    let slots = read("fillers", 2);
-    for row in &slots {
-        (0..GENDERS.len()).for_each(|gender| list(&row[1], gender, &mut fillers));
+        assert!(first < 1 << 16 && count < 1 << 8, "{count} variants of {text:?}");
+        let step = if regional { count } else { 0 };
+        (first << 16 | count << 8 | step) as u32
     }
-    let texts = read("region_texts", 3);
-    for region in regions {
-        for slot in REGIONAL {
-            let row = texts
-                .iter()
-                .find(|row| row[0] == region[0] && row[1] == slot)
-                .unwrap_or_else(|| panic!("region_texts: no {slot} of {}", region[0]));
-            list(&row[2], 0, &mut fillers);
+}
+
+/// The entries of the parts of a composed sentence, and its facts: the first in the lowest 8 bits, the second above it.
+fn compose(text: &str, gender: usize, fillers: &Fillers, parts: &mut Variants) -> [u32; 4] {
+    let (mut texts, mut facts) = (vec![String::new()], Vec::new());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        let (slot, after) = after
+            .split_once('>')
+            .unwrap_or_else(|| panic!("no > in {text:?}"));
+        let part = texts.last_mut().expect("a part");
+        part.push_str(before);
+        match FACTS.iter().position(|fact| *fact == slot) {
+            Some(fact) => {
+                facts.push(fact as u32);
+                texts.push(String::new());
+            }
+            None => part.push_str(&format!("<{slot}>")),
         }
+        rest = after;
     }
-    fillers.write(out, "FILLERS", 64);
-    numbers(out, "FILLER_LISTS", "u16", lists);
-    let slots: HashMap<_, _> = slots
-        .into_iter()
+    texts.last_mut().expect("a part").push_str(rest);
+    assert!(facts.len() <= 2, "too many facts in {text:?}");
+    facts.resize(2, FACTS.len() as u32 - 1);
+    texts.resize(3, String::new());
+    let entries: Vec<_> = texts
+        .iter()
         .enumerate()
-        .map(|(slot, row)| (row[0].clone(), slot))
+        .map(|(part, text)| {
+            let longest = if part == 0 {
+                LONGEST_BEGINNING
+            } else {
+                LONGEST_PART
+            };
+            parts.push(text, longest, gender, fillers)
+        })
         .collect();
-    numbers(out, "FILLER_SLOTS", "u16", [slots.len() as u64]);
+    [entries[0], entries[1], entries[2], facts[0] | facts[1] << 8]
+}
 
+pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<String>]) {
+    let fillers = Fillers::read(regions);
     let sentences = read("sentences", 3);
-    let mut pieces = Texts::default();
-    let mut codes = Vec::new();
-    let mut starts = vec![0];
+    let mut parts = Variants::default();
+    let (mut composed, mut simple) = (Vec::new(), Vec::new());
+    // The numbers of the sentences in their table, for men; those for women follow.
+    let mut numbers = Vec::new();
     for row in &sentences {
+        let topic = TOPICS.iter().position(|topic| *topic == row[0]);
+        let topic = topic.unwrap_or_else(|| panic!("no topic {:?}", row[0]));
+        numbers.push(if topic < COMPOSED_TOPICS {
+            composed.len() / 4
+        } else {
+            simple.len() / 2
+        });
+        // The space before a sentence belongs to it, except that the first begins with the given name.
+        let text = match row[2].strip_prefix("<given>") {
+            Some(text) if topic == 0 => text.to_owned(),
+            None if topic > 0 => format!(" {}", row[2]),
+            _ => panic!("where does the given name stand in {row:?}"),
+        };
         for gender in 0..GENDERS.len() {
-            codes.extend(program(&for_gender(&row[2], gender), &slots, &mut pieces));
-            starts.push(codes.len() as u64);
+            if topic < COMPOSED_TOPICS {
+                composed.extend(compose(&text, gender, &fillers, &mut parts));
+            } else {
+                // Without a slot, a sentence is split at a space, because it may be longer than a part.
+                let spaces = text.match_indices(' ').map(|(at, _)| at);
+                let end = text
+                    .rfind('<')
+                    .or(spaces.take_while(|&at| at <= LONGEST_PART).last());
+                let end = end.expect("every sentence begins with a space");
+                simple.push(parts.push(&text[..end], LONGEST_PART, gender, &fillers));
+                simple.push(parts.push(&text[end..], LONGEST_PART, gender, &fillers));
+            }
         }
     }
-    assert!(pieces.len() < 1 << 12 && slots.len() < 1 << 12);
-    pieces.write(out, "PIECES", LONGEST);
-    numbers(out, "SENTENCE_CODES", "u16", codes);
-    numbers(out, "SENTENCE_STARTS", "u16", starts);
+    out.texts("SENTENCE_PARTS", LONGEST_BEGINNING, parts.texts);
+    out.word_list("COMPOSED_SENTENCES", composed);
+    out.word_list("SIMPLE_SENTENCES", simple);
+    lists(out, &sentences, &numbers, fields);
+}
 
+/// Lists of the sentences that suit a user: by topic and status, or by field for the work of workers; then by age, gender and
+/// place. A sentence is drawn uniformly; those about the field occur several times.
+fn lists(out: &mut Output, sentences: &[Vec<String>], numbers: &[usize], fields: &[Vec<String>]) {
     let conditions: Vec<_> = sentences
         .iter()
         .map(|row| Condition::parse(&row[1], fields))
         .collect();
     let suiting =
         |topic: &str, status: usize, field: Option<usize>, ages: usize, gender: usize, place: usize| {
-            let suits = |(number, row): (usize, &Vec<String>)| {
-                let condition = &conditions[number];
-                let fits = row[0] == topic
+            let suits = |&number: &usize| {
+                let condition: &Condition = &conditions[number];
+                sentences[number][0] == topic
                     && condition.statuses[status]
                     && condition.ages[ages]
                     && condition.genders[gender]
                     && condition.places[place]
                     && (condition.fields.is_empty()
-                        || field.is_some_and(|field| condition.fields.contains(&field)));
-                let weight = if condition.fields.is_empty() {
-                    1
-                } else {
-                    FIELD_WEIGHT
-                };
-                (number, if fits { weight } else { 0 })
+                        || field.is_some_and(|field| condition.fields.contains(&field)))
             };
-            sentences.iter().enumerate().map(suits).collect::<Vec<_>>()
+            (0..sentences.len()).filter(suits).collect::<Vec<_>>()
         };
-    let mut choices = Choices::default();
+    let mut known: HashMap<Vec<u64>, u32> = HashMap::new();
+    let (mut slots, mut lists) = (Vec::new(), Vec::new());
     let mut push = |topic: &str, status: usize, field: Option<usize>| {
         for ages in 0..AGES.len() {
             for gender in 0..GENDERS.len() {
@@ -247,12 +318,24 @@ pub(crate) fn compile(out: &mut String, regions: &[Vec<String>], fields: &[Vec<S
                     // There are no students above 29 and no pensioners under 45.
                     let exists = status == 0 || (status == 1 && ages < 2) || (status == 2 && ages > 2);
                     let least = if exists { 3 } else { 0 };
-                    let found = list.iter().filter(|(_, weight)| *weight > 0).count();
+                    let found = list.len();
                     assert!(
                         found >= least,
                         "{found} sentences: {topic} {status} {ages} {gender} {place}"
                     );
-                    choices.push(list);
+                    let weighted = list.iter().flat_map(|&number| {
+                        let general = conditions[number].fields.is_empty();
+                        let number = (numbers[number] + gender) as u64;
+                        std::iter::repeat_n(number, if general { 1 } else { FIELD_WEIGHT })
+                    });
+                    let weighted: Vec<_> = weighted.collect();
+                    let entry = *known.entry(weighted.clone()).or_insert_with(|| {
+                        let entry = (slots.len() << 8 | weighted.len()) as u32;
+                        assert!(weighted.len() < 1 << 8);
+                        slots.extend(weighted);
+                        entry
+                    });
+                    lists.push(entry);
                 }
             }
         }
@@ -261,5 +344,6 @@ pub(crate) fn compile(out: &mut String, regions: &[Vec<String>], fields: &[Vec<S
         (0..STATUSES.len()).for_each(|status| push(topic, status, None));
     }
     (0..fields.len()).for_each(|field| push("work", 0, Some(field)));
-    choices.write(out, "SENTENCES");
+    out.word_list("SENTENCE_LISTS", lists);
+    out.numbers("SENTENCE_NUMBERS", "u16", slots);
 }

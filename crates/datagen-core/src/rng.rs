@@ -92,13 +92,26 @@ pub fn below<R: Rng + ?Sized>(rng: &mut R, n: u64) -> u64 {
     ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
 }
 
+/// The two halves of a random word.
+#[inline(always)]
+pub(crate) fn halves<R: Rng + ?Sized>(rng: &mut R) -> (u32, u32) {
+    let word = rng.next_u64();
+    ((word >> 32) as u32, word as u32)
+}
+
+/// A uniform integer in `0..n` from the random number `random`, with a bias below n / 2^32.
+#[inline(always)]
+pub(crate) fn scale32(random: u32, n: u32) -> u32 {
+    ((u64::from(random) * u64::from(n)) >> 32) as u32
+}
+
 /// True with probability `numerator / denominator`.
 #[inline]
 pub fn chance<R: Rng + ?Sized>(rng: &mut R, numerator: u64, denominator: u64) -> bool {
     below(rng, denominator) < numerator
 }
 
-/// A weighted choice in constant time: Walker's alias table, one random word a draw.
+/// A weighted choice in constant time: Walker's alias table, one random word per draw.
 ///
 /// The tables are computed at build time, in integers, from the weights in `data/`.
 #[derive(Debug)]

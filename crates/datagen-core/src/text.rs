@@ -38,7 +38,7 @@ impl TextBuf {
             at: 0,
         };
         write(&mut cursor);
-        self.len += cursor.at;
+        self.len += cursor.at as usize;
     }
 
     #[cold]
@@ -78,7 +78,8 @@ impl AsRef<[u8]> for TextBuf {
 #[derive(Debug)]
 pub struct Cursor<'a> {
     room: &'a mut [u8],
-    at: usize,
+    /// Of 32 bits, so that adding a small number cannot overflow a `usize` and needs no check.
+    at: u32,
 }
 
 impl Cursor<'_> {
@@ -89,8 +90,9 @@ impl Cursor<'_> {
     #[inline(always)]
     pub(crate) fn push_padded<const N: usize>(&mut self, bytes: &[u8], len: usize) {
         debug_assert!(len <= N);
-        self.room[self.at..][..N].copy_from_slice(&bytes[..N]);
-        self.at += len;
+        let at = self.at as usize;
+        self.room[at..at + N].copy_from_slice(&bytes[..N]);
+        self.at += len as u32;
     }
 
     /// Appends text.
@@ -102,15 +104,15 @@ impl Cursor<'_> {
     /// Appends bytes, which are UTF-8.
     #[inline(always)]
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
-        self.room[self.at..][..bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
+        self.room[self.at as usize..][..bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len() as u32;
     }
 
     /// Appends one ASCII byte.
     #[inline(always)]
     pub fn push_ascii(&mut self, byte: u8) {
         debug_assert!(byte.is_ascii());
-        self.room[self.at] = byte;
+        self.room[self.at as usize] = byte;
         self.at += 1;
     }
 
@@ -118,6 +120,39 @@ impl Cursor<'_> {
     #[inline]
     pub fn push_number(&mut self, number: u64) {
         self.push_str(itoa::Buffer::new().format(number));
+    }
+
+    /// Appends a number below 10 000 in decimal digits, or nothing if `written` is false, at the same speed for all.
+    ///
+    /// # Panics
+    /// If the number is larger, or if there is no room for four bytes.
+    #[inline(always)]
+    pub(crate) fn push_small_number_if(&mut self, number: u32, written: bool) {
+        let (thousands, rest) = (number / 1_000, number % 1_000);
+        let digits = THREE_DIGITS[rest as usize] << 8 | (u32::from(b'0') + thousands);
+        let len = 1 + u32::from(number > 9) + u32::from(number > 99) + u32::from(number > 999);
+        debug_assert!(number < 10_000);
+        // Leading zeros are in the lowest bytes.
+        let bytes = (digits >> (8 * (4 - len))).to_le_bytes();
+        self.push_padded::<4>(&bytes, if written { len as usize } else { 0 });
+    }
+
+    /// Appends the three decimal digits of a number below 1 000, with leading zeros, and a space if `spaced`.
+    ///
+    /// # Panics
+    /// If the number is larger, or if there is no room for four bytes.
+    #[inline(always)]
+    pub(crate) fn push_three_digits(&mut self, number: u32, spaced: bool) {
+        let digits = THREE_DIGITS[number as usize] | u32::from(b' ') << 24;
+        self.push_padded::<4>(&digits.to_le_bytes(), 3 + usize::from(spaced));
+    }
+
+    /// Appends an ASCII byte, or nothing if `written` is false, at the same speed.
+    #[inline(always)]
+    pub(crate) fn push_ascii_if(&mut self, byte: u8, written: bool) {
+        debug_assert!(byte.is_ascii());
+        self.room[self.at as usize] = byte;
+        self.at += u32::from(written);
     }
 
     /// Appends the last `WIDTH` decimal digits of `number`, with leading zeros.
@@ -131,6 +166,18 @@ impl Cursor<'_> {
         self.push_bytes(&digits);
     }
 }
+
+/// The three digits of every number below 1 000, the first in the lowest byte; the highest byte is 0.
+static THREE_DIGITS: [u32; 1_000] = {
+    let mut digits = [0; 1_000];
+    let mut number = 0;
+    while number < 1_000 {
+        let n = number as u32;
+        digits[number] = 0x30_30_30 + (n / 100) + ((n / 10 % 10) << 8) + ((n % 10) << 16);
+        number += 1;
+    }
+    digits
+};
 
 /// No value's text has more bytes.
 const MOST_TEXT_BYTES: usize = 2_048;
@@ -189,6 +236,19 @@ mod tests {
             std::str::from_utf8(out.as_bytes()).unwrap(),
             "žluťoučký kůň 00421000000"
         );
+        for number in [0, 7, 10, 99, 100, 942, 1_000, 3_005, 9_999] {
+            out.clear();
+            out.append(40, |out| {
+                out.push_small_number_if(number, false);
+                out.push_small_number_if(number, true);
+                out.push_ascii_if(b'x', false);
+                out.push_ascii_if(b'y', true);
+                out.push_three_digits(number % 1_000, true);
+                out.push_three_digits(number / 1_000, false);
+            });
+            let expected = format!("{number}y{:03} {:03}", number % 1_000, number / 1_000);
+            assert_eq!(std::str::from_utf8(out.as_bytes()).unwrap(), expected);
+        }
         out.clear();
         assert!(out.is_empty());
         out.append(1, |out| out.push_str("a"));

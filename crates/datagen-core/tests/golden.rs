@@ -32,7 +32,7 @@ fn users() {
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "18d70d9e157aa2521a3ce6e1e04768239dc26a34e16a20ba77b231c72ff3f0b0"
+        "deeca411fcd965953d36d87a8ee2cd5201c36d2a74ff042878c23dcf942ebeb3"
     );
 }
 
@@ -52,7 +52,7 @@ fn products() {
     let digest = digest(|id, out| products.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "8819e6e47a1cfa219a566e003669fdbc02ad24b1f9122fbc428819729eb40bc7"
+        "3052364713dd147369eeb7f373c6c25703ec7139de42beb6adaa4b1ea99af20e"
     );
 }
 

@@ -3,7 +3,6 @@
 //! Source: Act No. 133/2000 Coll., § 13: `YYMMDD/SSS` for people born before 1 January 1954, `YYMMDD/SSSC`
 //! from that day on, where the ten digits as one number are divisible by 11; a woman's month is raised by 50.
 
-use chrono::Datelike;
 use fake::Dummy;
 use rand::RngExt;
 
@@ -12,7 +11,7 @@ use crate::rng::below;
 use crate::text::{Cursor, WriteText, text_value};
 
 /// The first year of ten-digit birth numbers.
-pub const FIRST_TEN_DIGIT_YEAR: i32 = 1954;
+pub const FIRST_TEN_DIGIT_YEAR: u16 = 1954;
 
 /// A valid birth number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,10 +35,9 @@ impl Dummy<BirthNumberOf> for BirthNumber {
         &BirthNumberOf(gender, birth): &BirthNumberOf,
         rng: &mut R,
     ) -> Self {
-        let day = birth.date();
-        let month = day.month() + if gender == Gender::Female { 50 } else { 0 };
-        let date = (day.year() % 100) as u32 * 10_000 + month * 100 + day.day();
-        if day.year() < FIRST_TEN_DIGIT_YEAR {
+        let year = u32::from(birth.year() % 100);
+        let date = year * 10_000 + birth.month_day() + 5_000 * gender.index() as u32;
+        if birth.year() < FIRST_TEN_DIGIT_YEAR {
             return Self {
                 date,
                 serial: 1 + below(rng, 999) as u32,
@@ -66,17 +64,17 @@ impl Dummy<BirthNumberOf> for BirthNumber {
 impl WriteText for BirthNumber {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        out.push_digits::<6>(self.date);
+        out.push_three_digits(self.date / 1_000, false);
+        out.push_three_digits(self.date % 1_000, false);
         out.push_ascii(b'/');
-        out.push_digits::<3>(self.serial);
-        if let Some(check) = self.check {
-            out.push_ascii(b'0' + check);
-        }
+        out.push_three_digits(self.serial, false);
+        out.push_ascii_if(b'0' + self.check.unwrap_or(0), self.check.is_some());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::Datelike;
     use fake::Fake;
 
     use super::*;

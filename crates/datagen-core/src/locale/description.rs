@@ -1,17 +1,18 @@
 //! Descriptions of people: a few Czech sentences that agree with gender, age, occupation and region.
 //!
-//! The sentences are those of `data/sentences.tsv`, which the build script compiles into programs. A description chooses a
-//! plan, a sequence of topics; for each topic a sentence that suits the person; and fillers for its slots.
+//! The sentences are those of `data/sentences.tsv`, which the build script writes out with everything that can fill their slots. A
+//! description draws a plan, which is a sequence of topics, for each topic a sentence that suits the person, and one of its
+//! variants.
 
 use fake::Dummy;
-use rand::{Rng, RngExt};
+use rand::RngExt;
 
-use super::name::PersonName;
-use super::occupation::{Career, Occupation};
+use super::name::{LONGEST_NAME, PersonName};
+use super::occupation::{Career, LONGEST_OCCUPATION, Occupation};
 use super::person::LifeStage;
 use super::place::Municipality;
-use super::tables;
-use crate::rng::{RecordRng, below, start};
+use super::tables::{self, Text};
+use crate::rng::{GOLDEN, mix, scale32};
 use crate::text::{Cursor, WriteText, text_value};
 
 /// What a sentence is about, in the order of the tables.
@@ -31,42 +32,43 @@ enum Topic {
 /// How many topics there are.
 const TOPICS: usize = Topic::Shop as usize + 1;
 
-use Topic::{Career as Past, Character, Family, Intro, Quiet, Shop, Sport, Trip, Work};
+/// A sequence of topics: the introduction, the career or not, and others. No topic occurs twice, so that no sentence repeats or
+/// contradicts another.
+#[derive(Debug)]
+struct Plan {
+    career: bool,
+    topics: &'static [Topic],
+}
 
-/// Sequences of topics by their number, from three to seven. Each begins with the introduction and has no topic twice, so that
-/// no sentence repeats or contradicts another.
-const PLANS: [[&[Topic]; 4]; 5] = [
+/// Plans of three to seven sentences, four of each.
+static PLANS: [Plan; 20] = {
+    use Topic::{Character, Family, Quiet, Shop, Sport, Trip, Work};
+    const fn plan(career: bool, topics: &'static [Topic]) -> Plan {
+        Plan { career, topics }
+    }
     [
-        &[Intro, Work, Quiet],
-        &[Intro, Past, Sport],
-        &[Intro, Work, Family],
-        &[Intro, Past, Character],
-    ],
-    [
-        &[Intro, Work, Quiet, Family],
-        &[Intro, Past, Sport, Shop],
-        &[Intro, Work, Trip, Character],
-        &[Intro, Past, Family, Quiet],
-    ],
-    [
-        &[Intro, Past, Work, Sport, Family],
-        &[Intro, Work, Trip, Quiet, Shop],
-        &[Intro, Past, Sport, Quiet, Character],
-        &[Intro, Work, Family, Trip, Shop],
-    ],
-    [
-        &[Intro, Past, Work, Sport, Family, Quiet],
-        &[Intro, Work, Trip, Quiet, Family, Shop],
-        &[Intro, Past, Work, Trip, Character, Shop],
-        &[Intro, Past, Sport, Family, Character, Quiet],
-    ],
-    [
-        &[Intro, Past, Work, Sport, Trip, Family, Quiet],
-        &[Intro, Past, Work, Sport, Quiet, Character, Shop],
-        &[Intro, Past, Work, Trip, Family, Quiet, Shop],
-        &[Intro, Work, Sport, Trip, Family, Character, Shop],
-    ],
-];
+        plan(false, &[Work, Quiet]),
+        plan(true, &[Sport]),
+        plan(false, &[Work, Family]),
+        plan(true, &[Character]),
+        plan(false, &[Work, Quiet, Family]),
+        plan(true, &[Sport, Shop]),
+        plan(false, &[Work, Trip, Character]),
+        plan(true, &[Family, Quiet]),
+        plan(true, &[Work, Sport, Family]),
+        plan(false, &[Work, Trip, Quiet, Shop]),
+        plan(true, &[Sport, Quiet, Character]),
+        plan(false, &[Work, Family, Trip, Shop]),
+        plan(true, &[Work, Sport, Family, Quiet]),
+        plan(false, &[Work, Trip, Quiet, Family, Shop]),
+        plan(true, &[Work, Trip, Character, Shop]),
+        plan(true, &[Sport, Family, Character, Quiet]),
+        plan(true, &[Work, Sport, Trip, Family, Quiet]),
+        plan(true, &[Work, Sport, Quiet, Character, Shop]),
+        plan(true, &[Work, Trip, Family, Quiet, Shop]),
+        plan(false, &[Work, Sport, Trip, Family, Character, Shop]),
+    ]
+};
 
 /// The last ages of the groups that sentences distinguish.
 const LAST_AGES: [u8; 4] = [19, 29, 44, 61];
@@ -74,15 +76,18 @@ const AGE_GROUPS: usize = LAST_AGES.len() + 1;
 const GENDERS: usize = 2;
 const PLACES: usize = 3;
 const STAGES: usize = 3;
-/// How many slots have fillers by region, and how many by gender.
-const REGIONAL_SLOTS: usize = 4;
-const SLOTS: usize = tables::FILLER_SLOTS[0] as usize;
+/// How many lists of sentences there are for a topic and stage of life.
+const TRAITS: usize = AGE_GROUPS * GENDERS * PLACES;
 
-/// A description. It holds the facts and the generator that its sentences are drawn from, not the sentences: they are
-/// drawn as they are written, always the same.
+/// The longest first part of a composed sentence and the longest other part of a sentence, in bytes.
+const LONGEST_BEGINNING: usize = 80;
+const LONGEST_PART: usize = 48;
+
+/// A description. It holds the facts and the word that its sentences are drawn from, not the sentences: they are drawn as they
+/// are written, always the same.
 #[derive(Clone, Debug)]
 pub struct Description {
-    rng: RecordRng,
+    seed: u64,
     name: PersonName,
     career: Career,
     home: Municipality,
@@ -100,7 +105,7 @@ impl Dummy<DescriptionOf> for Description {
         rng: &mut R,
     ) -> Self {
         Self {
-            rng: start(rng.next_u64()),
+            seed: rng.next_u64(),
             name,
             career,
             home,
@@ -111,63 +116,116 @@ impl Dummy<DescriptionOf> for Description {
 impl WriteText for Description {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        let mut rng = self.rng.clone();
-        let draw = below(&mut rng, (PLANS.len() * PLANS[0].len()) as u64) as usize;
-        let plan = PLANS[draw / PLANS[0].len()][draw % PLANS[0].len()];
-        let gender = self.career.gender().index();
-        let ages = LAST_AGES.iter().filter(|&&last| last < self.career.age()).count();
-        let traits = (ages * GENDERS + gender) * PLACES + self.home.kind() as usize;
-        let stage = match self.career.stage() {
-            LifeStage::Worker => 0,
-            LifeStage::Student => 1,
-            LifeStage::Pensioner => 2,
-        };
-        let jobs = self.career.jobs();
-        for (number, &topic) in plan.iter().enumerate() {
-            if number > 0 {
-                out.push_ascii(b' ');
-            }
-            // The lists about work for each field come after those for each topic and stage of life.
-            let list = if topic == Work && self.career.stage() == LifeStage::Worker {
-                TOPICS * STAGES + self.career.field()
-            } else {
-                topic as usize * STAGES + stage
-            };
-            let list = list * AGE_GROUPS * GENDERS * PLACES + traits;
-            let sentence = tables::SENTENCES.pick(list, rng.next_u64());
-            self.write_sentence(sentence * GENDERS + gender, &jobs, rng.next_u64(), out);
+        let mut draws = Draws { state: self.seed };
+        let plan = &PLANS[scale32(draws.next().0, PLANS.len() as u32) as usize];
+        let lists = Lists::new(&self.career, self.home);
+        self.name.given_text().write::<LONGEST_NAME>(out);
+        self.write_composed(lists.of(Topic::Intro), draws.next(), out);
+        if plan.career {
+            self.write_composed(lists.of(Topic::Career), draws.next(), out);
+        }
+        let region = self.home.region().index();
+        for &topic in plan.topics {
+            let (of_sentence, of_filler) = draws.next();
+            let sentence = draw_sentence(lists.of(topic), of_sentence);
+            let parts = tables::long(tables::SIMPLE_SENTENCES, sentence);
+            draw_part(parts as u32, region, of_filler << 16).write::<LONGEST_PART>(out);
+            draw_part((parts >> 32) as u32, region, of_filler).write::<LONGEST_PART>(out);
         }
     }
 }
 
-impl Description {
-    /// Runs the program of a sentence; 16 bits of `random` draw each filler.
-    #[inline]
-    fn write_sentence(&self, program: usize, jobs: &[Occupation; 3], mut random: u64, out: &mut Cursor<'_>) {
-        let starts = &tables::SENTENCE_STARTS[program..program + 2];
-        for &code in &tables::SENTENCE_CODES[usize::from(starts[0])..usize::from(starts[1])] {
-            let argument = usize::from(code & 0x0fff);
-            let list = match code >> 12 {
-                0 => {
-                    tables::PIECES.write(argument, out);
-                    continue;
-                }
-                1 => {
-                    match argument {
-                        0 => self.name.write_given(out),
-                        4 => self.home.write_text(out),
-                        job => jobs[job - 1].write_text(out),
-                    }
-                    continue;
-                }
-                2 => SLOTS * GENDERS + self.home.region().index() * REGIONAL_SLOTS + argument,
-                _ => argument * GENDERS + self.career.gender().index(),
-            };
-            let (first, len) = (tables::FILLER_LISTS[2 * list], tables::FILLER_LISTS[2 * list + 1]);
-            let filler = usize::from(first) + (((random & 0xffff) * u64::from(len)) >> 16) as usize;
-            random >>= 16;
-            tables::FILLERS.write(filler, out);
+/// The random words of a description: splitmix64, which needs no start and whose words do not wait for each other.
+struct Draws {
+    state: u64,
+}
+
+impl Draws {
+    /// The halves of the next word.
+    #[inline(always)]
+    fn next(&mut self) -> (u32, u32) {
+        self.state = self.state.wrapping_add(GOLDEN);
+        let word = mix(self.state);
+        ((word >> 32) as u32, word as u32)
+    }
+}
+
+/// Where the lists of sentences that suit a person begin.
+struct Lists {
+    stage: usize,
+    traits: usize,
+    /// The list about work, which depends on the field of a worker.
+    work: usize,
+}
+
+impl Lists {
+    #[inline(always)]
+    fn new(career: &Career, home: Municipality) -> Self {
+        let ages = LAST_AGES.iter().filter(|&&last| last < career.age()).count();
+        let stage = match career.stage() {
+            LifeStage::Worker => 0,
+            LifeStage::Student => 1,
+            LifeStage::Pensioner => 2,
+        };
+        // The lists about work for each field come after those for each topic and stage of life.
+        let work = if career.stage() == LifeStage::Worker {
+            TOPICS * STAGES + career.field()
+        } else {
+            Topic::Work as usize * STAGES + stage
+        };
+        Self {
+            stage,
+            traits: (ages * GENDERS + career.gender().index()) * PLACES + home.kind() as usize,
+            work,
         }
+    }
+
+    /// The list of a topic.
+    #[inline(always)]
+    fn of(&self, topic: Topic) -> usize {
+        let list = if topic == Topic::Work {
+            self.work
+        } else {
+            topic as usize * STAGES + self.stage
+        };
+        list * TRAITS + self.traits
+    }
+}
+
+/// Draws a sentence of a list.
+#[inline(always)]
+fn draw_sentence(list: usize, random: u32) -> usize {
+    let entry = tables::word(tables::SENTENCE_LISTS, list);
+    let slot = (entry >> 8) + scale32(random, entry & 0xff);
+    usize::from(tables::SENTENCE_NUMBERS[slot as usize])
+}
+
+/// Draws one of the variants of a part of a sentence: `entry` has the number of the first, their count, and the step from a region
+/// to the next.
+#[inline(always)]
+fn draw_part(entry: u32, region: usize, random: u32) -> Text {
+    let (first, count, step) = (entry >> 16, entry >> 8 & 0xff, entry & 0xff);
+    let variant = first + scale32(random, count);
+    tables::SENTENCE_PARTS.text(variant as usize + region * step as usize)
+}
+
+impl Description {
+    /// Writes a sentence that is composed of parts and facts.
+    #[inline(always)]
+    fn write_composed(&self, list: usize, (of_sentence, of_filler): (u32, u32), out: &mut Cursor<'_>) {
+        let sentence = draw_sentence(list, of_sentence);
+        let word = |number| tables::word(tables::COMPOSED_SENTENCES, 4 * sentence + number);
+        let region = self.home.region().index();
+        let [job, job2, job3] = self.career.jobs().map(Occupation::text);
+        let facts = [job, job2, job3, self.home.text(), Text::EMPTY];
+        let numbers = word(3);
+        // No sentence has two parts that are drawn.
+        let part = |number| draw_part(word(number), region, of_filler);
+        part(0).write::<LONGEST_BEGINNING>(out);
+        facts[(numbers & 0xff) as usize].write::<LONGEST_OCCUPATION>(out);
+        part(1).write::<LONGEST_PART>(out);
+        facts[(numbers >> 8) as usize].write::<LONGEST_OCCUPATION>(out);
+        part(2).write::<LONGEST_PART>(out);
     }
 }
 
@@ -176,15 +234,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plans_begin_with_the_introduction_and_have_no_topic_twice() {
-        for (index, plans) in PLANS.iter().enumerate() {
-            for plan in plans {
-                assert_eq!(plan.len(), index + 3);
-                assert_eq!(plan[0], Intro);
-                for (number, topic) in plan.iter().enumerate() {
-                    assert!(!plan[..number].contains(topic), "{plan:?}");
-                }
+    fn plans_are_of_all_lengths_and_have_no_topic_twice() {
+        let mut lengths = [0; 8];
+        for plan in &PLANS {
+            lengths[1 + usize::from(plan.career) + plan.topics.len()] += 1;
+            for (number, topic) in plan.topics.iter().enumerate() {
+                assert!(!matches!(topic, Topic::Intro | Topic::Career));
+                assert!(!plan.topics[..number].contains(topic), "{plan:?}");
             }
         }
+        assert_eq!(lengths, [0, 0, 0, 4, 4, 4, 4, 4]);
     }
 }

@@ -1,23 +1,27 @@
 //! People's names: given name by decade of birth, surname by frequency, and the titles that education, age and gender bring.
 
-use chrono::Datelike;
 use fake::Dummy;
 use rand::RngExt;
 
 use super::occupation::Career;
 use super::person::{AGE_COUNT, BirthDate, Gender, index_of_age};
-use super::tables;
+use super::tables::{self, Text};
+use crate::rng::halves;
 use crate::text::{Cursor, WriteText, text_value};
 
-/// The first decade of birth in the tables of given names.
-const FIRST_DECADE: i32 = 1930;
+/// The first decade of birth in the tables of given names, and how many there are.
+const FIRST_DECADE: u16 = 1930;
+const DECADES: usize = 8;
 
 /// A person's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PersonName {
     gender: Gender,
-    given: u16,
-    surname: u16,
+    given: Text,
+    surname: Text,
+    // The same in lower case without diacritics.
+    ascii_given: Text,
+    ascii_surname: Text,
     /// Numbers of titles, from 1; 0 for none.
     title_before: u8,
     title_after: u8,
@@ -32,25 +36,33 @@ impl Dummy<NameOf> for PersonName {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&NameOf(birth, career): &NameOf, rng: &mut R) -> Self {
         let gender = career.gender();
-        let decade = ((birth.date().year() - FIRST_DECADE) / 10) as usize;
-        let given = match gender {
-            Gender::Male => tables::MALE_GIVEN_CHOICES.pick(decade, rng.next_u64()),
-            Gender::Female => tables::FEMALE_GIVEN_CHOICES.pick(decade, rng.next_u64()),
-        };
-        let surname = tables::SURNAME_CHOICES.pick(0, rng.next_u64());
+        let decade = usize::from((birth.year() - FIRST_DECADE) / 10);
+        let (of_given, of_surname) = halves(rng);
+        let given = tables::GIVEN_CHOICES.pick(gender.index() * DECADES + decade, of_given);
+        let surname = tables::SURNAME_CHOICE.pick(of_surname);
         let titles = (2 * career.education() + gender.index()) * AGE_COUNT + index_of_age(career.age());
-        let titles = tables::TITLES.pick(titles, rng.next_u64());
-        Self {
-            gender,
-            given: given as u16,
-            surname: surname as u16,
-            title_before: (titles >> 8) as u8,
-            title_after: titles as u8,
-        }
+        let titles = tables::TITLE_PAIRS[tables::TITLES.pick(titles, halves(rng).0)];
+        Self::new(gender, given, surname, titles)
     }
 }
 
 impl PersonName {
+    /// The name of these numbers in the tables: of a given name, a surname and a pair of titles.
+    #[inline(always)]
+    fn new(gender: Gender, given: usize, surname: usize, titles: u16) -> Self {
+        let (surname, ascii_surname) = tables::surname(surname, gender.index());
+        Self {
+            gender,
+            // Each given name is followed by its form in ASCII.
+            given: tables::GIVEN_NAMES.text(2 * given),
+            ascii_given: tables::GIVEN_NAMES.text(2 * given + 1),
+            surname,
+            ascii_surname,
+            title_before: (titles >> 8) as u8,
+            title_after: titles as u8,
+        }
+    }
+
     /// The gender that both names agree in.
     pub fn gender(&self) -> Gender {
         self.gender
@@ -58,20 +70,12 @@ impl PersonName {
 
     /// The given name.
     pub fn given(&self) -> &'static str {
-        let given = usize::from(self.given);
-        match self.gender {
-            Gender::Male => tables::MALE_GIVEN.get(given),
-            Gender::Female => tables::FEMALE_GIVEN.get(given),
-        }
+        self.given.as_str()
     }
 
     /// The surname in the form of the gender.
     pub fn surname(&self) -> &'static str {
-        let surname = usize::from(self.surname);
-        match self.gender {
-            Gender::Male => tables::MALE_SURNAMES.get(surname),
-            Gender::Female => tables::FEMALE_SURNAMES.get(surname),
-        }
+        self.surname.as_str()
     }
 
     /// The title before the name, if any.
@@ -86,39 +90,36 @@ impl PersonName {
         Some(tables::TITLES_AFTER[index])
     }
 
-    /// Indices of the given name and the surname in the tables of the gender.
-    pub(super) fn indices(&self) -> (usize, usize) {
-        (usize::from(self.given), usize::from(self.surname))
+    #[inline(always)]
+    pub(super) fn given_text(&self) -> Text {
+        self.given
     }
 
-    /// Appends the given name.
-    #[inline]
-    pub(super) fn write_given(&self, out: &mut Cursor<'_>) {
-        match self.gender {
-            Gender::Male => tables::MALE_GIVEN.write(usize::from(self.given), out),
-            Gender::Female => tables::FEMALE_GIVEN.write(usize::from(self.given), out),
-        }
+    /// The given name in lower case without diacritics.
+    #[inline(always)]
+    pub(super) fn ascii_given(&self) -> Text {
+        self.ascii_given
+    }
+
+    /// The surname in lower case without diacritics.
+    #[inline(always)]
+    pub(super) fn ascii_surname(&self) -> Text {
+        self.ascii_surname
     }
 }
+
+/// No given name and no surname is longer, in bytes.
+pub(super) const LONGEST_NAME: usize = 32;
 
 /// `Ing. Jan Novák, Ph.D.`
 impl WriteText for PersonName {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        if let Some(title) = self.title_before() {
-            out.push_str(title);
-            out.push_ascii(b' ');
-        }
-        self.write_given(out);
+        tables::NAME_PREFIXES.write(usize::from(self.title_before), out);
+        self.given.write::<LONGEST_NAME>(out);
         out.push_ascii(b' ');
-        match self.gender {
-            Gender::Male => tables::MALE_SURNAMES.write(usize::from(self.surname), out),
-            Gender::Female => tables::FEMALE_SURNAMES.write(usize::from(self.surname), out),
-        }
-        if let Some(title) = self.title_after() {
-            out.push_str(", ");
-            out.push_str(title);
-        }
+        self.surname.write::<LONGEST_NAME>(out);
+        tables::NAME_SUFFIXES.write(usize::from(self.title_after), out);
     }
 }
 
@@ -129,23 +130,23 @@ mod tests {
     #[test]
     fn the_text_has_the_parts_in_their_order() {
         let number =
-            |titles: &[&str], title| titles.iter().position(|known| *known == title).unwrap() as u8 + 1;
-        let name = PersonName {
-            gender: Gender::Female,
-            given: 0,
-            surname: 0,
-            title_before: 0,
-            title_after: 0,
-        };
-        let (given, surname) = (name.given(), name.surname());
-        assert_eq!((given, surname), ("Jana", "Nováková"), "the commonest names");
+            |titles: &[&str], title| titles.iter().position(|known| *known == title).unwrap() as u16 + 1;
+        let women = tables::MALE_GIVEN_NAMES.len();
+        let name = PersonName::new(Gender::Female, women, 0, 0);
+        assert_eq!(
+            (name.given(), name.surname()),
+            ("Jana", "Nováková"),
+            "the commonest names"
+        );
         assert_eq!(name.to_string(), "Jana Nováková");
-        let name = PersonName {
-            title_before: number(tables::TITLES_BEFORE, "Ing."),
-            title_after: number(tables::TITLES_AFTER, "Ph.D."),
-            gender: Gender::Male,
-            ..name
-        };
+        let titles = number(tables::TITLES_BEFORE, "Ing.") << 8 | number(tables::TITLES_AFTER, "Ph.D.");
+        let name = PersonName::new(Gender::Male, 0, 0, titles);
         assert_eq!(name.to_string(), format!("Ing. {} Novák, Ph.D.", name.given()));
+        assert_eq!(name.ascii_surname().as_str(), "novak");
+        let name = PersonName::new(Gender::Male, 0, 2, 0);
+        assert_eq!(
+            (name.surname(), name.ascii_surname().as_str()),
+            ("Novotný", "novotny")
+        );
     }
 }

@@ -4,8 +4,9 @@
 use fake::Dummy;
 use rand::{Rng, RngExt};
 
-use super::person::{AGE_COUNT, Gender, LifeStage, index_of_age};
-use super::tables;
+use super::person::{Gender, LifeStage, index_of_age};
+use super::tables::{self, Text};
+use crate::rng::halves;
 use crate::text::{Cursor, WriteText, text_value};
 
 /// Occupations proper; the texts of student and pensioner follow theirs.
@@ -27,11 +28,17 @@ text_value!(Occupation);
 impl WriteText for Occupation {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        let index = usize::from(self.index);
-        match self.gender {
-            Gender::Male => tables::MALE_OCCUPATIONS.write(index, out),
-            Gender::Female => tables::FEMALE_OCCUPATIONS.write(index, out),
-        }
+        self.text().write::<LONGEST_OCCUPATION>(out);
+    }
+}
+
+/// No occupation is longer, in bytes.
+pub(super) const LONGEST_OCCUPATION: usize = 48;
+
+impl Occupation {
+    #[inline(always)]
+    pub(super) fn text(self) -> Text {
+        tables::OCCUPATIONS.text(2 * usize::from(self.index) + self.gender.index())
     }
 }
 
@@ -83,11 +90,21 @@ impl Dummy<CareerOf> for Career {
     }
 }
 
-/// Somebody's profession at this age.
+/// The profession of a person of this gender and age.
 #[inline]
 fn profession<R: Rng + ?Sized>(gender: Gender, age: u8, rng: &mut R) -> usize {
-    tables::PROFESSIONS.pick(gender.index() * AGE_COUNT + index_of_age(age), rng.next_u64())
+    let group = usize::from(tables::PROFESSION_GROUP_OF_AGE[index_of_age(age)]);
+    let list = gender.index() * GROUPS + group;
+    loop {
+        let job = tables::PROFESSIONS.pick(list, halves(rng).0);
+        if fits_age(job, &(age..=age)) {
+            return job;
+        }
+    }
 }
+
+/// How many groups of ages have lists of professions. A list has the professions of all ages of its group.
+const GROUPS: usize = tables::PROFESSION_GROUPS[0] as usize;
 
 /// Whether people of some of these ages have this job.
 #[inline]
@@ -110,7 +127,7 @@ fn other_job<R: Rng + ?Sized>(
     let list = 2 * profession + gender.index();
     if !tables::RELATED_OCCUPATIONS.is_empty(list) {
         for _ in 0..DRAWS {
-            let job = tables::RELATED_OCCUPATIONS.pick(list, rng.next_u64());
+            let job = tables::RELATED_OCCUPATIONS.pick(list, halves(rng).0);
             if !taken.contains(&job) && fits_age(job, &ages) {
                 return job;
             }
@@ -128,7 +145,7 @@ fn simple_job<R: Rng + ?Sized>(
     rng: &mut R,
 ) -> usize {
     for _ in 0..DRAWS {
-        let job = tables::SIMPLE_OCCUPATIONS.pick(gender.index(), rng.next_u64());
+        let job = tables::SIMPLE_OCCUPATIONS.pick(gender.index(), halves(rng).0);
         if !taken.contains(&job) && fits_age(job, &ages) {
             return job;
         }

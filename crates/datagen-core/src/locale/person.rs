@@ -57,7 +57,9 @@ pub(super) const AGE_COUNT: usize = (*AGES.end() - *AGES.start()) as usize + 1;
 /// An adult's date of birth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BirthDate {
-    date: NaiveDate,
+    year: u16,
+    /// The day of the year, from 1.
+    day: u16,
     age: u8,
 }
 
@@ -68,23 +70,61 @@ pub struct BornIn(pub u16);
 impl Dummy<BornIn> for BirthDate {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&BornIn(year): &BornIn, rng: &mut R) -> Self {
-        let year = i32::from(year);
-        let leap = NaiveDate::from_yo_opt(year, 366).is_some();
-        let day = 1 + below(rng, if leap { 366 } else { 365 }) as u32;
-        let date = NaiveDate::from_yo_opt(year, day).expect("a day of the year");
+        let day = 1 + below(rng, if is_leap(year) { 366 } else { 365 }) as u16;
         // Only those born on 1 January have had their birthday by the reference date.
-        let age = REFERENCE_DATE.year() - year - i32::from(day > 1);
+        let age = REFERENCE_DATE.year() as u16 - year - u16::from(day > 1);
         Self {
-            date,
-            age: u8::try_from(age).expect("an age below 256"),
+            year,
+            day,
+            age: age as u8,
         }
     }
 }
 
+/// Whether a year of the twentieth or twenty-first century is a leap year; all birth years are in 1901 to 2099.
+#[inline]
+fn is_leap(year: u16) -> bool {
+    year.is_multiple_of(4)
+}
+
+/// Month and day, as the number MMDD, of each day of a leap year.
+static MONTH_DAYS: [u16; 366] = {
+    let lengths = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut days = [0; 366];
+    let (mut month, mut first) = (0, 0);
+    while month < 12 {
+        let mut day = 0;
+        while day < lengths[month] {
+            days[first + day] = (100 * (month + 1) + day + 1) as u16;
+            day += 1;
+        }
+        first += lengths[month];
+        month += 1;
+    }
+    days
+};
+
+/// The place of 1 March in a leap year, from 0.
+const FIRST_OF_MARCH: usize = 31 + 29;
+
 impl BirthDate {
     /// The date.
     pub fn date(self) -> NaiveDate {
-        self.date
+        NaiveDate::from_yo_opt(i32::from(self.year), u32::from(self.day)).expect("a day of the year")
+    }
+
+    /// The year.
+    #[inline]
+    pub fn year(self) -> u16 {
+        self.year
+    }
+
+    /// Month and day as the number MMDD.
+    #[inline]
+    pub(super) fn month_day(self) -> u32 {
+        let day = usize::from(self.day) - 1;
+        let skipped = !is_leap(self.year) && day + 1 >= FIRST_OF_MARCH;
+        u32::from(MONTH_DAYS[day + usize::from(skipped)])
     }
 
     /// The age on [`REFERENCE_DATE`] in whole years.
@@ -113,10 +153,10 @@ impl Dummy<StageOf> for LifeStage {
     fn dummy_with_rng<R: RngExt + ?Sized>(&StageOf(gender, age): &StageOf, rng: &mut R) -> Self {
         let age = index_of_age(age);
         let students = tables::STUDENTS_PER_MILLE[age];
-        let pensioners = match gender {
-            Gender::Male => tables::MALE_PENSIONERS_PER_MILLE[age],
-            Gender::Female => tables::FEMALE_PENSIONERS_PER_MILLE[age],
-        };
+        let pensioners = [
+            tables::MALE_PENSIONERS_PER_MILLE,
+            tables::FEMALE_PENSIONERS_PER_MILLE,
+        ][gender.index()][age];
         let draw = below(rng, 1_000) as u16;
         if draw < students {
             Self::Student
@@ -144,6 +184,7 @@ mod tests {
                 let age = REFERENCE_DATE.years_since(birth.date()).unwrap();
                 assert_eq!(age, u32::from(birth.age()), "{birth:?}");
                 assert_eq!(birth.date().year(), i32::from(year));
+                assert_eq!(birth.month_day(), 100 * birth.date().month() + birth.date().day());
                 days.insert(birth.date().ordinal());
             }
             assert_eq!(days.len(), if year % 4 == 0 { 366 } else { 365 });

@@ -6,9 +6,10 @@
 use fake::Dummy;
 use rand::RngExt;
 
+use super::person::{AGE_COUNT, AGES, index_of_age};
 use super::place::Region;
 use super::tables;
-use crate::rng::{Alias, below};
+use crate::rng::{Alias, below, halves, scale32};
 use crate::text::{Cursor, WriteText, text_value};
 
 static MOBILE_WEIGHTS: Alias = Alias::new(tables::MOBILE_ALIAS);
@@ -41,24 +42,61 @@ enum Spelling {
 #[derive(Clone, Copy, Debug)]
 pub struct PhoneOf(pub Region, pub u8);
 
-/// How many of 1 000 people give the number of a fixed line, by the oldest age of a group. Source: our estimate; about 15 % of Czech
-/// households still have a fixed line (Czech Statistical Office, use of ICT in households), mostly those of pensioners.
-const FIXED_LINES: [(u8, u64); 4] = [(39, 3), (59, 15), (69, 50), (u8::MAX, 110)];
+/// How many of 1 000 people give the number of a fixed line, by age. Source: our estimate; about 15 % of Czech households still
+/// have a fixed line (Czech Statistical Office, use of ICT in households), mostly those of pensioners.
+static FIXED_LINES: [u32; AGE_COUNT] = {
+    let mut shares = [0; AGE_COUNT];
+    let mut index = 0;
+    while index < AGE_COUNT {
+        shares[index] = match *AGES.start() as usize + index {
+            0..=39 => 3,
+            40..=59 => 15,
+            60..=69 => 50,
+            _ => 110,
+        };
+        index += 1;
+    }
+    shares
+};
+
+/// The spellings in twentieths.
+static SPELLINGS: [Spelling; 20] = {
+    use Spelling::{Digits, National, Plus, PlusDigits, Zeros};
+    [
+        Plus, Plus, Plus, Plus, Plus, Plus, Plus, Plus, National, National, National, National, National,
+        National, Digits, Digits, Digits, PlusDigits, PlusDigits, Zeros,
+    ]
+};
+
+impl Spelling {
+    /// The country code as it is written, padded to eight bytes, and its length.
+    #[inline(always)]
+    fn country_code(self) -> (&'static [u8; 8], usize) {
+        const CODES: [(&[u8; 8], usize); 5] = [
+            (b"+420    ", 5),
+            (b"        ", 0),
+            (b"        ", 0),
+            (b"+420    ", 4),
+            (b"00420   ", 6),
+        ];
+        CODES[self as usize]
+    }
+
+    /// Whether the digits are in groups of three.
+    #[inline(always)]
+    fn is_spaced(self) -> bool {
+        matches!(self, Self::Plus | Self::National | Self::Zeros)
+    }
+}
 
 impl Dummy<PhoneOf> for PhoneNumber {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&PhoneOf(region, age): &PhoneOf, rng: &mut R) -> Self {
-        let spelling = match below(rng, 20) {
-            0..8 => Spelling::Plus,
-            8..14 => Spelling::National,
-            14..17 => Spelling::Digits,
-            17..19 => Spelling::PlusDigits,
-            _ => Spelling::Zeros,
-        };
-        let draw = below(rng, 1_000 * 1_000_000);
-        let (line, subscriber) = (draw / 1_000_000, (draw % 1_000_000) as u32);
-        let group = FIXED_LINES.iter().position(|(oldest, _)| age <= *oldest);
-        let prefix = if line >= FIXED_LINES[group.expect("the last group has no end")].1 {
+        let (of_spelling, of_line) = halves(rng);
+        let spelling = SPELLINGS[scale32(of_spelling, SPELLINGS.len() as u32) as usize];
+        let subscriber = below(rng, 1_000_000) as u32;
+        let fixed = FIXED_LINES[index_of_age(age)];
+        let prefix = if scale32(of_line, 1_000) >= fixed {
             tables::MOBILE_PREFIXES[MOBILE_WEIGHTS.pick(rng)]
         } else {
             let prefixes = region.landline_prefixes();
@@ -75,31 +113,12 @@ impl Dummy<PhoneOf> for PhoneNumber {
 impl WriteText for PhoneNumber {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        let spaced = match self.spelling {
-            Spelling::Plus => {
-                out.push_str("+420 ");
-                true
-            }
-            Spelling::Zeros => {
-                out.push_str("00420 ");
-                true
-            }
-            Spelling::National => true,
-            Spelling::PlusDigits => {
-                out.push_str("+420");
-                false
-            }
-            Spelling::Digits => false,
-        };
-        out.push_digits::<3>(u32::from(self.prefix));
-        if spaced {
-            out.push_ascii(b' ');
-            out.push_digits::<3>(self.subscriber / 1_000);
-            out.push_ascii(b' ');
-            out.push_digits::<3>(self.subscriber % 1_000);
-        } else {
-            out.push_digits::<6>(self.subscriber);
-        }
+        let (code, len) = self.spelling.country_code();
+        let spaced = self.spelling.is_spaced();
+        out.push_padded::<8>(code, len);
+        out.push_three_digits(u32::from(self.prefix), spaced);
+        out.push_three_digits(self.subscriber / 1_000, spaced);
+        out.push_three_digits(self.subscriber % 1_000, false);
     }
 }
 

@@ -3,8 +3,8 @@
 use fake::{Dummy, Faker};
 use rand::RngExt;
 
-use super::tables;
-use crate::rng::{below, chance};
+use super::tables::{self, Text};
+use crate::rng::{halves, scale32};
 use crate::text::{Cursor, WriteText, text_value};
 
 /// One of the 14 regions (kraje), Prague included.
@@ -34,7 +34,7 @@ impl Region {
 impl WriteText for Region {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        out.push_str(self.name());
+        tables::REGIONS.write(self.index(), out);
     }
 }
 
@@ -47,7 +47,7 @@ text_value!(Municipality);
 impl Dummy<Faker> for Municipality {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(_: &Faker, rng: &mut R) -> Self {
-        Self(tables::MUNICIPALITY_CHOICES.pick(0, rng.next_u64()) as u16)
+        Self(tables::MUNICIPALITY_CHOICE.pick(halves(rng).0) as u16)
     }
 }
 
@@ -65,17 +65,47 @@ pub enum MunicipalityKind {
 impl Municipality {
     /// All of the list.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..tables::MUNICIPALITIES.len() as u16).map(Self)
+        (0..tables::MUNICIPALITY_POPULATIONS.len() as u16).map(Self)
     }
 
     /// The name.
     pub fn name(self) -> &'static str {
-        tables::MUNICIPALITIES.get(usize::from(self.0))
+        self.text().as_str()
+    }
+
+    /// The name and what addresses depend on, as the build script packs them.
+    #[inline(always)]
+    fn facts(self) -> u64 {
+        tables::long(tables::MUNICIPALITIES, usize::from(self.0))
     }
 
     /// The region it lies in.
+    #[inline]
     pub fn region(self) -> Region {
-        Region(tables::MUNICIPALITY_REGIONS[usize::from(self.0)])
+        Region((self.facts() & 0xf) as u8)
+    }
+
+    /// Whether most houses have orientation numbers besides the descriptive ones.
+    #[inline(always)]
+    fn has_orientation_numbers(self) -> bool {
+        self.facts() >> 12 & 1 == 1
+    }
+
+    /// How many houses have descriptive numbers.
+    #[inline(always)]
+    fn houses(self) -> u32 {
+        (self.facts() >> 16 & 0xffff) as u32
+    }
+
+    /// The list of streets, or [`NO_STREETS`].
+    #[inline(always)]
+    fn streets(self) -> usize {
+        (self.facts() >> 8 & 0xf) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn text(self) -> Text {
+        Text::new((self.facts() >> 32) as u32)
     }
 
     /// Inhabitants.
@@ -86,7 +116,7 @@ impl Municipality {
     /// Whether it is a village, a town or the capital.
     #[inline]
     pub fn kind(self) -> MunicipalityKind {
-        match tables::MUNICIPALITY_KINDS[usize::from(self.0)] {
+        match self.facts() >> 4 & 0xf {
             0 => MunicipalityKind::Village,
             1 => MunicipalityKind::Town,
             _ => MunicipalityKind::Capital,
@@ -97,33 +127,26 @@ impl Municipality {
 impl WriteText for Municipality {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        tables::MUNICIPALITIES.write(usize::from(self.0), out);
+        self.text().write::<LONGEST_MUNICIPALITY>(out);
     }
 }
 
-/// An address within a municipality, in one of the forms that Czechs write.
+/// No municipality's name is longer, in bytes.
+const LONGEST_MUNICIPALITY: usize = 40;
+
+/// An address within a municipality, in one of the forms that Czechs write: `Nádražní 123/45` with the descriptive number (číslo
+/// popisné, unique in the municipality) and the orientation number (číslo orientační, counted along the street), sometimes
+/// `123/45a`; `Nádražní 45`; and `č.p. 88` where streets have no names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreetAddress {
-    /// `č.p. 88`: the house's number in the village, where streets have no names.
-    House(u32),
-    /// `Nádražní 45`.
-    Street {
-        /// Index of the street's name.
-        street: u16,
-        /// The number along the street.
-        house: u32,
-    },
-    /// `Nádražní 123/45`, sometimes `123/45a`.
-    StreetWithOrientation {
-        /// Index of the street's name.
-        street: u16,
-        /// The descriptive number (číslo popisné), unique in the municipality.
-        house: u32,
-        /// The orientation number (číslo orientační), counted along the street.
-        orientation: u16,
-        /// The letter of a house that was built between two others.
-        letter: Option<u8>,
-    },
+pub struct StreetAddress {
+    /// Number of the street's name, or [`NO_STREET`].
+    street: u16,
+    /// The number in the municipality; without an orientation number, the number along the street.
+    house: u16,
+    /// 0 for none.
+    orientation: u16,
+    /// The letter of a house that was built between two others; 0 for none.
+    letter: u8,
 }
 text_value!(StreetAddress);
 
@@ -131,53 +154,65 @@ text_value!(StreetAddress);
 #[derive(Clone, Copy, Debug)]
 pub struct AddressIn(pub Municipality);
 
-/// From this population on houses have orientation numbers, mostly.
-const TOWN: u32 = 8_000;
-
 /// The list of streets of a municipality whose streets have no names.
-const NO_STREETS: u8 = 255;
+const NO_STREETS: usize = 15;
 
-/// The highest orientation numbers of ordinary streets, short streets and squares, as in the column `kind` of the streets.
-const HIGHEST_NUMBERS: [u64; 3] = [120, 18, 30];
+/// The text that stands for the street where streets have no names: the last of the list.
+const NO_STREET: u16 = tables::STREET_KINDS.len() as u16;
+
+/// The highest orientation numbers of ordinary streets, short streets and squares, as in the column `kind` of the streets; and
+/// the bit of a street that some municipality does not have.
+const HIGHEST_NUMBERS: [u32; 3] = [120, 18, 30];
+const ELSEWHERE: u8 = 4;
 
 /// A street of the municipality, none that is named after it.
 #[inline]
-fn street<R: RngExt + ?Sized>(place: Municipality, list: u8, rng: &mut R) -> usize {
+fn street<R: RngExt + ?Sized>(place: Municipality, list: usize, mut random: u32, rng: &mut R) -> usize {
     loop {
-        let street = tables::STREET_CHOICES.pick(usize::from(list), rng.next_u64());
+        let street = tables::STREET_CHOICES.pick(list, random);
+        if tables::STREET_KINDS[street] & ELSEWHERE == 0 {
+            return street;
+        }
         let pair = (street as u32) << 16 | u32::from(place.0);
         if tables::STREETS_ELSEWHERE.binary_search(&pair).is_err() {
             return street;
         }
+        random = halves(rng).0;
     }
 }
 
 impl Dummy<AddressIn> for StreetAddress {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&AddressIn(place): &AddressIn, rng: &mut R) -> Self {
-        let population = place.population();
-        // A house for three people, up to the four-digit numbers of the big cities' districts.
-        let houses = u64::from((population / 3).clamp(12, 3_000));
-        let list = tables::MUNICIPALITY_STREETS[usize::from(place.0)];
+        let (of_house, of_street) = halves(rng);
+        let houses = place.houses();
+        let list = place.streets();
         if list == NO_STREETS {
-            return Self::House(1 + below(rng, houses) as u32);
+            return Self {
+                street: NO_STREET,
+                house: 1 + scale32(of_house, houses) as u16,
+                orientation: 0,
+                letter: 0,
+            };
         }
-        let street = street(place, list, rng);
-        let highest = HIGHEST_NUMBERS[usize::from(tables::STREET_KINDS[street])];
-        let street = street as u16;
-        if population < TOWN || chance(rng, 1, 4) {
-            let house = 1 + below(rng, highest.min(houses)) as u32;
-            return Self::Street { street, house };
-        }
-        let house = 1 + below(rng, houses) as u32;
-        let draw = below(rng, highest * 16) as u16;
-        let (orientation, variant) = (1 + draw / 16, draw % 16);
-        let letter = (variant == 0).then(|| b'a' + (orientation % 3) as u8);
-        Self::StreetWithOrientation {
-            street,
+        let street = street(place, list, of_street, rng);
+        let highest = HIGHEST_NUMBERS[usize::from(tables::STREET_KINDS[street] & !ELSEWHERE)];
+        let (of_form, of_orientation) = halves(rng);
+        // A quarter of the addresses in towns have the number along the street alone.
+        let both = place.has_orientation_numbers() && of_form >> 30 != 0;
+        let house = 1 + scale32(of_house, if both { houses } else { highest.min(houses) }) as u16;
+        let draw = scale32(of_orientation, highest * 16) as u16;
+        let orientation = if both { 1 + draw / 16 } else { 0 };
+        let lettered = both && draw.is_multiple_of(16);
+        Self {
+            street: street as u16,
             house,
             orientation,
-            letter,
+            letter: if lettered {
+                b'a' + (orientation % 3) as u8
+            } else {
+                0
+            },
         }
     }
 }
@@ -185,32 +220,13 @@ impl Dummy<AddressIn> for StreetAddress {
 impl WriteText for StreetAddress {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        match *self {
-            Self::House(house) => {
-                out.push_str("č.p. ");
-                out.push_number(u64::from(house));
-            }
-            Self::Street { street, house } => {
-                tables::STREETS.write(usize::from(street), out);
-                out.push_ascii(b' ');
-                out.push_number(u64::from(house));
-            }
-            Self::StreetWithOrientation {
-                street,
-                house,
-                orientation,
-                letter,
-            } => {
-                tables::STREETS.write(usize::from(street), out);
-                out.push_ascii(b' ');
-                out.push_number(u64::from(house));
-                out.push_ascii(b'/');
-                out.push_number(u64::from(orientation));
-                if let Some(letter) = letter {
-                    out.push_ascii(letter);
-                }
-            }
-        }
+        tables::STREETS.write(usize::from(self.street), out);
+        out.push_ascii(b' ');
+        out.push_small_number_if(u32::from(self.house), true);
+        let both = self.orientation > 0;
+        out.push_ascii_if(b'/', both);
+        out.push_small_number_if(u32::from(self.orientation), both);
+        out.push_ascii_if(self.letter, self.letter > 0);
     }
 }
 
@@ -238,23 +254,32 @@ mod tests {
 
     #[test]
     fn addresses_fit_the_size_of_the_place() {
-        let place = |name: &str| Municipality::all().find(|place| place.name() == name).unwrap();
+        let place = |name: &str| {
+            let places = Municipality::all().filter(|place| place.name() == name);
+            places.min_by_key(|place| place.population()).unwrap()
+        };
         for id in 0..5_000 {
             let hamlet: StreetAddress = AddressIn(place("Babice")).fake_with_rng(&mut test_rng(id));
-            assert!(matches!(hamlet, StreetAddress::House(1..=70)), "{hamlet}");
+            assert_eq!((hamlet.street, hamlet.orientation), (NO_STREET, 0), "{hamlet}");
+            assert!((1..=70).contains(&hamlet.house), "{hamlet}");
             let city: StreetAddress = AddressIn(place("Praha")).fake_with_rng(&mut test_rng(id));
-            assert!(!matches!(city, StreetAddress::House(_)), "{city}");
+            assert_ne!(city.street, NO_STREET, "{city}");
             assert!(!city.to_string().starts_with("Pražská"), "{city}");
         }
-        let street = tables::STREETS.len() as u16 - 1;
-        let address = StreetAddress::StreetWithOrientation {
-            street,
+        let address = StreetAddress {
+            street: NO_STREET - 1,
             house: 123,
             orientation: 45,
-            letter: Some(b'a'),
+            letter: b'a',
         };
-        let name = tables::STREETS.get(usize::from(street));
+        let name = tables::STREETS.text(usize::from(NO_STREET) - 1).as_str();
         assert_eq!(address.to_string(), format!("{name} 123/45a"));
-        assert_eq!(StreetAddress::House(88).to_string(), "č.p. 88");
+        let address = StreetAddress {
+            street: NO_STREET,
+            house: 88,
+            orientation: 0,
+            letter: 0,
+        };
+        assert_eq!(address.to_string(), "č.p. 88");
     }
 }

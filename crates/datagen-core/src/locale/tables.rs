@@ -2,21 +2,69 @@
 
 use crate::text::Cursor;
 
-/// Texts that lie without gaps in memory; the longest has at most `N` bytes.
+/// A text of the pool.
 ///
-/// Writing one copies `N` bytes, a number known at compile time, and advances by its real length.
+/// The pool holds the texts without gaps, and spare bytes at its end, so that a constant number of bytes can be copied from
+/// wherever a text begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// Where the text begins in the upper 24 bits, its length in the lower 8.
+    entry: u32,
+}
+
+impl Text {
+    /// No text.
+    pub(crate) const EMPTY: Self = Self { entry: 0 };
+
+    /// The text of an entry that the build script made.
+    #[inline(always)]
+    pub(crate) const fn new(entry: u32) -> Self {
+        Self { entry }
+    }
+
+    #[inline(always)]
+    fn start(self) -> usize {
+        (self.entry >> 8) as usize
+    }
+
+    #[inline(always)]
+    fn len(self) -> usize {
+        (self.entry & 0xff) as usize
+    }
+
+    /// Appends the text, which has at most `N` bytes: copies `N` bytes, a number known at compile time, and advances by the real
+    /// length.
+    #[inline(always)]
+    pub(crate) fn write<const N: usize>(self, out: &mut Cursor<'_>) {
+        out.push_padded::<N>(&POOL[self.start()..self.start() + N], self.len());
+    }
+
+    /// The first byte of the text, which is ASCII.
+    #[inline(always)]
+    pub(crate) fn initial(self) -> Self {
+        Self {
+            entry: self.entry & !0xff | 1,
+        }
+    }
+
+    /// The text.
+    pub(crate) fn as_str(self) -> &'static str {
+        let bytes = &POOL[self.start()..][..self.len()];
+        std::str::from_utf8(bytes).expect("the build script writes UTF-8")
+    }
+}
+
+/// A list of texts, each of at most `N` bytes.
 #[derive(Debug)]
 pub(crate) struct Texts<const N: usize> {
-    /// The texts, and `N` bytes more, so that `N` bytes can be copied from wherever a text begins.
-    bytes: &'static [u8],
-    /// Four bytes per text, little-endian: the upper three are where it begins, the lowest is its length.
+    /// The texts' entries.
     index: &'static [u8],
 }
 
 impl<const N: usize> Texts<N> {
     /// Wraps what the build script made.
-    const fn new(bytes: &'static [u8], index: &'static [u8]) -> Self {
-        Self { bytes, index }
+    const fn new(index: &'static [u8]) -> Self {
+        Self { index }
     }
 
     /// How many texts there are.
@@ -24,77 +72,105 @@ impl<const N: usize> Texts<N> {
         self.index.len() / 4
     }
 
-    /// Where a text begins, and its length.
+    /// A text of the list.
     #[inline(always)]
-    fn place(&self, number: usize) -> (usize, usize) {
-        let entry = word(self.index, number) as usize;
-        (entry >> 8, entry & 0xff)
+    pub(crate) fn text(&self, number: usize) -> Text {
+        Text {
+            entry: word(self.index, number),
+        }
     }
 
-    /// Appends a text.
+    /// Appends a text of the list.
     #[inline(always)]
     pub(crate) fn write(&self, number: usize, out: &mut Cursor<'_>) {
-        let (start, len) = self.place(number);
-        out.push_padded::<N>(&self.bytes[start..], len);
-    }
-
-    /// The first byte of a text.
-    #[inline]
-    pub(crate) fn first_byte(&self, number: usize) -> u8 {
-        self.bytes[self.place(number).0]
-    }
-
-    /// A text.
-    pub(crate) fn get(&self, number: usize) -> &'static str {
-        let (start, len) = self.place(number);
-        std::str::from_utf8(&self.bytes[start..start + len]).expect("the build script writes UTF-8")
+        self.text(number).write::<N>(out);
     }
 }
 
-/// Lists of weighted values: Walker alias tables, one random word per draw.
+/// Lists of weighted values of `BITS` bits: Walker alias tables, one half of a random word per draw.
 #[derive(Debug)]
-pub(crate) struct Choices {
-    /// Eight bytes per list, little-endian: the number of its first slot and how many it has.
+pub(crate) struct Choices<const BITS: u32> {
+    /// A word per list: the number of its first slot in the upper 20 bits and how many it has in the lower 12.
     lists: &'static [u8],
-    /// Eight bytes per slot, little-endian: the threshold, the value if the low half of the random word is below it, and
-    /// the value otherwise.
+    /// A word per slot: in the lowest bits the value below the threshold, then the value above it, and in the upper bits the
+    /// threshold.
     slots: &'static [u8],
 }
 
-impl Choices {
+impl<const BITS: u32> Choices<BITS> {
     /// Wraps what the build script made.
     const fn new(lists: &'static [u8], slots: &'static [u8]) -> Self {
         Self { lists, slots }
     }
 
-    /// The value that the random word `random` draws from a list.
+    /// The value that the random number `random` draws from a list.
     ///
     /// The list must not be empty.
     #[inline(always)]
-    pub(crate) fn pick(&self, list: usize, random: u64) -> usize {
-        let (first, len) = (word(self.lists, 2 * list), word(self.lists, 2 * list + 1));
+    pub(crate) fn pick(&self, list: usize, random: u32) -> usize {
+        let entry = word(self.lists, list);
+        let (first, len) = (entry >> 12, entry & 0xfff);
         debug_assert!(len > 0, "list {list} is empty");
-        let slot = first + (((random >> 32) * u64::from(len)) >> 32) as u32;
-        let (threshold, values) = (
-            word(self.slots, 2 * slot as usize),
-            word(self.slots, 2 * slot as usize + 1),
-        );
-        let shift = if (random as u32) < threshold { 0 } else { 16 };
-        ((values >> shift) & 0xffff) as usize
+        let scaled = u64::from(random) * u64::from(len);
+        let slot = word(self.slots, first as usize + (scaled >> 32) as usize);
+        // What is left of the random number decides between the two values.
+        let above = (scaled as u32) >> (2 * BITS) >= slot >> (2 * BITS);
+        (slot >> (u32::from(above) * BITS)) as usize & ((1 << BITS) - 1)
     }
 
     /// Whether nothing can be drawn from a list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_empty(&self, list: usize) -> bool {
-        word(self.lists, 2 * list + 1) == 0
+        word(self.lists, list) & 0xfff == 0
     }
+}
+
+/// One long list of weighted numbers from 0: a Walker alias table, one half of a random word per draw.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    /// A word per number: in the lower half the number that is drawn instead from the threshold on, which is in the upper half.
+    slots: &'static [u8],
+}
+
+impl Choice {
+    /// Wraps what the build script made.
+    const fn new(slots: &'static [u8]) -> Self {
+        Self { slots }
+    }
+
+    /// The number that the random number `random` draws.
+    #[inline(always)]
+    pub(crate) fn pick(&self, random: u32) -> usize {
+        let scaled = u64::from(random) * (self.slots.len() as u64 / 4);
+        let own = (scaled >> 32) as usize;
+        let slot = word(self.slots, own);
+        if (scaled as u32) >> 16 < slot >> 16 {
+            own
+        } else {
+            (slot & 0xffff) as usize
+        }
+    }
+}
+
+/// The form of surname `number` for a gender (0 for men, 1 for women), and its ASCII form; see the build script for the blocks.
+#[inline(always)]
+pub(crate) fn surname(number: usize, gender: usize) -> (Text, Text) {
+    let block = u32::from(SURNAMES[number]) * 8;
+    let forms = (long(POOL, block as usize / 8) >> (24 * gender)) as u32;
+    let text = |form: u32| Text::new((block + (form & 0x7f)) << 8 | form >> 7 & 0x1f);
+    (text(forms), text(forms >> 12))
+}
+
+/// Double word `number` of a list of little-endian double words.
+#[inline(always)]
+pub(crate) fn long(bytes: &[u8], number: usize) -> u64 {
+    u64::from_le_bytes(bytes.as_chunks().0[number])
 }
 
 /// Word `number` of a list of little-endian words.
 #[inline(always)]
-fn word(bytes: &[u8], number: usize) -> u32 {
-    let bytes = &bytes[4 * number..][..4];
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+pub(crate) fn word(bytes: &[u8], number: usize) -> u32 {
+    u32::from_le_bytes(bytes.as_chunks().0[number])
 }
 
 include!(concat!(env!("OUT_DIR"), "/tables.rs"));

@@ -1,46 +1,63 @@
 //! User names derived from people's names: `jan.novak84`, `novakj`.
 
-use chrono::Datelike;
 use fake::Dummy;
 use rand::RngExt;
 
-use super::name::PersonName;
-use super::person::{BirthDate, Gender};
-use super::tables;
-use crate::rng::below;
+use super::name::{LONGEST_NAME, PersonName};
+use super::person::BirthDate;
+use super::tables::Text;
+use crate::rng::{halves, scale32};
 use crate::text::{Cursor, WriteText, text_value};
 
 /// A user name: lower-case ASCII letters, digits and dots.
 #[derive(Clone, Copy, Debug)]
 pub struct UserName {
-    gender: Gender,
-    given: u16,
-    surname: u16,
+    name: PersonName,
     form: Form,
-    number: Option<Number>,
+    number: Number,
 }
 text_value!(UserName);
 
+/// Which parts of the name are written, in which order: numbers of [`UserName::parts`].
 #[derive(Clone, Copy, Debug)]
-enum Form {
-    /// `jan.novak`
-    GivenDotSurname,
-    /// `novak.jan`
-    SurnameDotGiven,
-    /// `jannovak`
-    GivenSurname,
-    /// `jnovak`
-    InitialSurname,
-    /// `novakj`
-    SurnameInitial,
+struct Form {
+    first: u8,
+    dot: bool,
+    second: u8,
 }
 
+const GIVEN: u8 = 0;
+const SURNAME: u8 = 1;
+const INITIAL: u8 = 2;
+
+/// The forms in tenths.
+static FORMS: [Form; 10] = {
+    const fn form(first: u8, dot: bool, second: u8) -> Form {
+        Form { first, dot, second }
+    }
+    // `jan.novak`, `novak.jan`, `jannovak`, `jnovak` and `novakj`
+    [
+        form(GIVEN, true, SURNAME),
+        form(GIVEN, true, SURNAME),
+        form(GIVEN, true, SURNAME),
+        form(GIVEN, true, SURNAME),
+        form(SURNAME, true, GIVEN),
+        form(GIVEN, false, SURNAME),
+        form(GIVEN, false, SURNAME),
+        form(INITIAL, false, SURNAME),
+        form(INITIAL, false, SURNAME),
+        form(SURNAME, false, INITIAL),
+    ]
+};
+
+/// The number after the name.
 #[derive(Clone, Copy, Debug)]
 enum Number {
     /// The year of birth, two digits: `84`.
-    Year(u32),
+    Year(u16),
     /// What was still free: 1 to 999.
-    Free(u32),
+    Free(u16),
+    None,
 }
 
 /// The user name of a person with this name and date of birth.
@@ -50,87 +67,40 @@ pub struct UserNameOf(pub PersonName, pub BirthDate);
 impl Dummy<UserNameOf> for UserName {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(&UserNameOf(name, birth): &UserNameOf, rng: &mut R) -> Self {
-        let (given, surname) = name.indices();
-        let draw = below(rng, 10 * 10 * 999) as u32;
-        let (form, number, free) = (draw % 10, draw / 10 % 10, draw / 100);
-        let form = match form {
-            0..4 => Form::GivenDotSurname,
-            4 => Form::SurnameDotGiven,
-            5..7 => Form::GivenSurname,
-            7..9 => Form::InitialSurname,
-            _ => Form::SurnameInitial,
-        };
-        let number = match number {
-            0..4 => Some(Number::Year((birth.date().year() % 100) as u32)),
-            4..7 => Some(Number::Free(1 + free)),
-            _ => None,
+        let (of_form, of_number) = halves(rng);
+        let tenths = scale32(of_form, 100);
+        let number = match tenths / 10 {
+            0..4 => Number::Year(birth.year() % 100),
+            4..7 => Number::Free(1 + scale32(of_number, 999) as u16),
+            _ => Number::None,
         };
         Self {
-            gender: name.gender(),
-            given: given as u16,
-            surname: surname as u16,
-            form,
+            name,
+            form: FORMS[(tenths % 10) as usize],
             number,
         }
     }
 }
 
 impl UserName {
-    #[inline]
-    fn write_given(&self, out: &mut Cursor<'_>) {
-        match self.gender {
-            Gender::Male => tables::MALE_GIVEN_ASCII.write(usize::from(self.given), out),
-            Gender::Female => tables::FEMALE_GIVEN_ASCII.write(usize::from(self.given), out),
-        }
-    }
-
-    #[inline]
-    fn write_surname(&self, out: &mut Cursor<'_>) {
-        match self.gender {
-            Gender::Male => tables::MALE_SURNAMES_ASCII.write(usize::from(self.surname), out),
-            Gender::Female => tables::FEMALE_SURNAMES_ASCII.write(usize::from(self.surname), out),
-        }
-    }
-
-    fn initial(&self) -> u8 {
-        match self.gender {
-            Gender::Male => tables::MALE_GIVEN_ASCII.first_byte(usize::from(self.given)),
-            Gender::Female => tables::FEMALE_GIVEN_ASCII.first_byte(usize::from(self.given)),
-        }
+    #[inline(always)]
+    fn parts(&self) -> [Text; 3] {
+        let given = self.name.ascii_given();
+        [given, self.name.ascii_surname(), given.initial()]
     }
 }
 
 impl WriteText for UserName {
     #[inline]
     fn write_text(&self, out: &mut Cursor<'_>) {
-        match self.form {
-            Form::GivenDotSurname => {
-                self.write_given(out);
-                out.push_ascii(b'.');
-                self.write_surname(out);
-            }
-            Form::SurnameDotGiven => {
-                self.write_surname(out);
-                out.push_ascii(b'.');
-                self.write_given(out);
-            }
-            Form::GivenSurname => {
-                self.write_given(out);
-                self.write_surname(out);
-            }
-            Form::InitialSurname => {
-                out.push_ascii(self.initial());
-                self.write_surname(out);
-            }
-            Form::SurnameInitial => {
-                self.write_surname(out);
-                out.push_ascii(self.initial());
-            }
-        }
+        let parts = self.parts();
+        parts[usize::from(self.form.first)].write::<LONGEST_NAME>(out);
+        out.push_ascii_if(b'.', self.form.dot);
+        parts[usize::from(self.form.second)].write::<LONGEST_NAME>(out);
         match self.number {
-            Some(Number::Year(year)) => out.push_digits::<2>(year),
-            Some(Number::Free(number)) => out.push_number(u64::from(number)),
-            None => {}
+            Number::Year(year) => out.push_digits::<2>(u32::from(year)),
+            Number::Free(number) => out.push_small_number_if(u32::from(number), true),
+            Number::None => {}
         }
     }
 }

@@ -69,17 +69,32 @@ pub struct Population {
     activity: ZipfMandelbrot,
     /// How many users were born in the first so many years or before.
     born_by: [u64; BIRTH_YEARS],
+    /// The index in `born_by` of the first age position in each cell of `1 << cell_shift` positions, which is almost always that of
+    /// the others.
+    first_of_cell: [u8; CELLS],
+    cell_shift: u32,
 }
+
+/// How many cells of age positions there are at most.
+const CELLS: usize = 2_048;
 
 impl Population {
     /// The facts about the users `0..users`, at most 2^31.
     pub fn new(users: u64) -> Self {
+        let born_by = born_by(users);
+        let mut cell_shift = 0;
+        while users >> cell_shift >= CELLS as u64 {
+            cell_shift += 1;
+        }
+        let index_of = |position: u64| born_by.partition_point(|&born| born <= position) as u8;
         Self {
+            first_of_cell: std::array::from_fn(|cell| index_of((cell as u64) << cell_shift)),
+            cell_shift,
             users,
             by_rank: Permutation::new(users, Fact::ActivityRank.key()),
             by_age: Permutation::new(users, Fact::AgePosition.key()),
             activity: ZipfMandelbrot::new(users, (users << 32) / ACTIVITY_SHIFT),
-            born_by: born_by(users),
+            born_by,
         }
     }
 
@@ -123,7 +138,10 @@ impl Population {
     #[inline]
     pub fn birth_year(&self, id: u64) -> u16 {
         let position = self.by_age.invert(id);
-        let index = self.born_by.partition_point(|&born| born <= position);
+        let mut index = usize::from(self.first_of_cell[(position >> self.cell_shift) as usize]);
+        while self.born_by[index] <= position {
+            index += 1;
+        }
         FIRST_BIRTH_YEAR + index as u16
     }
 

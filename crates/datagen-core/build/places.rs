@@ -1,0 +1,153 @@
+//! Municipalities, streets and telephone prefixes.
+
+use crate::input::{Rows, column, index_of, read, texts};
+use crate::output::{Choices, Output, alias};
+
+/// The list of streets of a municipality whose streets have no names.
+const NO_STREETS: u64 = 15;
+
+/// Bits of `STREET_KINDS`: the kind, and whether some municipality has no street of the name.
+const ELSEWHERE: u64 = 4;
+
+/// Regions, and municipalities with what addresses depend on.
+pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) {
+    out.strings("REGION_NAMES", texts(regions, 1));
+    out.texts("REGIONS", 32, texts(regions, 1));
+    let municipalities = by_population();
+    let populations = column(&municipalities, 2);
+    out.numbers("MUNICIPALITY_POPULATIONS", "u32", populations.iter().copied());
+    let region_of: Vec<_> = municipalities
+        .iter()
+        .map(|row| index_of(regions, &row[1]))
+        .collect();
+
+    let sizes = street_sizes(&read("streets", 5));
+    assert!(sizes.len() < NO_STREETS as usize);
+    let facts = municipalities
+        .iter()
+        .enumerate()
+        .map(|(place, row)| {
+            let population = populations[place];
+            // Of villages only some name their streets, the larger the more.
+            let draw = row[0].bytes().fold(population, |hash, byte| {
+                hash.wrapping_mul(31).wrapping_add(u64::from(byte))
+            }) % 1_500;
+            let streets = match population {
+                0..500 => NO_STREETS,
+                500..2_000 if draw >= population - 500 => NO_STREETS,
+                _ => sizes.partition_point(|&size| size <= population) as u64 - 1,
+            };
+            let kind = match row[3].as_str() {
+                "village" => 0,
+                "town" | "orp" => 1,
+                "capital" => 2,
+                kind => panic!("municipalities: {kind:?}"),
+            };
+            // A house for three people, up to the four-digit numbers of the big cities' districts.
+            let houses = (population / 3).clamp(12, 3_000);
+            let region = region_of[place] as u64;
+            // From this population on, most houses have orientation numbers.
+            let town = u64::from(population >= 8_000);
+            let name = u64::from(out.text(&row[0]));
+            name << 32 | houses << 16 | town << 12 | streets << 8 | kind << 4 | region
+        })
+        .collect::<Vec<_>>();
+    out.long_list("MUNICIPALITIES", facts);
+
+    // First the region by its population, then the municipality within it by its own: one draw with the product of both.
+    let of_regions = column(regions, 2);
+    let mut listed = vec![0; regions.len()];
+    for (&region, population) in region_of.iter().zip(&populations) {
+        listed[region] += population;
+    }
+    let weights = region_of
+        .iter()
+        .zip(&populations)
+        .map(|(&region, &population)| ((population * of_regions[region]) << 16) / listed[region]);
+    out.choice("MUNICIPALITY_CHOICE", &weights.collect::<Vec<_>>());
+}
+
+/// The municipalities, the largest first: those that are drawn often then lie closely together.
+fn by_population() -> Rows {
+    let mut municipalities = read("municipalities", 4);
+    municipalities.sort_by_key(|row| std::cmp::Reverse(row[2].parse::<u64>().expect("a population")));
+    municipalities
+}
+
+/// The sizes of municipalities from which on they have more streets, in ascending order.
+fn street_sizes(streets: &[Vec<String>]) -> Vec<u64> {
+    let mut sizes = column(streets, 2);
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// Streets, and the lists of them by the size of the municipality.
+pub(crate) fn streets(out: &mut Output) {
+    let (streets, municipalities) = (read("streets", 5), by_population());
+    // The text after the streets stands before the numbers of houses in places whose streets have no names.
+    out.texts("STREETS", 32, texts(&streets, 0).chain(["č.p."]));
+    let kinds = streets.iter().map(|row| {
+        let kind = match row[3].as_str() {
+            "street" => 0,
+            "short" => 1,
+            "square" => 2,
+            kind => panic!("streets: {kind:?}"),
+        };
+        kind + if row[4] == "-" { 0 } else { ELSEWHERE }
+    });
+    out.numbers("STREET_KINDS", "u8", kinds);
+    let smallest = column(&streets, 2);
+    let mut choices = Choices::default();
+    for size in street_sizes(&streets) {
+        let weights = column(&streets, 1).into_iter().zip(&smallest);
+        choices.push(
+            weights
+                .map(|(weight, least)| if *least <= size { weight } else { 0 })
+                .enumerate(),
+        );
+    }
+    out.choices("STREET_CHOICES", choices);
+    // Pairs of a street and a municipality in which there is none of that name, because it leads there.
+    let mut pairs = Vec::new();
+    for (street, row) in streets.iter().enumerate() {
+        for town in row[4].split('|').filter(|town| *town != "-") {
+            let places = municipalities
+                .iter()
+                .enumerate()
+                .filter(|(_, row)| row[0] == town);
+            pairs.extend(places.map(|(place, _)| (street << 16 | place) as u64));
+            assert!(
+                pairs.last().is_some_and(|pair| *pair >> 16 == street as u64),
+                "streets: no town {town:?}"
+            );
+        }
+    }
+    pairs.sort_unstable();
+    out.numbers("STREETS_ELSEWHERE", "u32", pairs);
+}
+
+/// Prefixes of telephone numbers.
+pub(crate) fn phones(out: &mut Output, regions: &[Vec<String>]) {
+    let mut landlines = read("landline_prefixes", 2);
+    landlines.sort_by_key(|row| index_of(regions, &row[0]));
+    out.numbers("LANDLINE_PREFIXES", "u16", column(&landlines, 1));
+    // Where each region's prefixes begin; one more entry marks the end of the last.
+    let starts = (0..=regions.len()).map(|region| {
+        landlines
+            .iter()
+            .filter(|row| index_of(regions, &row[0]) < region)
+            .count() as u64
+    });
+    out.numbers("LANDLINE_STARTS", "u16", starts);
+    let mobiles = read("mobile_prefixes", 2);
+    out.numbers("MOBILE_PREFIXES", "u16", column(&mobiles, 0));
+    out.list("MOBILE_ALIAS", "(u32, u16)", &alias(&column(&mobiles, 1)));
+
+    // As `fake` writes formats: `#` is any digit.
+    let formats = |rows: &[Vec<String>], of: usize| -> Vec<String> {
+        rows.iter().map(|row| format!("{} ### ###", row[of])).collect()
+    };
+    out.strings("LANDLINE_FORMATS", formats(&landlines, 1));
+    out.strings("MOBILE_FORMATS", formats(&mobiles, 0));
+}
