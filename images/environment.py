@@ -9,8 +9,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATORS = ["gen-users", "gen-products", "gen-orders", "stream-pageviews"]
-# Not declared as settings, but read by the sign-in with Microsoft Entra ID.
-ACCEPTED = {"AZURE_CLIENT_ID"}
 # Seconds within which a refusal is expected; a generator that accepts goes on to try its destination.
 REFUSAL_SECONDS = 3
 # No network, so that no server is tried. Needs root (in a container: --privileged).
@@ -36,7 +34,7 @@ class Generator:
         """What is wrong with this environment, or None: an unknown variable, an empty one, or a start that is
         refused (exit code 2). What comes after the configuration fails, or waits, because there is no
         network, and is not looked at."""
-        unknown = sorted(set(environment) - set(self.settings) - ACCEPTED)
+        unknown = sorted(set(environment) - set(self.settings))
         if unknown:
             return f"does not read {', '.join(unknown)}"
         empty = sorted(name for name, value in environment.items() if value == "")

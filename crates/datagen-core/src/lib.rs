@@ -9,6 +9,8 @@
 //!
 //! Records know nothing of destinations, and this crate depends on no other crate of the workspace.
 
+#![warn(missing_docs)]
+
 pub mod locale;
 pub mod model;
 pub mod rng;

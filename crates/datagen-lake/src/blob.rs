@@ -1,8 +1,8 @@
-//! The Blob door: `*.blob.core.windows.net` and Azurite, by the official azure_storage_blob.
+//! The Blob API: `*.blob.core.windows.net` and Azurite, with the official azure_storage_blob.
 //!
-//! A small file, or one of a single block, is one Put Blob, which replaces what is there at once. A big one is
-//! staged in blocks, which nobody sees, and appears by their commit. Blocks that are never committed are dropped by the next commit,
-//! or by the service within a week.
+//! A small file, or a file of a single block, is one Put Blob, which replaces an existing file atomically. The blocks of a
+//! big file are staged, where no reader sees them, and appear when they are committed. Blocks that are never committed are
+//! dropped by the next commit, or by the service within a week.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use md5::{Digest, Md5};
 use url::Url;
 
 use super::config::Account;
-use super::request::{Fault, GaveUp, Requests, Resume, Subject};
+use super::request::{AttemptError, RequestError, Requests, Resume, Subject};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total, UploadError};
 use datagen_azure::entra::EntraCredential;
-use datagen_azure::http::{Failure, STALL_TIMEOUT, SdkHttpClient, Server};
+use datagen_azure::http::{HttpError, STALL_TIMEOUT, SdkHttpClient};
 use datagen_process::error::DestinationError;
 
-/// An account behind its Blob API.
+/// A storage account that is written via its Blob API.
 #[derive(Clone)]
 pub(crate) struct BlobLake {
-    door: Arc<Door>,
+    api: Arc<BlobApi>,
 }
 
-struct Door {
+struct BlobApi {
     account: Account,
     requests: Requests,
     http: SdkHttpClient,
@@ -49,7 +49,7 @@ struct Door {
 #[derive(Clone, Debug)]
 struct Target {
     subject: Subject,
-    /// Its name in the container, one element a segment.
+    /// The segments of its name in the container.
     names: Vec<String>,
 }
 
@@ -65,15 +65,15 @@ enum Write {
 
 impl BlobLake {
     pub(crate) fn new(account: Account, credential: Option<EntraCredential>) -> Self {
-        let door = Door {
+        let api = BlobApi {
             requests: Requests::new(&account),
-            http: SdkHttpClient::new(Server::Storage)
+            http: SdkHttpClient::for_storage(&account.service)
                 .stalling_after(account.stall_timeout.unwrap_or(STALL_TIMEOUT)),
             credential: credential.map(|credential| Arc::new(credential) as _),
             account,
             resume: Resume::default(),
         };
-        Self { door: Arc::new(door) }
+        Self { api: Arc::new(api) }
     }
 }
 
@@ -85,22 +85,22 @@ impl Lake for BlobLake {
 
     async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError> {
         let upload = BlobUpload {
-            door: Arc::clone(&self.door),
-            target: self.door.target(path),
+            api: Arc::clone(&self.api),
+            target: self.api.target(path),
             run: rand::random(),
         };
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
-        let (door, target) = (&*self.door, self.door.target(path));
-        if door.resume.is_worth_asking() {
-            if door.has(&target, &contents).await? {
+        let (api, target) = (&*self.api, self.api.target(path));
+        if api.resume.is_worth_asking() {
+            if api.has(&target, &contents).await? {
                 return Ok(());
             }
-            door.resume.missed();
+            api.resume.missed();
         }
-        door.write(&target, &Write::Whole(contents)).await
+        Ok(api.write(&target, &Write::Whole(contents)).await?)
     }
 
     fn puts_in_flight(&self) -> usize {
@@ -108,24 +108,19 @@ impl Lake for BlobLake {
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
-        // The service answers a write when it is durable.
+        // The service responds to a write when it is durable.
         Ok(())
     }
 
     fn describe(&self, path: &str) -> String {
-        self.door.requests.describe(path)
+        self.api.requests.describe(path)
     }
 
     async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError> {
-        let target = self.door.target(path);
-        let (requests, subject) = (&self.door.requests, &target.subject);
+        let target = self.api.target(path);
+        let (requests, subject) = (&self.api.requests, &target.subject);
         let answer = requests.run(subject, |_| async {
-            let found = self
-                .door
-                .blob(&target)?
-                .get_properties(None)
-                .await
-                .map_err(|error| Fault::of(&error))?;
+            let found = self.api.blob(&target)?.get_properties(None).await?;
             let mut total = Total::default();
             if let Some(length) = found.content_length().ok().flatten() {
                 total.add(length);
@@ -136,17 +131,17 @@ impl Lake for BlobLake {
     }
 
     async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
-        let Target { subject, mut names } = self.door.target(beside);
+        let Target { subject, mut names } = self.api.target(beside);
         // An empty last name, so that the prefix ends in a slash, or is empty.
         names.pop();
         names.push(String::new());
         let prefix = names.join("/");
-        let answer = self.door.list(&subject, &prefix, &select);
-        self.door.requests.found(&subject, answer.await)
+        let answer = self.api.list(&subject, &prefix, &select);
+        self.api.requests.found(&subject, answer.await)
     }
 }
 
-impl Door {
+impl BlobApi {
     fn target(&self, path: &LakePath) -> Target {
         let (container, mut names, in_container) = match &self.account.filesystem {
             Some(filesystem) => {
@@ -185,36 +180,44 @@ impl Door {
         }
     }
 
-    fn block_blob(&self, target: &Target) -> Result<BlockBlobClient, Fault> {
+    fn block_blob(&self, target: &Target) -> Result<BlockBlobClient, AttemptError> {
         let options = BlockBlobClientOptions {
             client_options: self.options(),
             ..Default::default()
         };
         let url = self.url(&target.subject.filesystem, &target.names);
-        BlockBlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
+        Ok(BlockBlobClient::new(url, self.credential.clone(), Some(options))?)
     }
 
-    fn container(&self, subject: &Subject) -> Result<BlobContainerClient, Fault> {
+    fn container(&self, subject: &Subject) -> Result<BlobContainerClient, AttemptError> {
         let options = BlobContainerClientOptions {
             client_options: self.options(),
             ..Default::default()
         };
         let url = self.url(&subject.filesystem, &[]);
-        BlobContainerClient::new(url, self.credential.clone(), Some(options))
-            .map_err(|error| Fault::of(&error))
+        Ok(BlobContainerClient::new(
+            url,
+            self.credential.clone(),
+            Some(options),
+        )?)
     }
 
-    fn blob(&self, target: &Target) -> Result<BlobClient, Fault> {
+    fn blob(&self, target: &Target) -> Result<BlobClient, AttemptError> {
         let options = BlobClientOptions {
             client_options: self.options(),
             ..Default::default()
         };
         let url = self.url(&target.subject.filesystem, &target.names);
-        BlobClient::new(url, self.credential.clone(), Some(options)).map_err(|error| Fault::of(&error))
+        Ok(BlobClient::new(url, self.credential.clone(), Some(options))?)
     }
 
-    /// Adds up the blobs whose names are `prefix` and one that `select` accepts.
-    async fn list(&self, subject: &Subject, prefix: &str, select: &SelectName) -> Result<Total, GaveUp> {
+    /// Counts the blobs whose names are `prefix` followed by a name that `select` accepts.
+    async fn list(
+        &self,
+        subject: &Subject,
+        prefix: &str,
+        select: &SelectName,
+    ) -> Result<Total, RequestError> {
         let mut total = Total::default();
         let mut marker = None;
         loop {
@@ -225,11 +228,11 @@ impl Door {
                     prefix: Some(prefix.to_owned()),
                     ..Default::default()
                 };
-                let pages = self.container(subject)?.list_blobs(Some(options));
-                let mut pages = pages.map_err(|error| Fault::of(&error))?.into_pages();
-                let page = pages.next().await.transpose();
-                let page = page.and_then(|page| page.map(azure_core::http::Response::into_model).transpose());
-                page.map_err(|error| Fault::of(&error))
+                let mut pages = self.container(subject)?.list_blobs(Some(options))?.into_pages();
+                match pages.next().await {
+                    Some(page) => Ok(Some(page?.into_model()?)),
+                    None => Ok(None),
+                }
             });
             let page = page.await?.unwrap_or_default();
             for blob in page.blob_items {
@@ -248,15 +251,11 @@ impl Door {
         }
     }
 
-    /// Whether the blob is there with these contents, by its length and the MD5 that the service computes
-    /// for each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
+    /// Whether the blob is there with these contents, according to its length and the MD5 that the service computes for
+    /// each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
     async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
         let properties = self.requests.run(&target.subject, |_| async {
-            let found = self
-                .blob(target)?
-                .get_properties(None)
-                .await
-                .map_err(|error| Fault::of(&error))?;
+            let found = self.blob(target)?.get_properties(None).await?;
             let length = found.content_length().ok().flatten();
             let digest = found.content_md5().ok().flatten();
             Ok((length, digest))
@@ -264,24 +263,19 @@ impl Door {
         match properties.await {
             Ok((length, digest)) => Ok(length == Some(contents.len() as u64)
                 && digest.is_some_and(|digest| digest[..] == Md5::digest(contents)[..])),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(false),
-            // A SAS without the right to read can still write.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((403, _))) => Ok(false),
-            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
+            // It is not there, or these credentials may write but not read.
+            Err(error) if matches!(error.status(), 403 | 404) => Ok(false),
+            Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 
-    /// Removes a file that cannot be replaced by blocks: one that was appended through the Data Lake API, or
-    /// an append or page blob. Its removal would drop blocks that are already staged, so it comes first. The
-    /// question also tells whether the container is there, before a block is sent in vain.
+    /// Removes a file that blocks cannot replace: one that was written via the Data Lake API, or an append or page blob.
+    /// Its removal would drop blocks that are already staged, so it comes first. The request also shows whether the
+    /// container exists, before a block is sent in vain.
     /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
     async fn make_way(&self, target: &Target) -> Result<(), DestinationError> {
         let is_in_the_way = self.in_container(target, |_| async {
-            let found = self
-                .blob(target)?
-                .get_properties(None)
-                .await
-                .map_err(|error| Fault::of(&error))?;
+            let found = self.blob(target)?.get_properties(None).await?;
             let blob_type = found.blob_type().ok().flatten();
             if blob_type.is_some_and(|blob_type| blob_type != BlobType::BlockBlob) {
                 return Ok(true);
@@ -294,134 +288,134 @@ impl Door {
             }
             let client = self.block_blob(target)?;
             let list = client.get_block_list(BlockListType::Committed, None).await;
-            let list = list.and_then(|list| list.into_model());
-            match list.map_err(|error| Fault::of(&error)) {
+            match list
+                .and_then(|list| list.into_model())
+                .map_err(AttemptError::from)
+            {
                 Ok(list) => Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty())),
-                // A long list is not empty.
-                Err(Fault::Http(Failure::TooLong)) => Ok(false),
-                Err(fault) => Err(fault),
+                // A list that is too long is not empty.
+                Err(AttemptError::Http(HttpError::TooLong)) => Ok(false),
+                Err(error) => Err(error),
             }
         });
         match is_in_the_way.await {
             Ok(true) => self.remove(target).await,
             Ok(false) => Ok(()),
-            // There is nothing, or it is not to be read by these credentials or from this server: the commit
-            // will tell.
-            Err(gave_up) if gave_up.is_answer() => Ok(()),
-            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
+            // There is no file, or these credentials or this server do not let it be read: the commit decides.
+            Err(error) if error.is_refusal() => Ok(()),
+            Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 
-    /// Writes to `target`. What stands in the way is removed, and with it the blocks that were staged there:
-    /// then a whole file is written at once, and one of blocks fails in a way that a new beginning mends.
-    async fn write(&self, target: &Target, write: &Write) -> Result<(), DestinationError> {
+    /// Writes to `target`. A file that cannot be replaced is removed, and with it the blocks that were staged for it. A
+    /// whole file is then written again here. A file of blocks is lost, and can be written again from its beginning.
+    async fn write(&self, target: &Target, write: &Write) -> Result<(), UploadError> {
         let attempt = |_| self.attempt(target, write);
         let mut written = self.in_container(target, attempt).await;
-        if let Err(gave_up) = &written
-            && stands_in_the_way(&gave_up.fault)
+        if let Err(error) = &written
+            && cannot_be_replaced(&error.last)
         {
             self.remove(target).await?;
             if !matches!(write, Write::Whole(_)) {
-                let error = self.requests.error(&target.subject, gave_up);
-                return Err(DestinationError {
-                    transient: true,
-                    ..error.advise("what stood in the way was removed: run again")
-                });
+                let error = self.requests.error(&target.subject, error.clone());
+                return Err(UploadError::Lost(
+                    error.advise("the file that could not be replaced was removed: run again"),
+                ));
             }
             written = self.in_container(target, attempt).await;
         }
-        written.map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
+        written.map_err(|error| self.requests.upload_error(&target.subject, error))
     }
 
-    /// Sends a request to the container of `target`, which is made if it is missing.
-    async fn in_container<T, F>(&self, target: &Target, attempt: impl FnMut(u32) -> F) -> Result<T, GaveUp>
+    /// Sends a request to the container of `target`, which is created if it is missing.
+    async fn in_container<T, F>(
+        &self,
+        target: &Target,
+        attempt: impl FnMut(u32) -> F,
+    ) -> Result<T, RequestError>
     where
-        F: Future<Output = Result<T, Fault>>,
+        F: Future<Output = Result<T, AttemptError>>,
     {
         let create = |_| async {
-            let created = self.container(&target.subject)?.create(None).await;
-            created.map(drop).map_err(|error| Fault::of(&error))
+            self.container(&target.subject)?.create(None).await?;
+            Ok(())
         };
         self.requests
             .run_or_create(&target.subject, attempt, create)
             .await
     }
 
-    async fn attempt(&self, target: &Target, write: &Write) -> Result<(), Fault> {
+    async fn attempt(&self, target: &Target, write: &Write) -> Result<(), AttemptError> {
         let client = self.block_blob(target)?;
-        let written = match write {
+        match write {
             Write::Whole(contents) => {
                 let options = BlockBlobClientUploadOptions {
                     // One request, whatever the size.
                     partition_size: NonZero::new(u64::MAX),
                     ..BlockBlobClientUploadOptions::default()
                 };
-                let uploaded = client.upload(contents.clone().into(), Some(options)).await;
-                let uploaded = uploaded.map_err(|error| Fault::of(&error))?;
+                let uploaded = client.upload(contents.clone().into(), Some(options)).await?;
                 // The service computes the MD5 of what it stored.
                 if uploaded
                     .content_md5
                     .is_some_and(|md5| md5[..] != Md5::digest(contents)[..])
                 {
-                    return Err(Fault::Http(Failure::Corrupted));
+                    return Err(HttpError::Corrupted.into());
                 }
-                Ok(())
             }
             Write::Block { id, contents } => {
                 let length = contents.len() as u64;
                 client
                     .stage_block(id, length, contents.clone().into(), None)
-                    .await
-                    .map(drop)
+                    .await?;
             }
             Write::Commit { ids } => {
                 let list = BlockLookupList {
                     latest: Some(ids.clone()),
                     ..BlockLookupList::default()
                 };
-                match RequestContent::try_from(list) {
-                    Ok(list) => client.commit_block_list(list, None).await.map(drop),
-                    Err(error) => Err(error),
-                }
+                client
+                    .commit_block_list(RequestContent::try_from(list)?, None)
+                    .await?;
             }
-        };
-        written.map_err(|error| Fault::of(&error))
+        }
+        Ok(())
     }
 
     async fn remove(&self, target: &Target) -> Result<(), DestinationError> {
         let file = &target.subject.file;
         tracing::info!("{file}: replacing a file of another API");
         let deleted = self.requests.run(&target.subject, |_| async {
-            let deleted = self.blob(target)?.delete(None).await;
-            deleted.map(drop).map_err(|error| Fault::of(&error))
+            self.blob(target)?.delete(None).await?;
+            Ok(())
         });
         match deleted.await {
             Ok(()) => Ok(()),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
-            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
+            Err(error) if error.status() == 404 => Ok(()),
+            Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 }
 
-/// Whether a file of another type or API is in the place, which must be removed before it can be written.
-/// Other conflicts, such as a policy of immutability, are no reason to remove anything.
-fn stands_in_the_way(fault: &Fault) -> bool {
+/// Whether a file of another type or API must be removed before the new one can be written. Other conflicts, such as an
+/// immutability policy, are no reason to remove anything.
+fn cannot_be_replaced(error: &AttemptError) -> bool {
     matches!(
-        fault.status(),
+        error.status(),
         Some((409, "InvalidBlobType" | "BlobOperationNotSupported"))
     )
 }
 
 /// A blob that is being staged.
 struct BlobUpload {
-    door: Arc<Door>,
+    api: Arc<BlobApi>,
     target: Target,
-    /// Tells this run's blocks from those of a run that was killed.
+    /// Distinguishes the blocks of this run from those of a run that was killed.
     run: u64,
 }
 
 impl BlobUpload {
-    /// All of one length, as the service wants them.
+    /// The ids of the blocks of a file must have equal lengths.
     fn block_id(&self, index: u64) -> Vec<u8> {
         format!("{:016x}-{index:08}", self.run).into_bytes()
     }
@@ -429,27 +423,27 @@ impl BlobUpload {
 
 #[async_trait]
 impl Upload for BlobUpload {
-    async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
+    async fn put(&self, contents: Bytes) -> Result<(), UploadError> {
         let write = Write::Whole(contents);
-        self.door.write(&self.target, &write).await
+        self.api.write(&self.target, &write).await
     }
 
-    async fn begin(&self) -> Result<(), DestinationError> {
-        self.door.make_way(&self.target).await
+    async fn begin(&self) -> Result<(), UploadError> {
+        Ok(self.api.make_way(&self.target).await?)
     }
 
-    async fn send(&self, index: u64, _offset: u64, block: Bytes) -> Result<(), DestinationError> {
+    async fn send(&self, index: u64, _offset: u64, block: Bytes) -> Result<(), UploadError> {
         let write = Write::Block {
             id: self.block_id(index),
             contents: block,
         };
-        self.door.write(&self.target, &write).await
+        self.api.write(&self.target, &write).await
     }
 
-    async fn commit(&self, blocks: u64, _length: u64) -> Result<(), DestinationError> {
+    async fn commit(&self, blocks: u64, _length: u64) -> Result<(), UploadError> {
         let write = Write::Commit {
             ids: (0..blocks).map(|index| self.block_id(index)).collect(),
         };
-        self.door.write(&self.target, &write).await
+        self.api.write(&self.target, &write).await
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
+use crate::sas;
 use datagen_settings::catalog::LakeSettings;
 use datagen_settings::{Environment, Problems, Secret, is_host, local_path};
 
@@ -34,6 +35,16 @@ fn accept(account: Account) -> Result<Location, String> {
     Ok(Location::Account(account))
 }
 
+/// Whether plain http may carry a SAS to `url`.
+#[cfg(feature = "azure")]
+use datagen_azure::http::may_be_plain;
+
+/// No request is sent by this build.
+#[cfg(not(feature = "azure"))]
+fn may_be_plain(_url: &Url) -> bool {
+    true
+}
+
 #[cfg(not(feature = "azure"))]
 fn accept(_account: Account) -> Result<Location, String> {
     Err(
@@ -50,14 +61,13 @@ pub struct Account {
     pub service: Url,
     /// The filesystem (container), if the URL names one.
     pub filesystem: Option<String>,
-    /// The directory in the filesystem, one name an element, not percent-encoded.
+    /// The segments of the directory in the filesystem, not percent-encoded.
     pub directory: Vec<String>,
-    /// The query of the URL, without `?`. Without one Entra ID signs in.
+    /// The query of the URL, without `?`. `None` means to sign in with Microsoft Entra ID.
     pub sas: Option<Secret>,
-    /// Which door.
+    /// The API.
     pub api: Api,
-    /// How long a request may make no progress before it is given up; `None` is the usual 30 seconds. No
-    /// variable sets it.
+    /// How long a request may make no progress before it is abandoned; `None` means 30 seconds. No variable sets it.
     pub stall_timeout: Option<Duration>,
 }
 
@@ -102,7 +112,13 @@ impl LakeConfig {
             (None, None) => return None,
         };
         match location {
-            Ok(location) => Some(Self { location }),
+            Ok(location) => {
+                #[cfg(feature = "azure")]
+                if matches!(&location, Location::Account(account) if account.sas.is_none()) {
+                    datagen_azure::entra::check(environment, problems);
+                }
+                Some(Self { location })
+            }
             Err(problem) => {
                 problems.report(&variable, problem);
                 None
@@ -148,17 +164,7 @@ fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
         ));
     }
     let query = url.query().unwrap_or_default();
-    let has = |name: &str| {
-        query.split('&').any(|pair| {
-            pair.split_once('=')
-                .is_some_and(|(n, value)| n == name && !value.is_empty())
-        })
-    };
-    if !has("sig") {
-        return Err(format!(
-            "has no SAS in it (no sig= in its query): {expected}, or use LAKE_URL to sign in with Entra ID"
-        ));
-    }
+    sas::check(query)?;
     let sas = Secret::new(query);
     accept(parse_account(url, api, Some(sas))?)
 }
@@ -198,12 +204,15 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         Some(_) => String::new(),
         None => return Err(format!("has no host: give {URL_FORM}")),
     };
+    if url.scheme() == "http" && !may_be_plain(&url) {
+        return Err(
+            "begins with http://: give https:// (plain http is for this machine and for host names without a dot)"
+                .to_owned(),
+        );
+    }
     // Emulators are reached by an address or a name without dots, and have the account in the path:
     // http://127.0.0.1:10000/devstoreaccount1/…
     let path_style = !host.contains('.');
-    if url.scheme() == "http" && !path_style {
-        return Err("begins with http://: give https:// (plain http is for emulators only)".to_owned());
-    }
     let mut names = Vec::new();
     for segment in url
         .path_segments()
@@ -326,6 +335,11 @@ mod tests {
         assert_eq!(a.directory, ["a b", "c"]);
         assert_eq!(a.sas, None);
 
+        for host in ["127.0.0.1", "[::1]", "localhost", "azurite"] {
+            let url = format!("http://{host}:10000/devstoreaccount1/bronze?sig=x");
+            let a = account(&[("STORAGE_SAS", &url)]);
+            assert_eq!((a.service.scheme(), a.api), ("http", Api::Blob), "{url}");
+        }
         let a = account(&[(
             "STORAGE_SAS",
             "http://127.0.0.1:10000/devstoreaccount1/bronze?sig=x",
@@ -364,6 +378,31 @@ mod tests {
                 "LAKE_URL",
                 "http://lake.dfs.core.windows.net/bronze",
                 "give https://",
+            ),
+            (
+                "STORAGE_SAS",
+                "http://192.0.2.1:10000/devstoreaccount1/bronze?sig=hush",
+                "give https://",
+            ),
+            (
+                "STORAGE_SAS",
+                "http://[2001:db8::1]:10000/devstoreaccount1/bronze?sig=hush",
+                "give https://",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze/??sv=1&sig=hush",
+                "has ??",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze/?sv=1&sig=hush+hush",
+                "%2B",
+            ),
+            (
+                "STORAGE_SAS",
+                "https://lake.dfs.core.windows.net/bronze/?sv=1&sig=hush hush",
+                "%2B",
             ),
             ("LAKE_URL", "file://dir", "three slashes"),
             ("LAKE_URL", "dir", "is not a URL"),

@@ -1,9 +1,9 @@
-//! The Data Lake door: `*.dfs.core.windows.net`, by azure_storage_datalake.
+//! The Data Lake API: `*.dfs.core.windows.net`, with azure_storage_datalake.
 //!
-//! Every file is created in `_temporary/WRITER/`, appended, flushed, and renamed over its target, which
-//! replaces it at once. No two attempts to create one share a name, so that a request that was given up and
-//! takes effect late can harm none. The end of a run removes the writer's directory whole, with all that this
-//! run or a killed one left there.
+//! Every file is created in `_temporary/WRITER/`, appended to, flushed, and renamed over its target, which replaces the
+//! target atomically. No two attempts to create a file use the same name, so that an abandoned request that takes effect
+//! late does no harm. At the end of a run, the writer's directory is removed with everything that this run or a killed one
+//! left there.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,11 +25,11 @@ use tokio::sync::Mutex;
 
 use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
-use super::request::{Fault, GaveUp, Requests, Resume, Subject, lock};
+use super::request::{AttemptError, RequestError, Requests, Resume, Subject, lock};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, Writer};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError, Writer};
 use datagen_azure::entra::EntraCredential;
-use datagen_azure::http::Failure;
+use datagen_azure::http::HttpError;
 use datagen_process::error::DestinationError;
 
 /// Path segments keep the unreserved characters of RFC 3986; the SDK encodes nothing.
@@ -39,24 +39,24 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// An account behind its Data Lake API.
+/// A storage account that is written via its Data Lake API.
 #[derive(Clone)]
 pub(crate) struct DfsLake {
-    door: Arc<Door>,
+    api: Arc<DfsApi>,
 }
 
-struct Door {
+struct DfsApi {
     account: Account,
     requests: Requests,
     client: DataLakeClient,
-    /// Directories (`filesystem/dir`) that this process has made or seen.
-    made: Mutex<HashSet<String>>,
-    /// Filesystems that this process has made temporary files in.
+    /// Directories (`filesystem/dir`) that this process has created or found.
+    created: Mutex<HashSet<String>>,
+    /// Filesystems in which this process has created temporary files.
     used: std::sync::Mutex<HashSet<String>>,
     writer: Writer,
-    /// Tells the temporary files of this run from those of a killed one.
+    /// Distinguishes the temporary files of this run from those of a killed one.
     run: u64,
-    /// Tells them from each other.
+    /// The number of the next temporary file.
     next: AtomicU64,
     resume: Resume,
 }
@@ -65,7 +65,7 @@ struct Door {
 #[derive(Clone, Debug)]
 struct Target {
     subject: Subject,
-    /// The directory that it ends up in; empty for the root.
+    /// The directory that it is published in; empty for the root.
     parent: String,
     path: String,
     /// Its last segment.
@@ -100,18 +100,18 @@ impl DfsLake {
         let client = DataLakeClientBuilder::with_location(location, credentials)
             .client_options(options)
             .build();
-        let door = Door {
+        let api = DfsApi {
             requests: Requests::new(&account),
             client,
             account,
-            made: Mutex::default(),
+            created: Mutex::default(),
             used: std::sync::Mutex::default(),
             writer,
             run: rand::random(),
             next: AtomicU64::default(),
             resume: Resume::default(),
         };
-        Ok(Self { door: Arc::new(door) })
+        Ok(Self { api: Arc::new(api) })
     }
 }
 
@@ -123,22 +123,22 @@ impl Lake for DfsLake {
 
     async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError> {
         let upload = DfsUpload {
-            door: Arc::clone(&self.door),
-            target: self.door.target(path),
+            api: Arc::clone(&self.api),
+            target: self.api.target(path),
             temporary: OnceLock::new(),
         };
         Ok(Box::new(RemoteFile::new(Arc::new(upload))))
     }
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
-        let (door, target) = (&self.door, self.door.target(path));
-        if door.resume.is_worth_asking() {
-            if door.has(&target, &contents).await? {
+        let (api, target) = (&self.api, self.api.target(path));
+        if api.resume.is_worth_asking() {
+            if api.has(&target, &contents).await? {
                 return Ok(());
             }
-            door.resume.missed();
+            api.resume.missed();
         }
-        door.write(&target, contents).await
+        Ok(api.write(&target, contents).await?)
     }
 
     fn puts_in_flight(&self) -> usize {
@@ -146,27 +146,27 @@ impl Lake for DfsLake {
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
-        // The service answers a flush when it is durable.
+        // The service responds to a flush when it is durable.
         Ok(())
     }
 
     fn describe(&self, path: &str) -> String {
-        self.door.requests.describe(path)
+        self.api.requests.describe(path)
     }
 
     async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError> {
-        let target = self.door.target(path);
-        let answer = self.door.length(&target).await;
+        let target = self.api.target(path);
+        let answer = self.api.length(&target).await;
         let answer = answer.map(|length| {
             let mut total = Total::default();
             total.add(length);
             total
         });
-        self.door.requests.found(&target.subject, answer)
+        self.api.requests.found(&target.subject, answer)
     }
 
     async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
-        let (filesystem, names) = self.door.place(beside);
+        let (filesystem, names) = self.api.place(beside);
         let subject = Subject {
             filesystem: filesystem.to_owned(),
             file: beside.folder(),
@@ -180,13 +180,13 @@ impl Lake for DfsLake {
                 total.add(u64::try_from(path.content_length).unwrap_or_default());
             }
         };
-        let listed = self.door.list(&subject, &directory, add).await;
-        self.door.requests.found(&subject, listed.map(|()| total))
+        let listed = self.api.list(&subject, &directory, add).await;
+        self.api.requests.found(&subject, listed.map(|()| total))
     }
 
     async fn clean_up(&self) {
-        let used = std::mem::take(&mut *lock(&self.door.used));
-        join_all(used.iter().map(|filesystem| self.door.clean_up(filesystem))).await;
+        let used = std::mem::take(&mut *lock(&self.api.used));
+        join_all(used.iter().map(|filesystem| self.api.clean_up(filesystem))).await;
     }
 }
 
@@ -197,8 +197,8 @@ fn encode(names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-impl Door {
-    /// The filesystem of `path` and its place in it, one name an element.
+impl DfsApi {
+    /// The filesystem of `path`, and the segments of the path in it.
     fn place<'p>(&'p self, path: &'p LakePath) -> (&'p str, Vec<&'p str>) {
         let (filesystem, names) = match &self.account.filesystem {
             Some(filesystem) => (filesystem.as_str(), path.in_directory().to_vec()),
@@ -225,7 +225,7 @@ impl Door {
         }
     }
 
-    /// The percent-encoded directory that everything is in.
+    /// The segments of the URL's directory, percent-encoded.
     fn root(&self) -> Vec<String> {
         let directory: Vec<&str> = self.account.directory.iter().map(String::as_str).collect();
         encode(&directory)
@@ -250,43 +250,38 @@ impl Door {
             .get_directory_client(path)
     }
 
-    /// Sends the SDK's request that `make` makes, until it succeeds or cannot.
-    async fn run<T, F>(&self, subject: &Subject, make: impl Fn() -> F) -> Result<T, GaveUp>
+    /// Sends the SDK's request that `make` returns, until it succeeds or fails for good.
+    async fn run<T, F>(&self, subject: &Subject, make: impl Fn() -> F) -> Result<T, RequestError>
     where
         F: IntoFuture<Output = azure_core_legacy::Result<T>>,
     {
         let attempt = |_| {
             let request = make();
-            async move { request.into_future().await.map_err(|error| Fault::of(&error)) }
+            async move { Ok(request.into_future().await?) }
         };
         self.requests.run(subject, attempt).await
     }
 
-    /// Whether the file is there with these contents. Reading one costs a tenth of the four calls that write
-    /// it; the service keeps no digest of a file that was appended to.
+    /// Whether the file is there with these contents. Reading it costs a tenth of the four requests that write it. The
+    /// service keeps no digest of a file that was appended to.
     async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
-        // One byte more tells a longer file; without an end, the SDK's own is beyond what some servers parse.
+        // One byte more shows that a file is longer. Without an end, the SDK sends one that some servers cannot parse.
         let end = contents.len() as u64 + 1;
         let read = || self.file(target, &target.path).read().range(Range::Range(0..end));
         match self.run(&target.subject, read).await {
             Ok(found) => Ok(found.data == *contents),
-            // Not there; empty (which has no range); or not to be read by these credentials or from this server.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((400 | 403 | 404 | 416, _))) => {
-                Ok(false)
-            }
-            // From a server that knows no ranges.
-            Err(GaveUp {
-                fault: Fault::Http(Failure::TooLong),
-                ..
-            }) => Ok(false),
-            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
+            // It is not there, or empty (which has no range), or these credentials or this server do not let it be read.
+            Err(error) if matches!(error.status(), 400 | 403 | 404 | 416) => Ok(false),
+            // The response of a server that ignores ranges.
+            Err(error) if matches!(error.last, AttemptError::Http(HttpError::TooLong)) => Ok(false),
+            Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 
-    /// Writes and publishes a file whole; once more from its beginning if the service lost a part of it.
-    async fn write(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
+    /// Writes and publishes a file at once, and again from its beginning if the service lost a part of it.
+    async fn write(&self, target: &Target, contents: Bytes) -> Result<(), UploadError> {
         match self.write_once(target, contents.clone()).await {
-            Err(error) if error.transient => {
+            Err(UploadError::Lost(error)) => {
                 tracing::warn!("sending the file again after: {error}");
                 self.write_once(target, contents).await
             }
@@ -294,7 +289,7 @@ impl Door {
         }
     }
 
-    async fn write_once(&self, target: &Target, contents: Bytes) -> Result<(), DestinationError> {
+    async fn write_once(&self, target: &Target, contents: Bytes) -> Result<(), UploadError> {
         let temporary = self.begin(target).await?;
         let length = contents.len() as u64;
         if length > 0 {
@@ -303,33 +298,33 @@ impl Door {
         self.publish(target, &temporary, length).await
     }
 
-    /// Makes an empty temporary file and returns its path; here a missing filesystem is noticed.
-    async fn begin(&self, target: &Target) -> Result<String, DestinationError> {
+    /// Creates an empty temporary file and returns its path. This request also shows whether the filesystem exists.
+    async fn begin(&self, target: &Target) -> Result<String, UploadError> {
         lock(&self.used).insert(target.subject.filesystem.clone());
-        let create = |_| {
+        let create_file = |_| {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let unique = format!("{}.{:016x}-{number}", target.name, self.run);
             let path = self.temporary(&[&self.writer.to_string(), &unique]);
             let request = self.file(target, &path).create();
             async move {
-                let created = request.into_future().await;
-                created.map(|_| path).map_err(|error| Fault::of(&error))
+                request.into_future().await?;
+                Ok(path)
             }
         };
-        let make = |_| {
+        let create_filesystem = |_| {
             let request = self
                 .client
                 .file_system_client(&target.subject.filesystem)
                 .create();
             async move {
-                let made = request.into_future().await;
-                made.map(drop).map_err(|error| Fault::of(&error))
+                request.into_future().await?;
+                Ok(())
             }
         };
         self.requests
-            .run_or_create(&target.subject, create, make)
+            .run_or_create(&target.subject, create_file, create_filesystem)
             .await
-            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
+            .map_err(|error| self.requests.upload_error(&target.subject, error))
     }
 
     async fn append(
@@ -338,72 +333,71 @@ impl Door {
         temporary: &str,
         offset: u64,
         block: Bytes,
-    ) -> Result<(), DestinationError> {
+    ) -> Result<(), UploadError> {
         let position = i64::try_from(offset).unwrap_or(i64::MAX);
         let append = || self.file(target, temporary).append(position, block.clone());
         self.run(&target.subject, append)
             .await
             .map(drop)
-            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
+            .map_err(|error| self.requests.upload_error(&target.subject, error))
     }
 
-    async fn flush(&self, target: &Target, temporary: &str, length: u64) -> Result<(), DestinationError> {
+    async fn flush(&self, target: &Target, temporary: &str, length: u64) -> Result<(), UploadError> {
         let position = i64::try_from(length).unwrap_or(i64::MAX);
         let flush = || self.file(target, temporary).flush(position);
         self.run(&target.subject, flush)
             .await
             .map(drop)
-            .map_err(|gave_up| self.requests.error(&target.subject, &gave_up))
+            .map_err(|error| self.requests.upload_error(&target.subject, error))
     }
 
-    /// Flushes the temporary file and renames it over its target, whose directory must be there by then.
-    async fn publish(&self, target: &Target, temporary: &str, length: u64) -> Result<(), DestinationError> {
-        tokio::try_join!(self.flush(target, temporary, length), self.make_directory(target))?;
-        let mut tried_before = false;
+    /// Flushes the temporary file and renames it over its target, whose directory must exist by then.
+    async fn publish(&self, target: &Target, temporary: &str, length: u64) -> Result<(), UploadError> {
+        let make_directory = async { Ok(self.make_directory(target).await?) };
+        tokio::try_join!(self.flush(target, temporary, length), make_directory)?;
+        let mut is_retried = false;
         let renamed = self.requests.run(&target.subject, |attempt| {
-            tried_before = attempt > 0;
+            is_retried = attempt > 0;
             let rename = self.file(target, temporary).rename(&target.path);
-            async move { rename.into_future().await.map_err(|error| Fault::of(&error)) }
+            async move { Ok(rename.into_future().await?) }
         });
         match renamed.await {
             Ok(()) => Ok(()),
-            // An earlier attempt may have been carried out although its answer was lost: then the source is
-            // gone because it is the target now.
-            Err(GaveUp { fault, .. })
-                if tried_before
-                    && matches!(fault.status(), Some((404, _)))
-                    && self.is_published(target, length).await? =>
+            // An earlier attempt may have taken effect although its response was lost. The source is then missing
+            // because it has become the target.
+            Err(error)
+                if is_retried && error.status() == 404 && self.is_published(target, length).await? =>
             {
                 Ok(())
             }
-            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
+            Err(error) => Err(self.requests.upload_error(&target.subject, error)),
         }
     }
 
     async fn is_published(&self, target: &Target, length: u64) -> Result<bool, DestinationError> {
         match self.length(target).await {
             Ok(found) => Ok(found == length),
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(false),
-            Err(gave_up) => Err(self.requests.error(&target.subject, &gave_up)),
+            Err(error) if error.status() == 404 => Ok(false),
+            Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 
     /// The length of the published file.
-    async fn length(&self, target: &Target) -> Result<u64, GaveUp> {
+    async fn length(&self, target: &Target) -> Result<u64, RequestError> {
         let properties = || self.file(target, &target.path).get_properties();
         let found = self.run(&target.subject, properties).await?;
         let length = found.content_length.and_then(|length| u64::try_from(length).ok());
         Ok(length.unwrap_or_default())
     }
 
-    /// Makes the directory that the file ends up in, once.
+    /// Creates the directory that the file is published in, once.
     async fn make_directory(&self, target: &Target) -> Result<(), DestinationError> {
         if target.parent.is_empty() {
             return Ok(());
         }
         let key = format!("{}/{}", target.subject.filesystem, target.parent);
-        let mut made = self.made.lock().await;
-        if made.contains(&key) {
+        let mut created = self.created.lock().await;
+        if created.contains(&key) {
             return Ok(());
         }
         let create = || {
@@ -412,16 +406,16 @@ impl Door {
         };
         match self.run(&target.subject, create).await {
             Ok(_) => {}
-            // It is there; if it is no directory, the rename will tell.
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409 | 412, _))) => {}
-            Err(gave_up) => return Err(self.requests.error(&target.subject, &gave_up)),
+            // It exists already. If it is not a directory, the rename fails.
+            Err(error) if matches!(error.status(), 409 | 412) => {}
+            Err(error) => return Err(self.requests.error(&target.subject, error)),
         }
-        made.insert(key);
+        created.insert(key);
         Ok(())
     }
 
-    /// Removes this writer's temporary files, and the directory of all writers' if that is empty then.
-    /// Otherwise there are others at work, or remains of some that will never come back.
+    /// Removes this writer's temporary files, and the directory of all temporary files if it is empty then. Otherwise
+    /// there are files of writers that are running, or of some that will never run again.
     async fn clean_up(&self, filesystem: &str) {
         let subject = Subject {
             filesystem: filesystem.to_owned(),
@@ -432,7 +426,7 @@ impl Door {
             self.remove_directory(&subject, &own, true).await?;
             let all = self.temporary(&[]);
             match self.remove_directory(&subject, &all, false).await {
-                Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => {}
+                Err(error) if error.status() == 409 => {}
                 removed => return removed,
             }
             let directories = self.writers(&subject).await?;
@@ -443,17 +437,17 @@ impl Door {
                     .await?;
             }
             match self.remove_directory(&subject, &all, false).await {
-                Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((409, _))) => Ok(()),
+                Err(error) if error.status() == 409 => Ok(()),
                 removed => removed,
             }
         };
-        if let Err(gave_up) = cleaned.await {
-            tracing::debug!("{own} was left: {:?}", gave_up.fault);
+        if let Err(error) = cleaned.await {
+            tracing::debug!("{own} was not removed: {}", error.last);
         }
     }
 
-    /// The directories among the temporary files, by their names.
-    async fn writers(&self, subject: &Subject) -> Result<Vec<String>, GaveUp> {
+    /// The names of the directories of temporary files.
+    async fn writers(&self, subject: &Subject) -> Result<Vec<String>, RequestError> {
         let names = self.account.directory.iter().map(String::as_str);
         let directory = names.chain([TEMPORARY]).collect::<Vec<_>>().join("/");
         let mut names = Vec::new();
@@ -462,13 +456,13 @@ impl Door {
         Ok(names)
     }
 
-    /// Passes everything that is directly in `directory`, which is not percent-encoded, to `visit`.
+    /// Passes each entry of `directory`, which is not percent-encoded, to `visit`.
     async fn list(
         &self,
         subject: &Subject,
         directory: &str,
         mut visit: impl FnMut(&Path),
-    ) -> Result<(), GaveUp> {
+    ) -> Result<(), RequestError> {
         let mut continuation: Option<NextMarker> = None;
         loop {
             let page = self.requests.run(subject, |_| {
@@ -482,7 +476,7 @@ impl Door {
                     request = request.continuation(continuation);
                 }
                 let mut pages = request.into_stream();
-                async move { pages.next().await.transpose().map_err(|error| Fault::of(&error)) }
+                async move { Ok(pages.next().await.transpose()?) }
             });
             let Some(page) = page.await? else { return Ok(()) };
             page.paths.iter().for_each(&mut visit);
@@ -493,30 +487,35 @@ impl Door {
         }
     }
 
-    /// Removes a directory, with all that is in it or only if it is empty. One that is not there is no failure.
-    async fn remove_directory(&self, subject: &Subject, path: &str, recursive: bool) -> Result<(), GaveUp> {
+    /// Removes a directory, with its contents or only if it is empty. A missing directory is no error.
+    async fn remove_directory(
+        &self,
+        subject: &Subject,
+        path: &str,
+        recursive: bool,
+    ) -> Result<(), RequestError> {
         let delete = |_| async {
             let mut steps = self
                 .directory(&subject.filesystem, path)
                 .delete(recursive)
                 .into_stream();
             while let Some(step) = steps.next().await {
-                step.map_err(|error| Fault::of(&error))?;
+                step?;
             }
             Ok(())
         };
         match self.requests.run(subject, delete).await {
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((404, _))) => Ok(()),
+            Err(error) if error.status() == 404 => Ok(()),
             removed => removed,
         }
     }
 }
 
-/// A big file in its temporary place.
+/// A big file under its temporary name.
 struct DfsUpload {
-    door: Arc<Door>,
+    api: Arc<DfsApi>,
     target: Target,
-    /// The path of the temporary file, once it is begun.
+    /// The path of the temporary file, after it was created.
     temporary: OnceLock<String>,
 }
 
@@ -524,34 +523,34 @@ impl DfsUpload {
     fn temporary(&self) -> &str {
         self.temporary
             .get()
-            .expect("a file is begun before its first block")
+            .expect("the file is created before its first block is sent")
     }
 }
 
 #[async_trait]
 impl Upload for DfsUpload {
-    async fn put(&self, contents: Bytes) -> Result<(), DestinationError> {
-        self.door.write(&self.target, contents).await
+    async fn put(&self, contents: Bytes) -> Result<(), UploadError> {
+        self.api.write(&self.target, contents).await
     }
 
-    async fn begin(&self) -> Result<(), DestinationError> {
-        let temporary = self.door.begin(&self.target).await?;
+    async fn begin(&self) -> Result<(), UploadError> {
+        let temporary = self.api.begin(&self.target).await?;
         self.temporary.get_or_init(|| temporary);
         Ok(())
     }
 
-    async fn send(&self, _index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError> {
-        self.door
+    async fn send(&self, _index: u64, offset: u64, block: Bytes) -> Result<(), UploadError> {
+        self.api
             .append(&self.target, self.temporary(), offset, block)
             .await
     }
 
-    async fn commit(&self, _blocks: u64, length: u64) -> Result<(), DestinationError> {
-        self.door.publish(&self.target, self.temporary(), length).await
+    async fn commit(&self, _blocks: u64, length: u64) -> Result<(), UploadError> {
+        self.api.publish(&self.target, self.temporary(), length).await
     }
 }
 
-/// The shared credential, as azure_core 0.21 asks for it. It has a cache.
+/// The shared credential for clients of azure_core 0.21. It keeps its tokens.
 #[derive(Debug)]
 struct LegacyCredential(EntraCredential);
 

@@ -1,6 +1,6 @@
 //! The HTTP client under azure_core 0.21, which azure_storage_datalake is built on: `reqwest` 0.12.
 //!
-//! It also mends what that crate gets wrong on the wire:
+//! It also corrects what that crate gets wrong on the wire:
 //! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
 //!   that the service wants for the source;
 //! - two parameters of listings have their names of the Blob API, `marker` and `maxresults`;
@@ -20,7 +20,8 @@ use url::Url;
 
 use super::config::Account;
 use datagen_azure::http::{
-    CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, is_from_storage, read_body, tls_config,
+    CONNECT_TIMEOUT, HttpError, STALL_TIMEOUT, StallWatch, is_from_storage, may_use_proxy, read_body,
+    tls_config,
 };
 use datagen_settings::Secret;
 
@@ -58,7 +59,13 @@ impl fmt::Debug for LegacyHttpClient {
 
 impl LegacyHttpClient {
     pub(crate) fn new(account: &Account) -> Self {
-        let http = reqwest_legacy::Client::builder()
+        let builder = reqwest_legacy::Client::builder();
+        let builder = if may_use_proxy(&account.service) {
+            builder
+        } else {
+            builder.no_proxy()
+        };
+        let http = builder
             .use_preconfigured_tls(tls_config().as_ref().clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest_legacy::redirect::Policy::none())
@@ -72,8 +79,8 @@ impl LegacyHttpClient {
         }
     }
 
-    async fn send(&self, request: &Request) -> std::result::Result<Response, Failure> {
-        let progress = Progress::default();
+    async fn send(&self, request: &Request) -> std::result::Result<Response, HttpError> {
+        let watch = StallWatch::default();
         let method = reqwest_legacy::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
         let mut outgoing = self.http.request(method, with_data_lake_names(request.url()));
@@ -86,31 +93,31 @@ impl LegacyHttpClient {
         }
         outgoing = match request.body().clone() {
             Body::Bytes(bytes) if bytes.is_empty() => outgoing,
-            Body::Bytes(bytes) => outgoing.body(reqwest_legacy::Body::wrap_stream(progress.body(bytes))),
+            Body::Bytes(bytes) => outgoing.body(reqwest_legacy::Body::wrap_stream(watch.body(bytes))),
             Body::SeekableStream(stream) => outgoing.body(reqwest_legacy::Body::wrap_stream(stream)),
         };
         let exchange = async {
             let response = outgoing.send().await?;
-            progress.step();
+            watch.step();
             let (status, headers) = (response.status(), response.headers().clone());
-            // Read to its end here: a response cut short is a failure, and the connection is free again.
+            // The body is read here, so that a response cut short is an error, and the connection is free again.
             let body = read_body(response.bytes_stream()).await?;
             Ok((status.as_u16(), headers, body))
         };
-        let answer: reqwest_legacy::Result<_> = progress.watch(self.stall, exchange).await?;
+        let answer: reqwest_legacy::Result<_> = watch.run(self.stall, exchange).await?;
         let (status, headers, body) = answer.map_err(|error| {
             let connecting = error.is_connect();
-            Failure::from_transport(&error.without_url(), connecting)
+            HttpError::from_transport(&error.without_url(), connecting)
         })?;
         let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
         if !(200..300).contains(&status) {
-            return Err(Failure::from_answer(status, header, &body.bytes));
+            return Err(HttpError::from_answer(status, header, &body.bytes));
         }
         if !documented_statuses(request).contains(&status) || !is_from_storage(header) {
-            return Err(Failure::Foreign { status });
+            return Err(HttpError::Foreign { status });
         }
         if !body.is_whole {
-            return Err(Failure::TooLong);
+            return Err(HttpError::TooLong);
         }
         Ok(response(status, &headers, body.bytes))
     }
@@ -132,9 +139,9 @@ impl LegacyHttpClient {
 impl HttpClient for LegacyHttpClient {
     async fn execute_request(&self, request: &Request) -> Result<Response> {
         // Not `Io`, which the SDK would retry by itself.
-        self.send(request).await.map_err(|failure| {
-            let message = failure.to_string();
-            Error::full(ErrorKind::Other, failure, message)
+        self.send(request).await.map_err(|error| {
+            let message = error.to_string();
+            Error::full(ErrorKind::Other, error, message)
         })
     }
 }

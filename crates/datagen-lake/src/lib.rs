@@ -1,17 +1,22 @@
 //! The data lake as a destination: files that appear whole or not at all.
 //!
-//! A [`Lake`] knows nothing of records. It takes blocks of bytes for a big file ([`Lake::create`]) or the
-//! whole contents of a small one ([`Lake::put`]), and publishes each file atomically: a reader sees the old
-//! file or the new one, never a part. A [`session`] is a run's whole time with its lake.
+//! A [`Lake`] knows nothing of records. It takes blocks of bytes for a big file ([`Lake::create`]) or the whole contents
+//! of a small one ([`Lake::put`]), and publishes each file atomically: a reader sees the old file or the new one, never a
+//! part. A [`session`] opens the lake for a run and cleans up after it.
 //!
 //! - [`config`]: which lake, by LAKE_URL or STORAGE_SAS;
 //! - [`local`]: a directory of this machine (`file:///dir`);
 //! - `remote`: a storage account, via one of its two APIs: `blob` (Blob API) or `dfs` (Data Lake API). Both
-//!   share `upload` (parallel blocks) and `request` (retries, and the error that is reported in the end). They are
-//!   built with the cargo feature `azure`;
+//!   share `upload` (parallel blocks), `request` (retries) and `advice` (what to do about an error). They are built with
+//!   the cargo feature `azure`;
+//! - `sas`: the shared access signature in STORAGE_SAS;
 //! - [`splits`]: a warning about the files of a run with another number of shards;
 //! - [`verify`]: the check that everything published is there.
 
+#![warn(missing_docs)]
+
+#[cfg(feature = "azure")]
+mod advice;
 #[cfg(feature = "azure")]
 mod blob;
 pub mod config;
@@ -24,6 +29,7 @@ pub mod local;
 mod remote;
 #[cfg(feature = "azure")]
 mod request;
+mod sas;
 pub mod splits;
 #[cfg(feature = "azure")]
 mod upload;
@@ -43,7 +49,7 @@ use datagen_process::error::{DestinationError, Failure};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::Shutdown;
 
-/// How long cleaning up behind a run may take: a process that was told to stop has about ten seconds.
+/// How long cleaning up after a run may take: a process that has received a signal has about ten seconds.
 const CLEANING: Duration = Duration::from_secs(5);
 
 /// Where files are before they are published. Readers of lakes pass over names that begin with `_`.
@@ -52,19 +58,19 @@ const TEMPORARY: &str = "_temporary";
 /// A destination of files.
 #[async_trait]
 pub trait Lake: Send + Sync {
-    /// How it wants a big file of about `expected_bytes` to be cut and sent.
+    /// Into which blocks a big file of about `expected_bytes` is divided.
     fn blocks(&self, expected_bytes: u64) -> Blocks;
 
-    /// Begins a big file. Nothing is visible at `path` before [`LakeFile::publish`].
+    /// Starts a big file. Nothing is visible at `path` before [`LakeFile::publish`].
     async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError>;
 
-    /// Writes a small file whole, replacing one that is there.
+    /// Writes a small file at once, replacing an existing one.
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError>;
 
-    /// How many calls of [`put`](Self::put) are worth having under way at once.
+    /// How many calls of [`put`](Self::put) should be in progress at the same time.
     fn puts_in_flight(&self) -> usize;
 
-    /// Returns when every file that was put is durable: would survive a power failure.
+    /// Returns when every file that was put is durable, that is, would survive a power failure.
     async fn sync(&self) -> Result<(), DestinationError>;
 
     /// How `path` of this lake is named in messages.
@@ -83,30 +89,28 @@ pub trait Lake: Send + Sync {
     /// If the destination fails.
     async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError>;
 
-    /// Removes what there is beside the published files when nothing is under way any more: what this writer,
-    /// or one that cannot be at work beside it, left unfinished, and empty working directories. What cannot
-    /// be removed harms nobody and is left to the next run.
+    /// Removes unfinished files and empty working directories of this writer, and of writers that cannot be running at the
+    /// same time. No file may be in progress. What cannot be removed is harmless and left to the next run.
     async fn clean_up(&self) {}
 }
 
-/// A big file on its way into the lake.
+/// A big file that is being written.
 ///
 /// If it is dropped before it is published, nothing becomes visible, and [`Lake::clean_up`] removes what was
 /// written.
 #[async_trait]
 pub trait LakeFile: Send {
-    /// Appends the next block, of the size that [`Lake::blocks`] told (the last may be smaller). Returns
-    /// when there is room for another, which may be before this one has arrived; a block that fails for good
-    /// is reported by a later call.
-    async fn append(&mut self, block: Bytes) -> Result<(), DestinationError>;
+    /// Appends the next block, of the size that [`Lake::blocks`] returned (the last may be smaller). Returns when there
+    /// is room for another, which may be before this one has arrived. The error of a block may be returned by a later
+    /// call.
+    async fn append(&mut self, block: Bytes) -> Result<(), UploadError>;
 
-    /// Makes the file visible, whole and durable. After a failure that is transient the same file may be
-    /// written again from its beginning.
-    async fn publish(self: Box<Self>) -> Result<(), DestinationError>;
+    /// Makes the file visible, whole and durable.
+    async fn publish(self: Box<Self>) -> Result<(), UploadError>;
 }
 
-/// Who writes to a lake: one shard of a generator. Its name is the place of its unfinished files, by which
-/// they are told from those of others that are at work.
+/// One shard of a generator that writes to a lake. Its unfinished files are in a directory of its name, which
+/// distinguishes them from those of other running writers.
 #[derive(Clone, Debug)]
 pub struct Writer {
     program: &'static str,
@@ -119,8 +123,8 @@ impl Writer {
         Self { program, shard }
     }
 
-    /// Whether the writer called `name` cannot be at work beside this one: it is this one, killed earlier, or
-    /// it has the same program's work cut into another number of shards.
+    /// Whether the writer `name` cannot be running at the same time as this one: it is this one in an earlier run, or a
+    /// shard of the same program with another SHARD_COUNT.
     #[cfg(feature = "azure")]
     fn succeeds(&self, name: &str) -> bool {
         let cut = name
@@ -141,7 +145,7 @@ impl fmt::Display for Writer {
 /// Chooses files by their names, without their folder.
 pub type SelectName = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// Some files of a lake.
+/// A number of files and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
     /// How many files.
@@ -158,13 +162,38 @@ impl Total {
     }
 }
 
-/// How a lake wants a big file.
+/// The blocks into which a big file is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
-    /// Bytes a block, about.
+    /// The approximate size of a block in bytes.
     pub bytes: usize,
-    /// Blocks under way at once at the most: memory is at least `bytes * in_flight`.
+    /// The maximum number of blocks in flight. They take at least `bytes * in_flight` bytes of memory.
     pub in_flight: usize,
+}
+
+/// Why a file could not be written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The destination no longer has what was appended to the unpublished file. Writing the file again from its
+    /// beginning can help.
+    #[error(transparent)]
+    Lost(DestinationError),
+    /// The destination failed.
+    #[error(transparent)]
+    Failed(#[from] DestinationError),
+}
+
+impl From<UploadError> for DestinationError {
+    fn from(error: UploadError) -> Self {
+        let (UploadError::Lost(error) | UploadError::Failed(error)) = error;
+        error
+    }
+}
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        Self::Destination(error.into())
+    }
 }
 
 /// A file's place in the lake.
@@ -234,9 +263,8 @@ impl fmt::Display for LakePath {
     }
 }
 
-/// A run's time with its lake: opens it, runs `work` on it and cleans up behind it, however it ends. A signal
-/// drops the work wherever it is, be it waiting for an answer or for the next attempt, so that a lake that
-/// does not answer cannot hold a process that was told to stop.
+/// Opens a lake, runs `work` on it and cleans up, however the work ends. A signal drops the work wherever it is, so that a
+/// lake that does not answer cannot keep the process from stopping.
 ///
 /// # Errors
 /// The signal, the work's failure, or a lake that cannot be opened.
@@ -253,7 +281,7 @@ where
     let result = unless_stopped(shutdown, work(Arc::clone(&lake))).await;
     if timeout(CLEANING, lake.clean_up()).await.is_err() {
         tracing::warn!(
-            "the lake does not answer: temporary files may be left there; the next run removes them"
+            "the lake does not answer: temporary files may remain there; the next run removes them"
         );
     }
     result
@@ -294,7 +322,7 @@ pub async fn write_manifest(
 ) -> Result<(), DestinationError> {
     let mut file = lake.create(path).await?;
     file.append(manifest).await?;
-    file.publish().await
+    Ok(file.publish().await?)
 }
 
 #[cfg(all(test, feature = "azure"))]
@@ -302,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_writer_succeeds_itself_and_other_cuts_of_its_work() {
+    fn a_writer_succeeds_itself_and_shards_of_other_numbers() {
         let writer = Writer::new("gen-users", Shard { index: 2, count: 7 });
         for (name, expected) in [
             ("gen-users-00002-of-00007", true),

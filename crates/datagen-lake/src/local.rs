@@ -1,9 +1,8 @@
-//! A lake in a directory of this machine: each file is written under a temporary name, made durable, and
-//! renamed to its own.
+//! A lake in a local directory: each file is written under a temporary name, made durable, and renamed.
 //!
 //! Temporary files are in `_temporary/`, each locked by the process that writes it. Opening the lake removes
-//! those that no process has locked: leftovers of runs that were killed. Other programs use a directory of that
-//! name too, so only regular files whose names have our form are ever removed.
+//! those that no process has locked: leftovers of killed runs. Other programs use a directory of that name, too, so only
+//! regular files whose names have the form of this crate are removed.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -18,16 +17,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total};
+use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError};
 use datagen_process::blocking::blocking;
 use datagen_process::error::DestinationError;
 use datagen_process::file_system::{self, LockState, create_directory, sync_directory};
 
-/// Bytes a block: enough that a system call's cost disappears, few enough to stay in the processor's cache.
+/// Bytes per block: enough to make the cost of a system call negligible, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// After so many bytes the disk is set to work while the next ones are made, so that the end does not wait for all
-/// of them.
+/// After this many bytes, a sync starts while the next ones are made, so that the end does not wait for all of them.
 const EARLY_SYNC_BYTES: usize = 64 << 20;
 
 /// How many names are tried for a temporary file. Processes with the same id on several machines may collide in
@@ -41,7 +39,7 @@ pub struct Directory {
     /// The folders that this run has created or found. A folder that disappears later is not created again,
     /// because files that were published in it have disappeared with it.
     folders: Arc<Mutex<HashSet<PathBuf>>>,
-    /// Held for reading while a temporary file exists.
+    /// Locked for reading while a temporary file exists.
     writing: Arc<RwLock<()>>,
 }
 
@@ -137,7 +135,7 @@ impl Lake for Directory {
     }
 
     fn puts_in_flight(&self) -> usize {
-        // More than the processors only waits for the file system's locks.
+        // More calls than processors would only wait for the file system's locks.
         std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
     }
 
@@ -197,16 +195,15 @@ impl Lake for Directory {
     }
 
     async fn clean_up(&self) {
-        // Calls that a signal interrupted still run, and remove their files when they end.
+        // Calls that a signal interrupted are still running, and remove their files when they end.
         let _no_writer = self.writing.write().await;
         let temporary = self.root.join(TEMPORARY);
-        // While other processes write there it is not empty, and stays.
+        // It is not empty, and stays, while other processes write there.
         let _ = blocking(move || fs::remove_dir(temporary)).await;
     }
 }
 
-/// One `syncfs` per file system instead of an `fsync` per file: a thousand small files are durable a hundred
-/// times sooner.
+/// One `syncfs` per file system instead of one `fsync` per file: a hundred times faster for a thousand small files.
 #[cfg(target_os = "linux")]
 fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     use std::os::unix::fs::MetadataExt;
@@ -303,7 +300,7 @@ fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
     Ok(())
 }
 
-/// What became of a temporary file that an earlier run may have left.
+/// The result for a temporary file that an earlier run may have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leftover {
     Removed,
@@ -351,7 +348,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Without identities of files their names must do: no two processes use the same.
+/// Without identities of files, the names decide: no two processes use the same one.
 #[cfg(not(unix))]
 fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
     path.try_exists()
@@ -363,13 +360,13 @@ struct Temporary {
     file: File,
     /// Bytes written since the last early sync began.
     unsynced: usize,
-    /// The early sync under way. It shares the file's error state, so that its result is asked for.
+    /// The early sync in progress. It shares the file's error state, so its result must be checked.
     early_sync: Option<JoinHandle<io::Result<()>>>,
     path: PathBuf,
     target: PathBuf,
     /// Whether the file at `path` is this one.
     is_ours: bool,
-    /// Tells the lake that the file exists; released after it has been removed.
+    /// Shows the lake that the file exists; released after the file has been removed.
     _writing: OwnedRwLockReadGuard<()>,
 }
 
@@ -396,7 +393,7 @@ fn create_locked(root: &Path, target: &Path) -> Result<(File, PathBuf), Destinat
         };
         match file_system::lock(&file).and_then(|()| is_at(&file, &path)) {
             Ok(true) => return Ok((file, path)),
-            // Another process took the file for a leftover before it was locked.
+            // Another process removed the file as a leftover before it was locked.
             Ok(false) => {}
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -444,7 +441,7 @@ impl Temporary {
         }
         self.end_early_sync()?;
         let file = self.file.try_clone()?;
-        // Without a thread for it, the end has more to do and the data are the same.
+        // Without a thread for it, the end takes longer; the data are the same.
         let thread = thread::Builder::new().name("early-sync".to_owned());
         self.early_sync = thread.spawn(move || file.sync_data()).ok();
         self.unsynced = 0;
@@ -490,7 +487,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if self.is_ours {
-            // What cannot be removed is left to the next run.
+            // The next run removes what cannot be removed here.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -513,7 +510,7 @@ impl LocalFile {
 
 #[async_trait]
 impl LakeFile for LocalFile {
-    async fn append(&mut self, block: Bytes) -> Result<(), DestinationError> {
+    async fn append(&mut self, block: Bytes) -> Result<(), UploadError> {
         let mut file = self.take();
         let (file, result) = blocking(move || {
             let result = file.write(&block);
@@ -521,18 +518,18 @@ impl LakeFile for LocalFile {
         })
         .await;
         self.file = Some(file);
-        result
+        Ok(result?)
     }
 
-    async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
+    async fn publish(mut self: Box<Self>) -> Result<(), UploadError> {
         let mut file = self.take();
-        blocking(move || {
+        let published = blocking(move || {
             file.sync()?;
             let folder = file.target.parent().expect("a target is in a folder").to_owned();
             file.publish()?;
             sync_directory(&folder)
-        })
-        .await
+        });
+        Ok(published.await?)
     }
 }
 

@@ -1,17 +1,16 @@
-//! Opens a storage account: signs in where no SAS does, and picks the door.
+//! Opens a storage account via one of its two APIs, and signs in if there is no SAS.
 
 use std::sync::Arc;
-
-use url::Host;
 
 use super::blob::BlobLake;
 use super::config::{Account, Api};
 use super::dfs::DfsLake;
 use super::{Lake, Writer};
 use datagen_azure::entra::EntraCredential;
+use datagen_azure::http::is_loopback;
 use datagen_process::error::DestinationError;
 
-/// Nothing is asked of the account yet: the first write finds out whether it is there and lets us in.
+/// Opens the account. No request is sent yet: the first write shows whether the account exists and grants access.
 ///
 /// # Errors
 /// If there is a SAS that cannot be read, or none and no way to sign in.
@@ -27,22 +26,16 @@ pub(super) async fn open(account: &Account, writer: Writer) -> Result<Arc<dyn La
 }
 
 async fn sign_in(account: &Account) -> Result<EntraCredential, DestinationError> {
-    let loopback = match account.service.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    // The Blob API's SDK refuses a token over plain HTTP even to this machine.
-    let may_be_plain = loopback && account.api == Api::Dfs;
+    // The SDK of the Blob API sends no token over plain http, not even to this machine.
+    let may_be_plain = is_loopback(&account.service) && account.api == Api::Dfs;
     if account.service.scheme() != "https" && !may_be_plain {
         return Err(DestinationError::permanent(
             account.to_string(),
-            "a token of Entra ID must not be sent over plain http",
+            "a token of Microsoft Entra ID must not be sent over plain http",
         )
         .advise("use https, or a URL with a SAS in STORAGE_SAS"));
     }
     EntraCredential::from_env()
         .await
-        .map_err(|error| DestinationError::permanent(account.to_string(), error.to_string()))
+        .map_err(|error| DestinationError::permanent(account.to_string(), error.to_string()).caused_by(error))
 }

@@ -1,5 +1,5 @@
-//! One request to a storage account, seen through: what is tried again and for how long, and what is said
-//! when it fails for good. Both doors share it; their SDKs' own retries are off.
+//! One request to a storage account: which errors are retried and for how long, and what is reported in the end. The
+//! two APIs share it; the retries of their SDKs are off.
 
 use std::collections::HashSet;
 use std::error::Error as StdError;
@@ -7,78 +7,91 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use tokio::time::{Instant, sleep};
 
-use super::Total;
-use super::config::{Account, Api};
+use super::advice::Advisor;
+use super::config::Account;
 use super::upload::PUTS_IN_FLIGHT;
+use super::{Total, UploadError};
 use datagen_azure::entra::{EntraError, ROLE_ASSIGNMENT_DELAY};
-use datagen_azure::http::Failure;
+use datagen_azure::http::HttpError;
 use datagen_process::error::{DestinationError, causes};
-use datagen_process::retry::Backoff;
+use datagen_process::retry::{Backoff, RetryPolicy};
 
-/// How long a request is tried again before the run is given up: longer than a storage partition takes to
-/// move or a gateway to restart.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The pauses between attempts.
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    longest: Duration::from_secs(10),
+/// For errors that may pass: longer than a storage partition takes to move or a gateway to restart.
+const TRANSIENT: RetryPolicy = RetryPolicy {
+    backoff: Backoff {
+        first: Duration::from_millis(100),
+        longest: Duration::from_secs(10),
+    },
+    limit: Duration::from_secs(120),
 };
 
-/// The longest pause that a server's Retry-After is granted.
+/// For a role of the identity that may have been assigned shortly before.
+const NEW_ROLE: RetryPolicy = RetryPolicy {
+    backoff: Backoff {
+        first: Duration::from_secs(10),
+        longest: Duration::from_secs(10),
+    },
+    limit: ROLE_ASSIGNMENT_DELAY,
+};
+
+/// The longest pause that a server may ask for with Retry-After.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a request failed.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
+/// Why one attempt at a request failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum AttemptError {
     /// The request itself.
-    Http(Failure),
-    /// Signing in, before the request.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Signing in, before the request. The sign-in has its own retries.
+    #[error(transparent)]
     SignIn(EntraError),
     /// The SDK could not make the request or read the answer.
+    #[error("the request could not be made, or its answer could not be read")]
     Sdk,
 }
 
-impl Fault {
-    /// Finds the reason in an SDK's error.
-    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
-        for cause in causes(error) {
-            if let Some(error) = cause.downcast_ref::<EntraError>() {
-                return Self::SignIn(error.clone());
-            }
-            if let Some(failure) = cause.downcast_ref::<Failure>() {
-                return Self::Http(failure.clone());
-            }
-        }
-        // The client turns what is not a success into a failure; the SDK checks that it is the documented one.
-        let undocumented = error
-            .downcast_ref::<azure_core::Error>()
-            .and_then(|error| error.http_status());
-        match undocumented {
-            Some(status) => Self::Http(Failure::Foreign {
-                status: status.into(),
-            }),
-            // Its text may repeat the URL, and with it the SAS, or what the server sent.
-            None => Self::Sdk,
-        }
+impl From<azure_core::Error> for AttemptError {
+    fn from(error: azure_core::Error) -> Self {
+        // The client turns what is not a success into an error; the SDK checks that a success is the documented one.
+        let undocumented = error.http_status().map(|status| HttpError::Foreign {
+            status: status.into(),
+        });
+        Self::find(&error).unwrap_or_else(|| undocumented.map_or(Self::Sdk, Self::Http))
+    }
+}
+
+impl From<azure_core_legacy::Error> for AttemptError {
+    fn from(error: azure_core_legacy::Error) -> Self {
+        Self::find(&error).unwrap_or(Self::Sdk)
+    }
+}
+
+impl AttemptError {
+    /// Finds the reason in an SDK's error. The text of that error is not used, because it may repeat the URL, and with
+    /// it the SAS, or what the server sent.
+    fn find(error: &(dyn StdError + 'static)) -> Option<Self> {
+        causes(error).find_map(|cause| {
+            let sign_in = || cause.downcast_ref().cloned().map(Self::SignIn);
+            cause.downcast_ref().cloned().map(Self::Http).or_else(sign_in)
+        })
     }
 
-    /// The answer's status and the service's code for it.
+    /// The response's status and the service's code for it.
     pub(crate) fn status(&self) -> Option<(u16, &str)> {
         match self {
-            Self::Http(Failure::Status { status, code, .. }) => {
+            Self::Http(HttpError::Status { status, code, .. }) => {
                 Some((*status, code.as_deref().unwrap_or_default()))
             }
             _ => None,
         }
     }
 
-    /// Whether the service no longer has what was sent to it for an unfinished file, because it lost it or another
-    /// run removed it. Sending the file again from its beginning can help.
-    fn has_lost_parts(&self) -> bool {
+    /// Whether the service no longer has what was sent to it for an unpublished file, because it lost it or another run
+    /// removed it. Sending the file again from its beginning can help.
+    pub(crate) fn is_upload_lost(&self) -> bool {
         matches!(
             self.status(),
             Some(
@@ -88,7 +101,7 @@ impl Fault {
         )
     }
 
-    /// Whether the filesystem (container) does not exist. The two doors have a code each.
+    /// Whether the filesystem (container) does not exist. Each API has its own code for that.
     pub(crate) fn is_missing_filesystem(&self) -> bool {
         matches!(
             self.status(),
@@ -96,54 +109,71 @@ impl Fault {
         )
     }
 
+    /// Whether another attempt may succeed. `answered`: whether the account has answered any request.
     fn is_transient(&self, answered: bool) -> bool {
         match self {
-            // Before the account has ever answered, its name is taken to be wrong, unless the resolver itself
-            // says that it is in trouble (EAI_AGAIN, as glibc and musl print it).
-            Self::Http(Failure::Dns { message }) => {
+            // Before the account has ever answered, its name is taken to be wrong, unless the resolver reports a
+            // problem of its own (EAI_AGAIN, as glibc and musl print it).
+            Self::Http(HttpError::Dns { message }) => {
                 answered || message.contains("Temporary failure") || message.contains("Try again")
             }
-            Self::Http(Failure::Connect { certificate, .. }) => !certificate,
-            Self::Http(Failure::Stalled { .. } | Failure::Io { .. } | Failure::Corrupted) => true,
-            Self::Http(Failure::TooLong | Failure::Foreign { .. }) | Self::Sdk => false,
-            Self::Http(Failure::Status { status, code, .. }) => {
+            Self::Http(
+                HttpError::Connect { .. }
+                | HttpError::Stalled { .. }
+                | HttpError::Io { .. }
+                | HttpError::Corrupted,
+            ) => true,
+            Self::Http(HttpError::Status { status, code, .. }) => {
                 matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
                     || code.as_deref().is_some_and(|code| code.ends_with("BeingDeleted"))
             }
-            Self::SignIn(error) => !error.is_permanent(),
+            Self::Http(
+                HttpError::Certificate { .. }
+                | HttpError::TooLong
+                | HttpError::Foreign { .. }
+                | HttpError::NoToken { .. },
+            )
+            | Self::SignIn(_)
+            | Self::Sdk => false,
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Duration {
         match self {
-            Self::Http(Failure::Status { retry_after, .. }) => *retry_after,
-            _ => None,
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Http(failure) => failure.to_string(),
-            Self::SignIn(error) => error.to_string(),
-            Self::Sdk => "the request could not be made, or its answer not be read".to_owned(),
+            Self::Http(error) => error.retry_after().unwrap_or_default().min(LONGEST_PAUSE),
+            _ => Duration::ZERO,
         }
     }
 }
 
-/// A fault that was not tried again, or was for as long as it may be.
+/// Why a request failed, retries included.
 #[derive(Clone, Debug)]
-pub(crate) struct GaveUp {
-    pub(crate) fault: Fault,
-    /// How long it was tried; `None` if the fault was permanent.
+pub(crate) struct RequestError {
+    /// The error of the last attempt.
+    pub(crate) last: AttemptError,
+    /// How long the request was retried; `None` if the error is permanent.
     tried: Option<Duration>,
-    /// What to do, where that does not follow from the fault.
+    /// What to do, where that does not follow from the error.
     advice: Option<String>,
 }
 
-impl GaveUp {
-    /// Whether the service refused the request, rather than was out of order or out of reach.
-    pub(crate) fn is_answer(&self) -> bool {
-        self.tried.is_none() && self.fault.status().is_some()
+impl RequestError {
+    fn permanent(error: AttemptError) -> Self {
+        Self {
+            last: error,
+            tried: None,
+            advice: None,
+        }
+    }
+
+    /// Whether the service refused the request. False if it was out of order or out of reach.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.tried.is_none() && self.last.status().is_some()
+    }
+
+    /// The status of the last response; 0 if there was none.
+    pub(crate) fn status(&self) -> u16 {
+        self.last.status().map_or(0, |(status, _)| status)
     }
 }
 
@@ -156,61 +186,53 @@ pub(crate) struct Subject {
     pub(crate) file: String,
 }
 
-/// Sends requests to one account until they succeed or cannot.
+/// Sends requests to one account until they succeed or fail for good.
 #[derive(Debug)]
 pub(crate) struct Requests {
     /// The URL without its query.
     destination: String,
-    is_emulator: bool,
-    api: Api,
+    advisor: Advisor,
     signs_in: bool,
-    /// When the SAS expires, as it says itself.
-    expiry: Option<DateTime<Utc>>,
-    /// Whether the account has answered at all.
+    /// Whether the account has answered any request.
     answered: AtomicBool,
-    /// The filesystems that were made, or found when they were to be made.
-    made: std::sync::Mutex<HashSet<String>>,
-    /// Held while one is being made.
-    making: tokio::sync::Mutex<()>,
+    /// Whether the log says already that a role assignment is waited for.
+    awaits_role: AtomicBool,
+    /// The filesystems that were created, or found when they were to be created.
+    created: std::sync::Mutex<HashSet<String>>,
+    /// Held while one is being created.
+    creating: tokio::sync::Mutex<()>,
 }
 
 impl Requests {
     pub(crate) fn new(account: &Account) -> Self {
-        let expiry = account.sas.as_ref().and_then(|sas| {
-            let mut parameters = url::form_urlencoded::parse(sas.expose().as_bytes());
-            let (_, se) = parameters.find(|(name, _)| name == "se")?;
-            sas_time(&se)
-        });
         Self {
             destination: account.to_string(),
-            // Only emulators have the account in the path.
-            is_emulator: account.service.path() != "/",
-            api: account.api,
+            advisor: Advisor::new(account),
             signs_in: account.sas.is_none(),
-            expiry,
             answered: AtomicBool::new(false),
-            made: std::sync::Mutex::default(),
-            making: tokio::sync::Mutex::default(),
+            awaits_role: AtomicBool::new(false),
+            created: std::sync::Mutex::default(),
+            creating: tokio::sync::Mutex::default(),
         }
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        lock(&self.made)
+    fn created(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        lock(&self.created)
     }
 
-    /// As [`run`](Self::run), for the first requests to a filesystem: if it is missing, it is made by `create`.
+    /// As [`run`](Self::run), for the first requests to a filesystem: if it is missing, `create` creates it.
     pub(crate) async fn run_or_create<T, F, C>(
         &self,
         subject: &Subject,
         mut attempt: impl FnMut(u32) -> F,
         create: impl FnMut(u32) -> C,
-    ) -> Result<T, GaveUp>
+    ) -> Result<T, RequestError>
     where
-        F: Future<Output = Result<T, Fault>>,
-        C: Future<Output = Result<(), Fault>>,
+        F: Future<Output = Result<T, AttemptError>>,
+        C: Future<Output = Result<(), AttemptError>>,
     {
         match self.run(subject, &mut attempt).await {
-            Err(missing) if missing.fault.is_missing_filesystem() && missing.tried.is_none() => {
+            Err(missing) if missing.last.is_missing_filesystem() && missing.tried.is_none() => {
                 self.create(subject, missing, create).await?;
                 self.run(subject, attempt).await
             }
@@ -221,112 +243,93 @@ impl Requests {
     async fn create<C>(
         &self,
         subject: &Subject,
-        missing: GaveUp,
+        missing: RequestError,
         create: impl FnMut(u32) -> C,
-    ) -> Result<(), GaveUp>
+    ) -> Result<(), RequestError>
     where
-        C: Future<Output = Result<(), Fault>>,
+        C: Future<Output = Result<(), AttemptError>>,
     {
         let filesystem = &subject.filesystem;
-        let _making = self.making.lock().await;
-        if self.made().contains(filesystem) {
+        let _creating = self.creating.lock().await;
+        if self.created().contains(filesystem) {
             return Ok(());
         }
         match self.run(subject, create).await {
             Ok(()) => tracing::info!("created the filesystem {filesystem}"),
-            // Somebody else has made it.
-            Err(GaveUp {
-                fault, tried: None, ..
-            }) if matches!(fault.status(), Some((409, _))) => {}
-            Err(GaveUp { fault, .. }) if matches!(fault.status(), Some((401 | 403, _))) => {
-                return Err(GaveUp {
+            // Another process has created it.
+            Err(error) if error.is_refusal() && error.status() == 409 => {}
+            Err(error) if matches!(error.status(), 401 | 403) => {
+                return Err(RequestError {
                     advice: Some(format!(
                         "the filesystem {filesystem} does not exist and these credentials may not create it: create it first"
                     )),
                     ..missing
                 });
             }
-            Err(gave_up) => return Err(gave_up),
+            Err(error) => return Err(error),
         }
-        self.made().insert(filesystem.clone());
+        self.created().insert(filesystem.clone());
         Ok(())
     }
 
-    fn is_worth_another_attempt(&self, subject: &Subject, fault: &Fault) -> bool {
+    fn is_transient(&self, subject: &Subject, error: &AttemptError) -> bool {
         // A new filesystem takes a while to be known everywhere.
-        let is_new = || fault.is_missing_filesystem() && self.made().contains(&subject.filesystem);
-        fault.is_transient(self.answered.load(Ordering::Relaxed)) || is_new()
+        let is_new = || error.is_missing_filesystem() && self.created().contains(&subject.filesystem);
+        error.is_transient(self.answered.load(Ordering::Relaxed)) || is_new()
     }
 
-    /// Makes attempts, numbered from 0, until one succeeds or there is no use in more.
+    /// Makes attempts, numbered from 0, until one succeeds or another one would not help.
     pub(crate) async fn run<T, F>(
         &self,
         subject: &Subject,
         mut attempt: impl FnMut(u32) -> F,
-    ) -> Result<T, GaveUp>
+    ) -> Result<T, RequestError>
     where
-        F: Future<Output = Result<T, Fault>>,
+        F: Future<Output = Result<T, AttemptError>>,
     {
         let what = &subject.file;
         let start = Instant::now();
-        let mut attempts = 0;
+        let (mut transient, mut new_role) = (TRANSIENT.start(), NEW_ROLE.start());
         loop {
-            let fault = match attempt(attempts).await {
+            let error = match attempt(transient.failures() + new_role.failures()).await {
                 Ok(value) => {
                     self.answered.store(true, Ordering::Relaxed);
                     return Ok(value);
                 }
-                Err(fault) => fault,
+                Err(error) => error,
             };
-            if fault.status().is_some() {
+            if error.status().is_some() {
                 self.answered.store(true, Ordering::Relaxed);
             }
-            let waits_for_role =
-                self.signs_in && matches!(fault.status(), Some((403, "AuthorizationPermissionMismatch")));
-            if !waits_for_role && !self.is_worth_another_attempt(subject, &fault) {
-                return Err(GaveUp {
-                    fault,
-                    tried: None,
-                    advice: None,
-                });
-            }
-            let (patience, pause) = if waits_for_role {
-                (ROLE_ASSIGNMENT_DELAY, Duration::from_secs(10))
+            let lacks_role =
+                self.signs_in && matches!(error.status(), Some((403, "AuthorizationPermissionMismatch")));
+            let pause = if lacks_role {
+                new_role.next_pause(Duration::ZERO)
+            } else if self.is_transient(subject, &error) {
+                transient.next_pause(error.retry_after())
             } else {
-                (
-                    PATIENCE,
-                    BACKOFF
-                        .pause(attempts)
-                        .max(fault.retry_after().unwrap_or_default().min(LONGEST_PAUSE)),
-                )
+                return Err(RequestError::permanent(error));
             };
-            if start.elapsed() + pause > patience {
-                return Err(GaveUp {
-                    fault,
+            let Some(pause) = pause else {
+                return Err(RequestError {
                     tried: Some(start.elapsed()),
-                    advice: None,
+                    ..RequestError::permanent(error)
                 });
-            }
-            if waits_for_role {
-                tracing::warn!(
-                    "{what}: {}: a new role assignment takes minutes to arrive; waiting up to 10 minutes for it",
-                    fault.text()
-                );
-            } else if attempts >= 3 {
-                tracing::warn!(
-                    "{what}: {}; trying again in {} ms",
-                    fault.text(),
-                    pause.as_millis()
-                );
+            };
+            if lacks_role {
+                if !self.awaits_role.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "{what}: {error}: a new role assignment takes minutes to become effective; waiting for it, for \
+                         up to {} minutes",
+                        NEW_ROLE.limit.as_secs() / 60
+                    );
+                }
+            } else if transient.failures() > 3 {
+                tracing::warn!("{what}: {error}; trying again in {} ms", pause.as_millis());
             } else {
-                tracing::debug!(
-                    "{what}: {}; trying again in {} ms",
-                    fault.text(),
-                    pause.as_millis()
-                );
+                tracing::debug!("{what}: {error}; trying again in {} ms", pause.as_millis());
             }
             sleep(pause).await;
-            attempts += 1;
         }
     }
 
@@ -335,157 +338,61 @@ impl Requests {
         format!("{}{file}", self.destination)
     }
 
-    /// What a question about published files found: nothing where there is no file or filesystem, `None` where
-    /// the credentials may not ask.
+    /// What a request for published files found: nothing where there is no file or filesystem, `None` where the
+    /// credentials do not allow the request.
     pub(crate) fn found(
         &self,
         subject: &Subject,
-        answer: Result<Total, GaveUp>,
+        answer: Result<Total, RequestError>,
     ) -> Result<Option<Total>, DestinationError> {
         match answer {
             Ok(total) => Ok(Some(total)),
-            Err(gave_up) => match gave_up.fault.status() {
+            Err(error) => match error.last.status() {
                 Some((404, _)) => Ok(Some(Total::default())),
                 Some((403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions")) => Ok(None),
-                _ => Err(self.error(subject, &gave_up)),
+                _ => Err(self.error(subject, error)),
             },
         }
     }
 
-    /// The one line for a person.
-    pub(crate) fn error(&self, subject: &Subject, gave_up: &GaveUp) -> DestinationError {
-        let destination = self.describe(&subject.file);
-        let problem = match gave_up.tried {
-            Some(tried) => format!("{} (tried for {} s)", gave_up.fault.text(), tried.as_secs()),
-            None => gave_up.fault.text(),
+    /// The error that is reported: one line with what to do.
+    pub(crate) fn error(&self, subject: &Subject, error: RequestError) -> DestinationError {
+        let problem = match error.tried {
+            Some(tried) => format!("{} (tried for {} s)", error.last, tried.as_secs()),
+            None => error.last.to_string(),
         };
-        let error = DestinationError {
-            transient: gave_up.fault.has_lost_parts(),
-            ..DestinationError::permanent(destination, problem)
+        let advice = error.advice.or_else(|| self.advisor.advise(&error.last));
+        let reported = DestinationError::permanent(self.describe(&subject.file), problem);
+        let reported = match advice {
+            Some(advice) => reported.advise(advice),
+            None => reported,
         };
-        match gave_up.advice.clone().or_else(|| self.advice(&gave_up.fault)) {
-            Some(advice) => error.advise(advice),
-            None => error,
-        }
+        reported.caused_by(error.last)
     }
 
-    fn advice(&self, fault: &Fault) -> Option<String> {
-        if let Fault::Http(Failure::Dns { .. }) = fault {
-            return Some("there is no such account: check the account's name in the URL".to_owned());
+    /// The error of a request that sends a part of an unpublished file.
+    pub(crate) fn upload_error(&self, subject: &Subject, error: RequestError) -> UploadError {
+        let is_lost = error.last.is_upload_lost();
+        let error = self.error(subject, error);
+        if is_lost {
+            UploadError::Lost(error)
+        } else {
+            UploadError::Failed(error)
         }
-        if let Fault::Http(Failure::Connect {
-            certificate: true, ..
-        }) = fault
-        {
-            return Some(
-                "the certificate is not trusted here: check the host, or set SSL_CERT_FILE".to_owned(),
-            );
-        }
-        if let Fault::Http(Failure::TooLong | Failure::Foreign { .. } | Failure::Corrupted) | Fault::Sdk =
-            fault
-        {
-            return Some(
-                "a proxy or a sign-in page may answer in place of the service: check the URL, LAKE_API and \
-                 HTTPS_PROXY"
-                    .to_owned(),
-            );
-        }
-        let Some((status, code)) = fault.status() else {
-            return matches!(fault, Fault::Http(_)).then(|| {
-                "check that the host can be reached from here (network, firewall, private endpoint)"
-                    .to_owned()
-            });
-        };
-        let advice = match (status, code) {
-            (401 | 403, _) if self.expiry.is_some_and(|expiry| expiry <= Utc::now()) => {
-                let expiry = self.expiry.unwrap_or_default().format("%Y-%m-%d %H:%M UTC");
-                return Some(format!(
-                    "the SAS expired at {expiry}: make a new one and put it into STORAGE_SAS"
-                ));
-            }
-            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") if self.signs_in => {
-                "give this identity the role Storage Blob Data Contributor on the account or the filesystem"
-            }
-            (403, "AuthorizationPermissionMismatch" | "InsufficientAccountPermissions") => match self.api {
-                Api::Blob => {
-                    "the SAS lacks a permission: it needs sp=rcwdl (read, create, write, delete, list)"
-                }
-                Api::Dfs => {
-                    "the SAS lacks a permission: it needs sp=rcwdlm (read, create, write, delete, list, move)"
-                }
-            },
-            (403, "AuthorizationResourceTypeMismatch") => {
-                "the SAS must allow containers and objects: srt=sco"
-            }
-            (403, "AuthorizationServiceMismatch") => "the SAS must be for the Blob service: ss=b",
-            (403, "AuthorizationProtocolMismatch") => "the SAS is for https only (spr=https)",
-            (403, "AuthorizationSourceIPMismatch") => "the SAS is bound to another IP address (sip=)",
-            (403, "PublicAccessNotPermitted" | "NetworkAclsViolation") => {
-                "the account's network rules refuse this address: check its firewall"
-            }
-            (401, _) if self.signs_in => {
-                "the token was refused: check that the account is in the identity's tenant"
-            }
-            (403, _) if self.signs_in => {
-                "check the identity's role (Storage Blob Data Contributor) and the account's firewall"
-            }
-            (401 | 403, _) => {
-                "the SAS was refused: check that it was copied whole, is valid now (st=, se=), was made for this \
-                 account and filesystem, and that the account's firewall lets this address in"
-            }
-            (400, "InvalidHeaderValue") if self.is_emulator => {
-                "an emulator that is older than this program refuses its x-ms-version: start Azurite with \
-                 --skipApiVersionCheck"
-            }
-            (404, "ContainerNotFound" | "FilesystemNotFound") => {
-                "the filesystem does not exist: create it, or give credentials that may"
-            }
-            (400, "InvalidBlobOrBlock") => {
-                "another program has staged blocks for this file in another way: remove the file, and run again"
-            }
-            // The service says 409, Azurite 412.
-            (409 | 412, code) if code.starts_with("Lease") => "somebody holds a lease on the file: break it",
-            // The run that ends first commits its own blocks, or removes the temporary files of both.
-            _ if fault.has_lost_parts() => {
-                "the service lost a part of the file, or another run wrote the same file at the same time: run \
-                 again, alone"
-            }
-            (429 | 500..=599, _) => "the service is busy or out of order: try again later, or lower RATE",
-            _ => "check the URL and the account's settings",
-        };
-        Some(advice.to_owned())
     }
 }
 
-/// What `mutex` guards, which no panic leaves half changed here.
+/// The contents of `mutex`, which no panic leaves half changed here.
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A time of a SAS, in one of the forms that Azure takes: to the day, to the minute, to the second or finer.
-/// <https://learn.microsoft.com/rest/api/storageservices/formatting-datetime-values>
-fn sas_time(text: &str) -> Option<DateTime<Utc>> {
-    let to_the_minute = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%MZ").ok();
-    let to_the_day = || {
-        Some(
-            NaiveDate::parse_from_str(text, "%Y-%m-%d")
-                .ok()?
-                .and_time(NaiveTime::MIN),
-        )
-    };
-    match DateTime::parse_from_rfc3339(text) {
-        Ok(time) => Some(time.with_timezone(&Utc)),
-        Err(_) => to_the_minute().or_else(to_the_day).map(|time| time.and_utc()),
-    }
-}
-
-/// Whether it is worth asking what is already in the lake before writing a small file.
+/// Whether a small file is read before it is written, because it may be there already.
 ///
-/// A restart finds the files that the killed run wrote, at the beginning of its work; a first run finds
-/// none. So it asks, one cheap read each, until as many answers were no as there are puts under way at once,
-/// and then only writes:
-/// a first run pays for that many questions, and a restart does not pay again for what is right. Nothing is
-/// remembered about single files, so memory does not grow with their number.
+/// A restart finds the files that the killed run wrote, at the beginning of its work; a first run finds none. Files are
+/// therefore read, which is cheap, until as many were missing as there are writes in flight, and from then on only
+/// written. A first run pays for that many reads, and a restart does not write again what is right. Nothing is kept
+/// about single files, so memory does not grow with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Resume {
     misses: AtomicUsize,
@@ -504,6 +411,7 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Api;
     use datagen_settings::Secret;
 
     fn account(sas: Option<&str>) -> Account {
@@ -517,8 +425,8 @@ mod tests {
         }
     }
 
-    fn status(status: u16, code: &str) -> Fault {
-        Fault::Http(Failure::Status {
+    fn status(status: u16, code: &str) -> AttemptError {
+        AttemptError::Http(HttpError::Status {
             status,
             code: Some(code.into()),
             retry_after: None,
@@ -532,33 +440,32 @@ mod tests {
         }
     }
 
-    async fn fails(requests: &Requests, fault: Fault) -> (u32, Duration, String) {
+    async fn fails(requests: &Requests, error: AttemptError) -> (u32, Duration, String) {
         let (start, mut attempts) = (Instant::now(), 0);
-        let gave_up = requests
+        let failed = requests
             .run(&users(), |_| {
                 attempts += 1;
-                let fault = fault.clone();
-                async { Err::<(), _>(fault) }
+                let error = error.clone();
+                async { Err::<(), _>(error) }
             })
             .await
             .unwrap_err();
         (
             attempts,
             start.elapsed(),
-            requests.error(&users(), &gave_up).to_string(),
+            requests.error(&users(), failed).to_string(),
         )
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dead_server_is_given_up_within_two_minutes() {
+    async fn a_server_that_is_down_fails_the_request_after_two_minutes() {
         let requests = Requests::new(&account(Some("sig=PLANTED")));
-        let refused = Fault::Http(Failure::Connect {
+        let refused = AttemptError::Http(HttpError::Connect {
             message: "Connection refused".into(),
-            certificate: false,
         });
         let (attempts, elapsed, line) = fails(&requests, refused).await;
         assert!(
-            attempts > 10 && elapsed <= PATIENCE,
+            attempts > 10 && elapsed <= TRANSIENT.limit,
             "{attempts} attempts in {elapsed:?}"
         );
         assert!(
@@ -568,33 +475,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_cannot_mend_fails_at_once_and_says_what_to_check() {
-        let expired = "se=2020-01-01T00%3A00%3A00Z&sig=PLANTED";
-        let expired_to_the_minute = "sv=2022-11-02&se=2020-01-01T00:00Z&sig=PLANTED";
-        let expired_to_the_day = "se=2020-01-01&sig=PLANTED";
+    async fn a_permanent_error_fails_at_once_and_says_what_to_check() {
         let valid = "se=2999-01-01T00%3A00%3A00Z&sig=PLANTED";
         let dns = || {
-            Fault::Http(Failure::Dns {
+            AttemptError::Http(HttpError::Dns {
                 message: "Name or service not known".into(),
             })
         };
-        for (sas, fault, advice) in [
+        for (sas, error, advice) in [
             (Some(valid), status(403, "AuthenticationFailed"), "copied whole"),
-            (
-                Some(expired),
-                status(403, "AuthenticationFailed"),
-                "expired at 2020-01-01 00:00 UTC",
-            ),
-            (
-                Some(expired_to_the_minute),
-                status(403, "AuthenticationFailed"),
-                "expired at 2020-01-01 00:00 UTC",
-            ),
-            (
-                Some(expired_to_the_day),
-                status(401, "AuthenticationFailed"),
-                "expired at 2020-01-01 00:00 UTC",
-            ),
             (
                 Some(valid),
                 status(403, "AuthorizationPermissionMismatch"),
@@ -606,7 +495,7 @@ mod tests {
             (Some(valid), status(409, "LeaseIdMissing"), "lease"),
             (Some(valid), status(412, "LeaseIdMissing"), "lease"),
         ] {
-            let (attempts, elapsed, line) = fails(&Requests::new(&account(sas)), fault).await;
+            let (attempts, elapsed, line) = fails(&Requests::new(&account(sas)), error).await;
             assert_eq!((attempts, elapsed), (1, Duration::ZERO), "{line}");
             assert!(line.contains(advice), "{line}");
             assert!(
@@ -618,21 +507,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_old_emulator_is_told_how_to_start() {
-        let cloud = account(Some("sig=x"));
-        let emulator = Account {
-            service: "http://127.0.0.1:10000/devstoreaccount1/".parse().unwrap(),
-            ..cloud.clone()
-        };
-        for (account, expected) in [(cloud, false), (emulator, true)] {
-            let refused = status(400, "InvalidHeaderValue");
-            let (_, _, line) = fails(&Requests::new(&account), refused).await;
-            assert_eq!(line.contains("--skipApiVersionCheck"), expected, "{line}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_missing_role_is_waited_for_under_entra_id() {
+    async fn a_missing_role_is_waited_for_with_entra_id() {
         let requests = Requests::new(&account(None));
         let (_, elapsed, line) = fails(&requests, status(403, "AuthorizationPermissionMismatch")).await;
         assert!(
@@ -645,7 +520,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retry_after_is_honoured() {
         let requests = Requests::new(&account(Some("sig=x")));
-        let busy = Fault::Http(Failure::Status {
+        let busy = AttemptError::Http(HttpError::Status {
             status: 503,
             code: None,
             retry_after: Some(Duration::from_secs(30)),
@@ -662,7 +537,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_filesystem_that_was_made_and_stays_missing_is_given_up() {
+    async fn a_filesystem_that_was_created_and_stays_missing_fails_the_request() {
         for created in [Ok(()), Err(status(409, "ContainerAlreadyExists"))] {
             let requests = Requests::new(&account(Some("sig=x")));
             let (start, mut attempts, mut creations) = (Instant::now(), 0, 0);
@@ -675,10 +550,10 @@ mod tests {
                 let created = created.clone();
                 async { created }
             };
-            let gave_up = requests.run_or_create(&users(), missing, create).await;
-            let line = requests.error(&users(), &gave_up.unwrap_err()).to_string();
+            let failed = requests.run_or_create(&users(), missing, create).await;
+            let line = requests.error(&users(), failed.unwrap_err()).to_string();
             assert!(line.contains("tried for"), "{line}");
-            assert!(start.elapsed() <= PATIENCE, "{:?}", start.elapsed());
+            assert!(start.elapsed() <= TRANSIENT.limit, "{:?}", start.elapsed());
             assert!((10..100).contains(&attempts), "{attempts}");
             assert_eq!(creations, 1);
         }

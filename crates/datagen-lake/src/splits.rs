@@ -1,5 +1,5 @@
-//! Whether a folder already has the files of a run that was split otherwise. Such files stay beside those of this
-//! run, and a reader of the folder reads both.
+//! Whether a folder already has the files of a run with another number of shards. Such files remain, and a reader of the
+//! folder reads both.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use datagen_process::error::DestinationError;
 use datagen_process::shard::Shard;
 
 /// Logs one warning if the lake has manifests of `folder` of another number of shards than `shard.count`.
-/// `consequence` says what a reader meets then. Lakes whose credentials may not list are not checked.
+/// `consequence` says what that means for a reader. Lakes whose credentials may not list are not checked.
 ///
 /// # Errors
 /// If the destination fails.
@@ -56,7 +56,7 @@ async fn other_counts(
     ))
 }
 
-/// `SHARD_COUNT=3 (users-*-of-00003.json)`, one after the other.
+/// `SHARD_COUNT=3 (users-*-of-00003.json)`, separated by commas.
 fn describe(folder: &str, counts: &BTreeSet<u32>) -> Option<String> {
     let one = |count: &u32| match count {
         1 => format!("SHARD_COUNT=1 ({})", Shard::WHOLE.file_name(folder)),
@@ -74,7 +74,7 @@ mod tests {
     use crate::local::Directory;
 
     #[tokio::test]
-    async fn manifests_of_other_splits_are_found() {
+    async fn manifests_of_other_numbers_of_shards_are_found() {
         let root = tempfile::tempdir().unwrap();
         let lake = Directory::open(root.path()).await.unwrap();
         let whole = Shard::WHOLE;

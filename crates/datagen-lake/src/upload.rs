@@ -1,5 +1,5 @@
-//! A file on its way to a storage account: blocks go up side by side, a bounded number at once, and the file
-//! is committed when all have arrived. A file that turns out to be one block is put whole.
+//! A file that is being sent to a storage account: a bounded number of blocks in parallel, then the commit. A file of a
+//! single block is put at once.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,40 +8,39 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Blocks, LakeFile};
-use datagen_process::error::DestinationError;
+use super::{Blocks, LakeFile, UploadError};
 
-/// What the two doors do differently.
+/// The requests that differ between the two APIs.
 #[async_trait]
 pub(crate) trait Upload: Send + Sync + 'static {
-    /// Publishes a file that is one block, in place of all that follows.
-    async fn put(&self, contents: Bytes) -> Result<(), DestinationError>;
+    /// Publishes a file of a single block, instead of all other requests.
+    async fn put(&self, contents: Bytes) -> Result<(), UploadError>;
 
-    /// Prepares for the first block of several.
-    async fn begin(&self) -> Result<(), DestinationError>;
+    /// Prepares for the first of several blocks.
+    async fn begin(&self) -> Result<(), UploadError>;
 
     /// Sends block number `index`, which begins at `offset`.
-    async fn send(&self, index: u64, offset: u64, block: Bytes) -> Result<(), DestinationError>;
+    async fn send(&self, index: u64, offset: u64, block: Bytes) -> Result<(), UploadError>;
 
     /// Publishes the file of `blocks` blocks and `length` bytes, all of which have been sent.
-    async fn commit(&self, blocks: u64, length: u64) -> Result<(), DestinationError>;
+    async fn commit(&self, blocks: u64, length: u64) -> Result<(), UploadError>;
 }
 
-/// Files a page of a listing: about half a megabyte of a service's XML.
+/// Files per page of a listing: about half a megabyte of the service's XML.
 pub(crate) const LIST_PAGE: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
 
-/// How many small files are put at once.
+/// How many small files are put in parallel.
 pub(crate) const PUTS_IN_FLIGHT: usize = 64;
 
 /// The service's limit for a file. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
 const MAX_BLOCKS: u64 = 50_000;
 const MIB: u64 = 1024 * 1024;
-/// What all blocks under way may have together.
+/// The size of all blocks in flight together, in bytes.
 const MEMORY: usize = 48 << 20;
 const MOST_IN_FLIGHT: usize = 12;
 
-/// Blocks of 4 MiB, larger only where a file would need more than the service takes, and as many at once as
-/// keep the process below 128 MiB: the blocks, and their copies in the kernel and under TLS.
+/// Blocks of 4 MiB, larger only where a file would need more blocks than the service accepts. As many are in flight as
+/// keep the process below 128 MiB, including their copies in the kernel and in TLS.
 pub(crate) fn blocks(expected_bytes: u64) -> Blocks {
     // A fifth of the limit is kept for an estimate that was too low.
     let least = expected_bytes.div_ceil(MAX_BLOCKS * 4 / 5);
@@ -53,20 +52,20 @@ pub(crate) fn blocks(expected_bytes: u64) -> Blocks {
     }
 }
 
-/// As many blocks of about `bytes` as [`blocks`] allowed, or fewer: whoever makes the blocks counts on their
-/// buffers coming back, and makes them somewhat smaller or larger than was asked for.
+/// As many blocks of about `bytes` as [`blocks`] allowed, or fewer. The producer of the blocks relies on getting its
+/// buffers back, and its blocks are somewhat smaller or larger than requested.
 fn in_flight_of(bytes: usize) -> usize {
     (MEMORY * 9 / 10 / bytes.max(1)).clamp(2, MOST_IN_FLIGHT)
 }
 
-/// The [`LakeFile`] of both doors.
+/// The [`LakeFile`] of both APIs.
 pub(crate) struct RemoteFile {
     upload: Arc<dyn Upload>,
     in_flight: usize,
     /// The first block, until there is a second.
     first: Option<Bytes>,
-    /// Dropping it aborts what is under way.
-    sending: JoinSet<Result<(), DestinationError>>,
+    /// Dropping it aborts the requests in flight.
+    sending: JoinSet<Result<(), UploadError>>,
     blocks: u64,
     length: u64,
 }
@@ -83,7 +82,7 @@ impl RemoteFile {
         }
     }
 
-    async fn send(&mut self, block: Bytes) -> Result<(), DestinationError> {
+    async fn send(&mut self, block: Bytes) -> Result<(), UploadError> {
         self.in_flight = self.in_flight.min(in_flight_of(block.len()));
         while self.sending.len() >= self.in_flight {
             self.one_done().await?;
@@ -96,7 +95,7 @@ impl RemoteFile {
         Ok(())
     }
 
-    async fn one_done(&mut self) -> Result<(), DestinationError> {
+    async fn one_done(&mut self) -> Result<(), UploadError> {
         match self.sending.join_next().await {
             None => Ok(()),
             Some(Ok(result)) => result,
@@ -107,7 +106,7 @@ impl RemoteFile {
 
 #[async_trait]
 impl LakeFile for RemoteFile {
-    async fn append(&mut self, block: Bytes) -> Result<(), DestinationError> {
+    async fn append(&mut self, block: Bytes) -> Result<(), UploadError> {
         if block.is_empty() {
             return Ok(());
         }
@@ -125,7 +124,7 @@ impl LakeFile for RemoteFile {
         Ok(())
     }
 
-    async fn publish(mut self: Box<Self>) -> Result<(), DestinationError> {
+    async fn publish(mut self: Box<Self>) -> Result<(), UploadError> {
         if self.blocks == 0 {
             return self.upload.put(self.first.take().unwrap_or_default()).await;
         }
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_file_stays_below_the_limit_of_blocks_and_any_run_below_the_limit_of_memory() {
+    fn every_file_stays_below_the_limit_of_blocks_and_every_run_below_the_limit_of_memory() {
         for expected in [0, 1, 300 << 20, 200 << 30, 1 << 40, 3 << 40] {
             let Blocks { bytes, in_flight } = blocks(expected);
             assert!(

@@ -1,5 +1,5 @@
-//! Whether what was published is there, which is asked before a manifest says so. A server that accepts
-//! everything and stores nothing, or a folder that was removed during the run, is noticed here.
+//! Whether the published files are there, which is verified before a manifest is written. A server that accepts everything
+//! and stores nothing, or a folder that was removed during the run, is noticed here.
 
 use super::{Lake, LakePath, SelectName, Total};
 use datagen_process::error::DestinationError;
@@ -13,8 +13,7 @@ pub async fn file(lake: &dyn Lake, path: &LakePath, bytes: u64) -> Result<(), De
     check(lake, &path.to_string(), Total { files: 1, bytes }, found)
 }
 
-/// Checks that the files of `folder` whose names `select` accepts are as many, and have as many bytes
-/// together, as `expected`.
+/// Checks that the number and size of the files of `folder` whose names `select` accepts are as `expected`.
 ///
 /// # Errors
 /// If they are not, or if the destination fails.

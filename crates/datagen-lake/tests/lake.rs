@@ -1,6 +1,6 @@
-//! Both doors of a storage account against the test kit's strict server: whole files, faults, error lines.
+//! Both APIs of a storage account against the test kit's strict server: whole files, faults, error messages.
 //!
-//! `.ci/lake` tests the Blob door against Azurite.
+//! `.ci/lake` tests the Blob API against Azurite.
 #![cfg(feature = "azure")]
 
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datagen_lake::config::{LakeConfig, Location};
-use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
+use datagen_lake::{self as lake, Lake, LakePath, Total, UploadError, Writer};
 use datagen_process::error::{DestinationError, Failure};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::{Shutdown, Signal};
@@ -32,11 +32,11 @@ fn sas(permissions: &str) -> String {
     Account::emulator().sas(SasScope::Account, permissions, chrono::Duration::hours(1))
 }
 
-const DOORS: [&str; 2] = ["blob", "dfs"];
+const APIS: [&str; 2] = ["blob", "dfs"];
 
-fn config(door: &str, address: SocketAddr, path: &str, sas: &str) -> LakeConfig {
+fn config(api: &str, address: SocketAddr, path: &str, sas: &str) -> LakeConfig {
     let url = format!("http://{address}/devstoreaccount1/{path}?{sas}");
-    let environment = [("STORAGE_SAS", url.as_str()), ("LAKE_API", door)]
+    let environment = [("STORAGE_SAS", url.as_str()), ("LAKE_API", api)]
         .into_iter()
         .collect();
     let mut problems = Problems::default();
@@ -47,13 +47,13 @@ fn writer(shard: Shard) -> Writer {
     Writer::new("gen-test", shard)
 }
 
-async fn open(door: &str, address: SocketAddr, path: &str) -> Arc<dyn Lake> {
-    lake::open(&config(door, address, path, &sas("rcwdlm")), writer(Shard::WHOLE))
+async fn open(api: &str, address: SocketAddr, path: &str) -> Arc<dyn Lake> {
+    lake::open(&config(api, address, path, &sas("rcwdlm")), writer(Shard::WHOLE))
         .await
         .unwrap()
 }
 
-/// Bytes that differ everywhere, so that a block in the wrong place is noticed.
+/// Bytes of which no two blocks are equal, so that a block in the wrong place is noticed.
 fn contents(length: usize, seed: u8) -> Bytes {
     (0..length)
         .map(|at| (at as u8) ^ ((at >> 8) as u8).wrapping_mul(31) ^ ((at >> 16) as u8) ^ seed)
@@ -111,9 +111,9 @@ fn read(server: &DfsServer, filesystem: &str, path: &str) -> Bytes {
 
 #[tokio::test]
 async fn a_big_file_appears_whole_replaces_the_old_one_and_leaves_nothing_else() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
-        let lake = open(door, server.address(), "bronze/dir%20%C5%BE/").await;
+        let lake = open(api, server.address(), "bronze/dir%20%C5%BE/").await;
         let path = LakePath::data("users", "users.json");
         let target = "dir ž/users/users.json";
         for (length, seed) in [(1_000_003, 1), (0, 2), (70_000, 3)] {
@@ -137,9 +137,9 @@ async fn a_big_file_appears_whole_replaces_the_old_one_and_leaves_nothing_else()
 
 #[tokio::test]
 async fn without_a_filesystem_in_the_url_each_kind_is_its_own() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
-        let lake = open(door, server.address(), "").await;
+        let lake = open(api, server.address(), "").await;
         lake.put(&LakePath::data("products", "product_0.json"), small(0))
             .await
             .unwrap();
@@ -157,25 +157,25 @@ async fn without_a_filesystem_in_the_url_each_kind_is_its_own() {
 
 #[tokio::test]
 async fn a_file_that_is_dropped_leaves_nothing() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
-        let lake = open(door, server.address(), "bronze").await;
+        let lake = open(api, server.address(), "bronze").await;
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(contents(1000, 0)).await.unwrap();
         file.append(contents(1000, 1)).await.unwrap();
         drop(file);
         lake.clean_up().await;
-        assert_eq!(server.files("bronze"), [], "{door}");
-        if door == "dfs" {
+        assert_eq!(server.files("bronze"), [], "{api}");
+        if api == "dfs" {
             assert!(paths(&server, "bronze").is_empty());
         }
     }
 }
 
-/// Each waits for an answer, and most files of a run are small.
+/// Each request costs a round trip, and most files of a run are small.
 #[tokio::test]
 async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
-    for (door, requests) in [
+    for (api, requests) in [
         ("blob", &["PutBlob", "Properties"][..]),
         (
             "dfs",
@@ -184,7 +184,7 @@ async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
     ] {
         let server = server().await;
         server.store().create_filesystem("bronze").unwrap();
-        let lake = open(door, server.address(), "bronze").await;
+        let lake = open(api, server.address(), "bronze").await;
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(small(1)).await.unwrap();
         file.publish().await.unwrap();
@@ -206,9 +206,9 @@ async fn a_file_of_one_block_takes_no_more_requests_than_it_must() {
 
 #[tokio::test]
 async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
-        let lake = open(door, server.address(), "bronze").await;
+        let lake = open(api, server.address(), "bronze").await;
         // A killed run: some files right, one wrong, one begun.
         write_small(&lake, 100).await;
         {
@@ -219,7 +219,7 @@ async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
             leave(&mut store, "gen-test-00000-of-00001");
         }
         let before = server.log().len();
-        let lake = open(door, server.address(), "bronze").await;
+        let lake = open(api, server.address(), "bronze").await;
         write_small(&lake, 150).await;
         let writes = server.log()[before..]
             .iter()
@@ -229,7 +229,7 @@ async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
         let found = server
             .files("bronze")
             .into_iter()
-            .filter(|file| door == "dfs" || !file.0.starts_with('_'));
+            .filter(|file| api == "dfs" || !file.0.starts_with('_'));
         assert_eq!(found.count(), 150);
         for id in 0..150 {
             assert_eq!(
@@ -237,7 +237,7 @@ async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
                 small(id)
             );
         }
-        assert!(door == "blob" || !has_temporary(&server, "bronze"));
+        assert!(api == "blob" || !has_temporary(&server, "bronze"));
     }
 }
 
@@ -281,7 +281,7 @@ async fn leftovers_go_unless_their_writer_may_be_at_work() {
     );
 }
 
-/// Writes for ever, some files of each size, and stops by SIGTERM once `moment` has come.
+/// Writes files of each size without end, and stops with SIGTERM when `moment` returns true.
 async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), Failure> {
     let shutdown = Shutdown::default();
     let session = lake::session(config, writer(Shard::WHOLE), &shutdown, |lake| async move {
@@ -312,7 +312,7 @@ async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), F
         }
         shutdown.request(Signal::Terminate);
     };
-    // Far less than requests are tried for, and more than the end may take.
+    // Far less than the retry limit of requests, and more than the end may take.
     let run = async { tokio::join!(session, stop).0 };
     tokio::time::timeout(Duration::from_secs(30), run)
         .await
@@ -322,9 +322,9 @@ async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), F
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_for_a_lake_that_fails() {
     let mut runs = tokio::task::JoinSet::new();
-    for (door, spared) in DOORS
+    for (api, spared) in APIS
         .iter()
-        .flat_map(|door| [0, 2, 4, 5, 6, 7, 9, 12].map(|spared| (*door, spared)))
+        .flat_map(|api| [0, 2, 4, 5, 6, 7, 9, 12].map(|spared| (*api, spared)))
     {
         runs.spawn(async move {
             let server = server().await;
@@ -334,12 +334,12 @@ async fn a_stop_does_not_wait_for_a_lake_that_fails() {
                 ..Plan::mixture(1.0, 1)
             };
             let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
-            let config = config(door, proxy.address(), "bronze", &sas("rcwdlm"));
+            let config = config(api, proxy.address(), "bronze", &sas("rcwdlm"));
             let failing = || proxy.requests() > spared + 1;
             let result = stopped(&config, failing).await;
             assert!(
                 matches!(result, Err(Failure::Interrupted(Signal::Terminate))),
-                "{door} after {spared} requests: {result:?}"
+                "{api} after {spared} requests: {result:?}"
             );
         });
     }
@@ -381,20 +381,20 @@ async fn a_failed_run_leaves_nothing_unfinished() {
     assert!(paths(&server, "bronze").is_empty());
 }
 
-/// Faults in random mixture at a tenth of the requests. More seeds: `LAKE_FAULT_SEEDS=20`.
+/// Random faults at a tenth of the requests. LAKE_FAULT_SEEDS sets the number of seeds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_the_service_answers_every_file_is_whole() {
+async fn every_file_is_whole_in_spite_of_random_faults() {
     let seeds = std::env::var("LAKE_FAULT_SEEDS").map_or(2, |text| text.parse().unwrap());
     let wanted = contents(3_000_000, 9);
-    for (door, seed) in DOORS
+    for (api, seed) in APIS
         .iter()
-        .flat_map(|door| (0..seeds).map(move |seed| (*door, seed)))
+        .flat_map(|api| (0..seeds).map(move |seed| (*api, seed)))
     {
         let server = server().await;
         let proxy = FaultProxy::start(FREE, server.address(), Plan::mixture(0.1, seed))
             .await
             .unwrap();
-        let lake = open(door, proxy.address(), "bronze").await;
+        let lake = open(api, proxy.address(), "bronze").await;
         write_big(&*lake, &LakePath::data("users", "users.json"), &wanted, 65_536).await;
         write_small(&lake, 300).await;
         let faults: u64 = proxy.counts().values().sum();
@@ -427,9 +427,9 @@ async fn whatever_the_service_answers_every_file_is_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_alone_is_survived() {
     let mut runs = tokio::task::JoinSet::new();
-    for (door, fault) in DOORS
+    for (api, fault) in APIS
         .iter()
-        .flat_map(|door| Fault::all().into_iter().map(move |fault| (*door, fault)))
+        .flat_map(|api| Fault::all().into_iter().map(move |fault| (*api, fault)))
     {
         runs.spawn(async move {
             let server = server().await;
@@ -439,9 +439,9 @@ async fn each_fault_alone_is_survived() {
                 ..Plan::mixture(0.2, 1)
             };
             let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
-            let lake = open(door, proxy.address(), "bronze").await;
+            let lake = open(api, proxy.address(), "bronze").await;
             write_small(&lake, 20).await;
-            assert!(proxy.counts()[&fault] > 2, "{door} {fault:?}");
+            assert!(proxy.counts()[&fault] > 2, "{api} {fault:?}");
             assert_eq!(server.files("bronze").len(), 20, "{fault:?}");
         });
     }
@@ -450,22 +450,22 @@ async fn each_fault_alone_is_survived() {
     }
 }
 
-/// A lake whose requests are given up after 200 ms without progress.
-fn impatient(door: &str, address: SocketAddr) -> LakeConfig {
-    let mut config = config(door, address, "bronze", &sas("rcwdlm"));
+/// A lake whose requests are abandoned after 200 ms without progress.
+fn with_short_stall_timeout(api: &str, address: SocketAddr) -> LakeConfig {
+    let mut config = config(api, address, "bronze", &sas("rcwdlm"));
     let Location::Account(account) = &mut config.location else {
-        panic!("{door} is an account");
+        panic!("{api} is an account");
     };
     account.stall_timeout = Some(Duration::from_millis(200));
     config
 }
 
-/// The proxy's stalls outlast the test: only a client that gives them up gets through.
+/// The proxy's stalls outlast the test, so only a client that abandons them succeeds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_request_is_given_up_and_tried_again() {
-    for (door, fault) in DOORS
+async fn a_stalled_request_is_abandoned_and_retried() {
+    for (api, fault) in APIS
         .iter()
-        .flat_map(|door| [Fault::StallBefore, Fault::StallAfter].map(|fault| (*door, fault)))
+        .flat_map(|api| [Fault::StallBefore, Fault::StallAfter].map(|fault| (*api, fault)))
     {
         let server = server().await;
         let plan = Plan {
@@ -474,20 +474,20 @@ async fn a_stalled_request_is_given_up_and_tried_again() {
             ..Plan::mixture(0.3, 1)
         };
         let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
-        let config = impatient(door, proxy.address());
+        let config = with_short_stall_timeout(api, proxy.address());
         let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
         tokio::time::timeout(Duration::from_secs(60), write_small(&lake, 10))
             .await
-            .unwrap_or_else(|_| panic!("{door} waits for a request that stalled"));
-        assert!(proxy.counts()[&fault] > 2, "{door} {fault:?}");
-        assert_eq!(server.files("bronze").len(), 10, "{door} {fault:?}");
+            .unwrap_or_else(|_| panic!("{api} waits for a request that stalled"));
+        assert!(proxy.counts()[&fault] > 2, "{api} {fault:?}");
+        assert_eq!(server.files("bronze").len(), 10, "{api} {fault:?}");
     }
 }
 
-/// Requests that the client gave up take effect among those that came after them.
+/// Requests that the client abandoned take effect among later ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_takes_effect_late_does_no_harm() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
         let plan = Plan {
             faults: vec![Fault::Late],
@@ -495,17 +495,17 @@ async fn a_request_that_takes_effect_late_does_no_harm() {
             ..Plan::mixture(0.3, 1)
         };
         let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
-        let config = impatient(door, proxy.address());
+        let config = with_short_stall_timeout(api, proxy.address());
         let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
         let wanted = contents(20_000, 5);
         write_big(&*lake, &LakePath::data("users", "users.json"), &wanted, 1_000).await;
         write_small(&lake, 40).await;
-        assert!(proxy.counts()[&Fault::Late] > 20, "{door}");
+        assert!(proxy.counts()[&Fault::Late] > 20, "{api}");
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(read(&server, "bronze", "users/users.json") == wanted, "{door}");
+        assert!(read(&server, "bronze", "users/users.json") == wanted, "{api}");
         for id in 0..40 {
             let found = read(&server, "bronze", &format!("products/product_{id}.json"));
-            assert_eq!(found, small(id), "{door}");
+            assert_eq!(found, small(id), "{api}");
         }
     }
 }
@@ -517,19 +517,19 @@ async fn failure(config: &LakeConfig) -> String {
             .await
     };
     let line = put.await.unwrap_err().to_string();
-    assert!(!line.contains("tried for"), "tried again: {line}");
+    assert!(!line.contains("tried for"), "retried: {line}");
     assert!(!line.contains("sig=") && !line.contains('\n'), "{line}");
     line
 }
 
 #[tokio::test]
-async fn what_cannot_work_fails_at_once_and_says_what_to_check() {
-    for door in DOORS {
+async fn a_permanent_error_fails_at_once_and_says_what_to_check() {
+    for api in APIS {
         let server = server().await;
         server.store().create_filesystem("bronze").unwrap();
         let account = Account::emulator();
         let hour = chrono::Duration::hours(1);
-        let needed = if door == "blob" { "sp=rcwdl " } else { "sp=rcwdlm " };
+        let needed = if api == "blob" { "sp=rcwdl " } else { "sp=rcwdlm " };
         let good = sas("rcwdlm");
         let expired = account.sas(SasScope::Account, "rcwdlm", -hour);
         let other = account.sas(SasScope::Filesystem("silver"), "rcwdlm", hour);
@@ -540,17 +540,17 @@ async fn what_cannot_work_fails_at_once_and_says_what_to_check() {
             ("bronze", sas("rl"), needed),
             ("missing", sas("r"), needed),
         ] {
-            let line = failure(&config(door, server.address(), path, &sas)).await;
+            let line = failure(&config(api, server.address(), path, &sas)).await;
             assert!(line.contains(advice), "{line}");
         }
         let scoped = account.sas(SasScope::Filesystem("missing"), "rcwdlm", hour);
-        let line = failure(&config(door, server.address(), "missing", &scoped)).await;
+        let line = failure(&config(api, server.address(), "missing", &scoped)).await;
         assert!(
             line.contains("missing does not exist and these credentials may not create it"),
             "{line}"
         );
         let unknown = "http://no-such-account-anywhere:1/acc/bronze?sv=1&sig=PLANTED";
-        let environment = [("STORAGE_SAS", unknown), ("LAKE_API", door)]
+        let environment = [("STORAGE_SAS", unknown), ("LAKE_API", api)]
             .into_iter()
             .collect();
         let config = LakeConfig::read(&environment, &mut Problems::default()).unwrap();
@@ -563,12 +563,12 @@ async fn what_cannot_work_fails_at_once_and_says_what_to_check() {
 }
 
 #[tokio::test]
-async fn each_door_replaces_what_the_other_wrote() {
+async fn each_api_replaces_what_the_other_wrote() {
     let server = server().await;
     let path = LakePath::data("users", "users.json");
-    for (turn, door) in ["dfs", "blob", "dfs", "blob", "blob"].into_iter().enumerate() {
+    for (turn, api) in ["dfs", "blob", "dfs", "blob", "blob"].into_iter().enumerate() {
         let wanted = contents(200_000, turn as u8);
-        let lake = open(door, server.address(), "bronze").await;
+        let lake = open(api, server.address(), "bronze").await;
         write_big(&*lake, &path, &wanted, 65_536).await;
         assert!(
             read(&server, "bronze", "users/users.json") == wanted,
@@ -586,11 +586,11 @@ async fn each_door_replaces_what_the_other_wrote() {
 /// Two runs, so that filesystems, directories and files are missing first and there then.
 #[tokio::test]
 async fn answers_may_differ_where_they_mean_the_same() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
         server.be_peculiar();
         for _ in 0..2 {
-            let lake = open(door, server.address(), "bronze").await;
+            let lake = open(api, server.address(), "bronze").await;
             write_big(
                 &*lake,
                 &LakePath::data("users", "users.json"),
@@ -600,7 +600,7 @@ async fn answers_may_differ_where_they_mean_the_same() {
             .await;
             write_small(&lake, 2).await;
             assert_eq!(read(&server, "bronze", "users/users.json"), contents(1000, 1));
-            assert_eq!(server.files("bronze").len(), 3, "{door}");
+            assert_eq!(server.files("bronze").len(), 3, "{api}");
         }
         let writes = |line: &&String| line.contains("Rename") || line.contains("PutBlob ");
         let products = server
@@ -609,13 +609,13 @@ async fn answers_may_differ_where_they_mean_the_same() {
             .filter(|line| line.contains("product_"))
             .filter(writes)
             .count();
-        assert_eq!(products, 2, "{door}: the second run found them");
+        assert_eq!(products, 2, "{api}: the second run found them");
     }
 }
 
 /// Tries to write both a file of blocks and one of one block, at `users/users.json`, in place of one that
 /// `change` was made to.
-async fn replace(block: usize, change: impl FnOnce(&mut File)) -> (DfsServer, Result<(), DestinationError>) {
+async fn replace(block: usize, change: impl FnOnce(&mut File)) -> (DfsServer, Result<(), UploadError>) {
     let server = server().await;
     let path = LakePath::data("users", "users.json");
     let old = open("dfs", server.address(), "bronze").await;
@@ -644,9 +644,9 @@ async fn an_append_blob_is_replaced() {
 
 /// The conflict shows only at the commit, and the blocks go with the file.
 #[tokio::test]
-async fn a_data_lake_file_with_an_md5_is_replaced_by_a_new_beginning() {
+async fn a_data_lake_file_with_an_md5_is_replaced_when_the_file_is_written_again() {
     let (server, written) = replace(250, |file| file.md5 = Some("rL0Y20zC+Fzt72VPzMSk2A==".into())).await;
-    assert!(written.unwrap_err().transient);
+    assert!(matches!(written, Err(UploadError::Lost(_))), "{written:?}");
     let lake = open("blob", server.address(), "bronze").await;
     write_big(
         &*lake,
@@ -664,7 +664,7 @@ async fn a_file_that_may_not_be_changed_stays() {
         let (server, written) = replace(block, |file| file.immutable = true).await;
         let error = written.unwrap_err();
         assert!(
-            !error.transient && error.to_string().contains("BlobImmutableDueToPolicy"),
+            matches!(error, UploadError::Failed(_)) && error.to_string().contains("BlobImmutableDueToPolicy"),
             "{error}"
         );
         assert_eq!(read(&server, "bronze", "users/users.json"), contents(100, 0));
@@ -710,15 +710,15 @@ async fn write_and_verify(config: &LakeConfig) -> Result<(), DestinationError> {
 /// A proxy, a sign-in page, or a service of another kind.
 #[tokio::test]
 async fn a_server_that_accepts_everything_is_not_taken_for_the_service() {
-    for door in DOORS {
+    for api in APIS {
         for status in [200, 201, 202, 204, 206] {
             for headers in [false, true] {
                 let answer = Answer::of(status);
                 let answer = if headers { answer.as_storage() } else { answer };
                 let stub = Stub::start(FREE, move |_| answer.clone()).await.unwrap();
-                let config = config(door, stub.address(), "bronze", "sv=1&sig=PLANTED");
+                let config = config(api, stub.address(), "bronze", "sv=1&sig=PLANTED");
                 let line = write_and_verify(&config).await.unwrap_err().to_string();
-                let what = format!("{door}, {status}, headers {headers}: {line}");
+                let what = format!("{api}, {status}, headers {headers}: {line}");
                 assert!(line.contains("not as Azure Storage answers"), "{what}");
                 assert!(line.contains("a proxy or a sign-in page"), "{what}");
                 assert!(!line.contains("PLANTED") && !line.contains("tried for"), "{what}");
@@ -729,31 +729,31 @@ async fn a_server_that_accepts_everything_is_not_taken_for_the_service() {
 
 #[tokio::test]
 async fn an_endless_response_is_abandoned() {
-    for door in DOORS {
+    for api in APIS {
         for status in [200, 201, 403] {
             let answer = Answer {
                 endless: true,
                 ..Answer::of(status).as_storage()
             };
             let stub = Stub::start(FREE, move |_| answer.clone()).await.unwrap();
-            let config = config(door, stub.address(), "bronze", "sv=1&sig=PLANTED");
+            let config = config(api, stub.address(), "bronze", "sv=1&sig=PLANTED");
             let line = failure(&config).await;
             assert!(!line.contains("PLANTED"), "{line}");
             // What is in the buffers of two sockets a request comes on top of what was read.
-            assert!(stub.sent() < 64 << 20, "{door}, {status}: {} bytes", stub.sent());
+            assert!(stub.sent() < 64 << 20, "{api}, {status}: {} bytes", stub.sent());
         }
     }
 }
 
 #[tokio::test]
 async fn a_reflected_url_is_not_printed() {
-    for door in DOORS {
+    for api in APIS {
         let stub = Stub::start(FREE, |asked| Answer {
             headers: vec![("x-ms-error-code", format!("{}{}", asked.uri, "A".repeat(60_000)))],
             ..Answer::of(400)
         });
         let stub = stub.await.unwrap();
-        let config = config(door, stub.address(), "bronze", "sv=1&sig=PLANTED");
+        let config = config(api, stub.address(), "bronze", "sv=1&sig=PLANTED");
         let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(small(0)).await.unwrap();
@@ -766,7 +766,7 @@ async fn a_reflected_url_is_not_printed() {
 /// More files than a page of a listing has, beside others.
 #[tokio::test]
 async fn the_files_of_a_folder_are_counted() {
-    for door in DOORS {
+    for api in APIS {
         for (filesystem, path, prefix) in [
             ("bronze", "bronze/some%20dir", "some dir/products/"),
             ("products", "", ""),
@@ -791,7 +791,7 @@ async fn the_files_of_a_folder_are_counted() {
                     .put_blob(filesystem, beside, small(1), String::new())
                     .unwrap();
             }
-            let lake = open(door, server.address(), path).await;
+            let lake = open(api, server.address(), path).await;
             let select = |name: &str| {
                 let id = name
                     .strip_prefix("product_")
@@ -806,9 +806,9 @@ async fn the_files_of_a_folder_are_counted() {
                 .total(&LakePath::data("products", ""), Box::new(select))
                 .await
                 .unwrap();
-            assert_eq!(found, Some(expected), "{door} {path}");
+            assert_eq!(found, Some(expected), "{api} {path}");
             let pages = server.log().iter().filter(|line| line.contains(" List")).count();
-            assert_eq!(pages, 3, "{door} {path}");
+            assert_eq!(pages, 3, "{api} {path}");
             lake::verify::folder(&*lake, "products", Box::new(select), expected)
                 .await
                 .unwrap();
@@ -823,14 +823,14 @@ async fn the_files_of_a_folder_are_counted() {
 
 #[tokio::test]
 async fn what_is_missing_is_no_file() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
-        let lake = open(door, server.address(), "bronze").await;
+        let lake = open(api, server.address(), "bronze").await;
         let path = LakePath::data("users", "users.json");
         for _ in ["no filesystem", "no folder"] {
-            assert_eq!(lake.stat(&path).await.unwrap(), Some(Total::default()), "{door}");
+            assert_eq!(lake.stat(&path).await.unwrap(), Some(Total::default()), "{api}");
             let found = lake.total(&path, Box::new(|_| true)).await.unwrap();
-            assert_eq!(found, Some(Total::default()), "{door}");
+            assert_eq!(found, Some(Total::default()), "{api}");
             let _ = server.store().create_filesystem("bronze");
         }
         write_big(&*lake, &path, &contents(1000, 1), 300).await;
@@ -838,7 +838,7 @@ async fn what_is_missing_is_no_file() {
             files: 1,
             bytes: 1000,
         };
-        assert_eq!(lake.stat(&path).await.unwrap(), Some(one), "{door}");
+        assert_eq!(lake.stat(&path).await.unwrap(), Some(one), "{api}");
         let line = lake::verify::file(&*lake, &path, 1001)
             .await
             .unwrap_err()
@@ -853,18 +853,18 @@ async fn what_is_missing_is_no_file() {
 /// Credentials that may only write are enough.
 #[tokio::test]
 async fn what_may_not_be_read_is_not_verified() {
-    for door in DOORS {
+    for api in APIS {
         let server = server().await;
         server.store().create_filesystem("bronze").unwrap();
-        let config = config(door, server.address(), "bronze", &sas("cwdm"));
+        let config = config(api, server.address(), "bronze", &sas("cwdm"));
         write_and_verify(&config).await.unwrap();
         let lake = lake::open(&config, writer(Shard::WHOLE)).await.unwrap();
         let path = LakePath::data("users", "users.json");
-        assert_eq!(lake.stat(&path).await.unwrap(), None, "{door}");
+        assert_eq!(lake.stat(&path).await.unwrap(), None, "{api}");
         assert_eq!(
             lake.total(&path, Box::new(|_| true)).await.unwrap(),
             None,
-            "{door}"
+            "{api}"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! Calls that wait, such as those of file systems and SQLite, on threads that may.
+//! Blocking calls, such as those of file systems and SQLite, on threads for that purpose.
 
-/// Runs `work` on a thread that may wait. A panic in it goes on here.
+/// Runs `work` on a thread for blocking calls. A panic in it continues here.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -1,9 +1,8 @@
-//! Records made on several threads and taken in the order of their ids, in constant memory.
+//! Records that are made on several threads and consumed in the order of their ids, in constant memory.
 //!
-//! A fixed number of buffers goes round: a thread takes a free buffer, then the next range of ids, fills the
-//! one with the other and hands it over; when whoever took the block drops it, the buffer is free again.
-//! Since a thread takes its range only with a buffer in hand, the next block in order is always under way,
-//! and the round cannot jam.
+//! The number of buffers is fixed. A thread takes a free buffer, then the next range of ids, fills the buffer and sends it
+//! to the consumer; when the consumer drops the block, the buffer is free again. A thread takes a range only after it has a
+//! buffer, so the next block in order is always being made, and there is no deadlock.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,27 +17,28 @@ use bytes::Bytes;
 
 use datagen_core::text::TextBuf;
 
-/// How the work is cut.
+/// How the work is divided.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The ids to make.
     pub ids: Range<u64>,
-    /// How many ids a block has; the last has fewer.
+    /// The number of ids per block; the last block may have fewer.
     pub ids_per_block: u64,
-    /// How many threads make them, if [`memory`](Self::memory) allows so many.
+    /// The number of threads, if [`memory`](Self::memory) allows as many.
     pub threads: NonZeroUsize,
-    /// How many blocks the taker holds at a time at the most: those, and one more a thread, are the memory.
-    pub held_by_taker: usize,
-    /// About how many bytes a block has.
+    /// The maximum number of blocks that the consumer holds. Memory is needed for those, and for one more per thread.
+    pub held_by_consumer: usize,
+    /// The approximate size of a block in bytes.
     pub expected_bytes: usize,
-    /// About how many bytes all blocks may have together. There is one thread even if that needs more.
+    /// The approximate limit for the size of all blocks together, in bytes. There is always one thread, even if that
+    /// needs more.
     pub memory: usize,
 }
 
 impl Plan {
-    /// How many threads there are to be for `blocks` blocks.
+    /// The number of threads for `blocks` blocks.
     fn threads(&self, blocks: usize) -> usize {
-        let fit = (self.memory / self.expected_bytes.max(1)).saturating_sub(self.held_by_taker);
+        let fit = (self.memory / self.expected_bytes.max(1)).saturating_sub(self.held_by_consumer);
         self.threads.get().min(fit.max(1)).min(blocks)
     }
 }
@@ -46,18 +46,18 @@ impl Plan {
 /// A block of encoded records.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// Which records.
+    /// The ids of the records.
     pub ids: Range<u64>,
-    /// Their bytes. The buffer goes back to the threads when the last clone is dropped.
+    /// The encoded records. The buffer returns to the threads when the last clone is dropped.
     pub bytes: Bytes,
 }
 
 /// Blocks in the order of their ids. Dropping it ends the threads.
 #[derive(Debug)]
 pub struct Blocks {
-    /// What each thread made, or the panic that ended it.
+    /// The blocks as they are finished, or the panic that ended a thread.
     finished: tokio::sync::mpsc::UnboundedReceiver<thread::Result<Block>>,
-    /// Blocks that were finished before their turn, by their first id.
+    /// Blocks that were finished out of order, by their first id.
     waiting: BTreeMap<u64, Block>,
     next_id: u64,
     end: u64,
@@ -66,7 +66,7 @@ pub struct Blocks {
 /// Starts the threads. `encode` appends the records of a range of ids to a buffer.
 ///
 /// # Errors
-/// If the operating system gives not even one thread. With fewer than planned the blocks are the same.
+/// If not even one thread can be started. With fewer threads than planned, the blocks are the same.
 pub fn start<F>(plan: Plan, encode: F) -> io::Result<Blocks>
 where
     F: Fn(Range<u64>, &mut TextBuf) + Send + Sync + 'static,
@@ -77,12 +77,12 @@ where
     let Plan {
         ids,
         ids_per_block,
-        held_by_taker,
+        held_by_consumer,
         expected_bytes,
         ..
     } = plan;
     let (give_back, free) = mpsc::channel();
-    for _ in 0..(threads + held_by_taker).min(blocks) {
+    for _ in 0..(threads + held_by_consumer).min(blocks) {
         give_back
             .send(TextBuf::with_capacity(expected_bytes))
             .expect("the receiver is alive");
@@ -168,7 +168,7 @@ impl Shared {
     }
 }
 
-/// A buffer on its way through a destination; dropping it gives it back.
+/// A buffer that the consumer holds; dropping it returns it.
 struct Lent {
     buffer: TextBuf,
     give_back: mpsc::Sender<TextBuf>,
@@ -197,7 +197,7 @@ mod tests {
             ids,
             ids_per_block,
             threads,
-            held_by_taker: 1,
+            held_by_consumer: 1,
             expected_bytes: 16,
             memory: 1 << 20,
         };
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn memory_bounds_the_threads() {
-        let plan = |threads, held_by_taker, expected_bytes| Plan {
+        let plan = |threads, held_by_consumer, expected_bytes| Plan {
             ids: 0..1_000,
             ids_per_block: 1,
             threads: NonZeroUsize::new(threads).unwrap(),
-            held_by_taker,
+            held_by_consumer,
             expected_bytes,
             memory: 96 << 20,
         };
@@ -258,7 +258,7 @@ mod tests {
             ids: 0..u64::MAX,
             ids_per_block: 10,
             threads,
-            held_by_taker: 2,
+            held_by_consumer: 2,
             expected_bytes: 16,
             memory: 1 << 20,
         };
@@ -280,7 +280,7 @@ mod tests {
             ids: 0..1_000,
             ids_per_block: 10,
             threads: NonZeroUsize::new(2).unwrap(),
-            held_by_taker: 2,
+            held_by_consumer: 2,
             expected_bytes: 16,
             memory: 1 << 20,
         };

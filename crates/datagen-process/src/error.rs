@@ -1,6 +1,8 @@
-//! Why a run did not end well, in words for the person who must mend it.
+//! Why a run failed, in one line that says what to do.
 
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::shutdown::Signal;
 use datagen_settings::Problems;
@@ -21,32 +23,35 @@ pub enum Failure {
 
 /// A destination that could not do what was asked.
 ///
-/// Prints as one line: the destination, what happened, what to do. Whoever makes one keeps secrets out of
-/// all three parts: `destination` is a name or a URL without its query.
+/// Its text is one line: the destination, what happened, what to do. The three parts must not contain secrets:
+/// `destination` is a name or a URL without its query.
 #[derive(Clone, Debug)]
 pub struct DestinationError {
     /// Which destination: a path, a URL without its query, `server/database`, a topic.
     pub destination: String,
-    /// What it answered, or how it failed.
+    /// What it answered, or how it failed. It includes the text of the source as far as that is harmless.
     pub problem: String,
     /// What to check or do.
     pub advice: Option<String>,
-    /// Whether the same attempt may succeed later. What is permanent is not retried.
+    /// Whether another attempt may succeed.
     pub transient: bool,
+    /// The error that caused this one. Its text may contain more than may be printed.
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl DestinationError {
-    /// A failure that no retry mends.
+    /// An error that no retry can change.
     pub fn permanent(destination: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             destination: destination.into(),
             problem: problem.into(),
             advice: None,
             transient: false,
+            source: None,
         }
     }
 
-    /// A failure that a later attempt may not meet.
+    /// An error that another attempt may not meet.
     pub fn transient(destination: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             transient: true,
@@ -61,7 +66,14 @@ impl DestinationError {
         self
     }
 
-    /// A failure of the local file system at `path`.
+    /// Adds the error that caused this one.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// An error of the local file system at `path`.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Kind;
         let advice = match error.kind() {
@@ -76,7 +88,13 @@ impl DestinationError {
             Kind::StorageFull | Kind::QuotaExceeded => "make room, or give another directory",
             _ => "check the path and its file system",
         };
-        Self::permanent(path.display().to_string(), error.to_string()).advise(advice)
+        let source = match error.raw_os_error() {
+            Some(code) => std::io::Error::from_raw_os_error(code),
+            None => error.kind().into(),
+        };
+        Self::permanent(path.display().to_string(), error.to_string())
+            .advise(advice)
+            .caused_by(source)
     }
 }
 
@@ -92,11 +110,51 @@ impl fmt::Display for DestinationError {
     }
 }
 
-impl std::error::Error for DestinationError {}
+impl Error for DestinationError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
 
-/// An error and its causes, the innermost last.
-pub fn causes<'e>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+/// An error and its causes, the innermost last. An error inside an [`std::io::Error`] is one of them.
+pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error = *error;
+        // `source` of an I/O error skips the error that it wraps.
+        let wrapped = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_error_keeps_its_cause() {
+        let error = DestinationError::permanent("lake", "it failed").caused_by(std::fmt::Error);
+        assert_eq!(error.to_string(), "lake: it failed");
+        assert!(
+            causes(&error)
+                .last()
+                .is_some_and(|cause| cause.is::<std::fmt::Error>())
+        );
+    }
+
+    #[test]
+    fn an_error_inside_of_an_io_error_is_a_cause() {
+        let inner = std::fmt::Error;
+        let outer = std::io::Error::other(std::io::Error::other(inner));
+        assert_eq!(causes(&outer).count(), 3);
+        assert!(
+            causes(&outer)
+                .last()
+                .is_some_and(|cause| cause.is::<std::fmt::Error>())
+        );
+    }
 }

@@ -1,5 +1,5 @@
-//! What local destinations need of the file system: locks, where it has any, and directories that survive a
-//! power failure.
+//! What local destinations need from the file system: locks, where it has any, and directories that survive a power
+//! failure.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::error::DestinationError;
 
-/// The result of asking for a lock without waiting.
+/// The result of requesting a lock without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockState {
-    /// The lock is ours now.
+    /// This process has the lock now.
     Acquired,
     /// Another open file has it.
     HeldElsewhere,
@@ -18,11 +18,11 @@ pub enum LockState {
     Unsupported,
 }
 
-/// Waits for the exclusive lock of `file`. A file system without locks (some network mounts and container
-/// volumes) still serves one process, so there the file counts as locked.
+/// Waits for the exclusive lock of `file`. On a file system without locks (some network mounts and container volumes), the
+/// file counts as locked, since one process can still use it.
 ///
 /// # Errors
-/// If the file system has locks and cannot give this one.
+/// If the file system has locks and cannot provide this one.
 pub fn lock(file: &File) -> io::Result<()> {
     unless_unsupported(file.lock())
 }
@@ -35,10 +35,10 @@ pub fn unlock(file: &File) -> io::Result<()> {
     unless_unsupported(file.unlock())
 }
 
-/// Asks for the exclusive lock of `file` without waiting for it.
+/// Requests the exclusive lock of `file` without waiting for it.
 ///
 /// # Errors
-/// If the file system has locks and cannot tell the state of this one.
+/// If the file system has locks and cannot determine the state of this one.
 pub fn try_lock(file: &File) -> io::Result<LockState> {
     match file.try_lock() {
         Ok(()) => Ok(LockState::Acquired),
@@ -88,7 +88,7 @@ pub fn create_directory(path: &Path) -> Result<(), DestinationError> {
     }
     match created {
         Ok(()) => sync_directory(parent),
-        // Whatever the reason, a directory that is there will do.
+        // If the directory exists, the reason does not matter.
         Err(error) => match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Ok(()),
             Ok(_) => Err(failed(ErrorKind::NotADirectory.into())),

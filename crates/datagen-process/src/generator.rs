@@ -39,7 +39,7 @@ pub trait Generator: Sized {
 pub struct Context {
     /// The common configuration.
     pub common: Common,
-    /// Tells when to stop.
+    /// The request to stop.
     pub shutdown: Shutdown,
     /// Where progress is drawn.
     pub bar: Bar,
@@ -50,10 +50,10 @@ const EXIT_DESTINATION: u8 = 1;
 /// Exit code of a wrong configuration.
 const EXIT_CONFIGURATION: u8 = 2;
 
-/// How long the end may wait for calls that are under way.
+/// How long the end may wait for blocking calls.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a thread for calls that wait stays without work.
+/// How long a thread for blocking calls stays idle.
 const IDLE_THREAD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The whole life of a generator's process: `fn main() -> ExitCode { datagen_process::main::<GenUsers>() }`.
@@ -77,8 +77,8 @@ pub fn main<G: Generator>() -> ExitCode {
     }
 }
 
-/// Makes a panic one line and the exit code of a failed run, on every thread and at once. A panic is a fault of
-/// the program or a library, so nothing that it interrupted may go on.
+/// Turns a panic on any thread into one line and the exit code of a failed run. A panic is a fault of the program or of a
+/// library, so nothing that it interrupted may continue.
 fn report_panics<G: Generator>() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
@@ -114,7 +114,7 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     warn_of_misspellings::<G>(environment);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.get())
-        // Under a limit of threads, one for calls that wait must not be lost to other uses while it is idle.
+        // Under a limit of threads, an idle thread for blocking calls must not be lost to other uses.
         .thread_keep_alive(IDLE_THREAD_LIMIT)
         .enable_all()
         .build();
@@ -144,8 +144,8 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
             })
             .await
     });
-    // File system calls that a signal interrupted end, and clean up behind them; a thread that waits for
-    // something that does not answer must not keep the process.
+    // File system calls that a signal interrupted finish and clean up; a thread that waits for something that does not
+    // respond must not keep the process alive.
     runtime.shutdown_timeout(CLEAN_UP_LIMIT);
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,8 @@
 //! - [`pace`] (RATE), [`retry`] (pauses between attempts), [`blocking`] (calls that wait);
 //! - [`manifest`]: the description of what was written.
 
+#![warn(missing_docs)]
+
 pub mod blocking;
 pub mod chunks;
 pub mod common;

@@ -1,5 +1,5 @@
-//! Whether this machine gives the process what every generator needs: a clock, file descriptors, threads and
-//! memory. Libraries panic or wait for ever where one of them is missing, so this is checked before the work.
+//! Whether this machine provides what every generator needs: a clock, file descriptors, threads and memory. Libraries panic
+//! or wait forever if one of them is missing, so this is checked at the start.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, RwLock};
@@ -8,15 +8,15 @@ use std::time::SystemTime;
 
 use crate::error::DestinationError;
 
-/// File descriptors that a generator needs beside those that are open at its start: the runtime's, and a few
-/// files or connections.
+/// File descriptors that a generator needs in addition to those that are open at its start: the runtime's, and a few files
+/// or connections.
 const DESCRIPTORS: usize = 24;
 
-/// Threads that a generator needs beside the workers of its runtime: for calls that wait, for making records
-/// and for libraries.
+/// Threads that a generator needs in addition to the workers of its runtime: for blocking calls, for making records and for
+/// libraries.
 const OTHER_THREADS: usize = 6;
 
-/// Address space that a generator needs beside its threads' stacks, in bytes: what it may use at the most.
+/// The maximum address space that a generator needs in addition to its threads' stacks, in bytes.
 const MEMORY_BYTES: usize = 128 << 20;
 
 /// A thread's stack, in bytes: the default of the standard library and the runtime.
@@ -63,7 +63,7 @@ fn check_descriptors() -> Result<(), DestinationError> {
     Ok(())
 }
 
-/// Checks the memory that a generator may use at the most, and the stacks of `threads` threads.
+/// Checks the maximum memory of a generator, with the stacks of `threads` threads.
 fn check_memory(threads: usize) -> Result<(), DestinationError> {
     let bytes = MEMORY_BYTES + threads * STACK_BYTES;
     let mut reserve = Vec::<u8>::new();
@@ -73,7 +73,7 @@ fn check_memory(threads: usize) -> Result<(), DestinationError> {
     reserved.map_err(|_| {
         too_low(
             format!(
-                "there is not enough memory: {} MiB of address space are needed beside what is in use",
+                "there is not enough memory: {} MiB of address space are needed in addition to what is in use",
                 bytes >> 20
             ),
             "raise the limit of memory (ulimit -v)",
@@ -81,7 +81,7 @@ fn check_memory(threads: usize) -> Result<(), DestinationError> {
     })
 }
 
-/// Starts as many threads as a generator needs, all at once, and ends them.
+/// Starts as many threads as a generator needs, all at the same time, and ends them.
 fn usable_workers(processors: NonZeroUsize) -> Result<NonZeroUsize, DestinationError> {
     // The threads stay until the lock is free, so that all of them exist at the same time.
     let gate = Arc::new(RwLock::new(()));

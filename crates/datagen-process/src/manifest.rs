@@ -1,7 +1,7 @@
-//! What was written, for whoever reads it: a manifest under `_datagen/` beside the data.
+//! The description of what was written, for consumers: a manifest under `_datagen/` next to the data.
 //!
-//! A manifest is published after the data it describes, and holds nothing that differs between two runs of
-//! the same configuration: no time, no duration, no host.
+//! A manifest is published after the data that it describes. It contains nothing that differs between two runs with the
+//! same configuration: no time, no duration, no host.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use datagen_core::model::DATA_VERSION;
 use datagen_core::model::planted::Effect;
 
-/// A description of one kind's data of one shard.
+/// The description of one shard's data of one kind.
 #[derive(Clone, Debug, Serialize)]
 pub struct Manifest<'a, T: Serialize> {
     /// `users`, `vipusers`, `products`, `orders`.
@@ -22,17 +22,17 @@ pub struct Manifest<'a, T: Serialize> {
     pub data_version: u32,
     /// SEED.
     pub seed: u64,
-    /// How many records all shards have together.
+    /// The number of records of all shards.
     pub count: u64,
-    /// Which part this is.
+    /// The shard that this part belongs to.
     pub shard: Shard,
     /// The first id of this part.
     pub first_id: u64,
-    /// How many records this part has.
+    /// The number of records in this part.
     pub records: u64,
     /// The answer key: the effects that this part contains.
     pub planted: Vec<Effect>,
-    /// What else there is to check.
+    /// Further values to check the data against.
     #[serde(flatten)]
     pub contents: T,
 }
@@ -71,14 +71,14 @@ impl<'a, T: Serialize> Manifest<'a, T> {
     }
 }
 
-/// Checks for files.
+/// Values to check files against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Files {
     /// Where they are, relative to the lake's root: a path, or a pattern with `{id}`.
     pub path: String,
-    /// Bytes of all files together.
+    /// The size of all files together, in bytes.
     pub bytes: u64,
-    /// Of the files' bytes in the order of ids.
+    /// The digest of the files' bytes in the order of ids.
     pub digest: Digest,
 }
 
@@ -91,7 +91,7 @@ pub struct Digest {
     pub hex: String,
 }
 
-/// Sums up the bytes of files as they are made.
+/// Computes the checks while the files are made.
 #[derive(Clone, Debug, Default)]
 pub struct FilesDigest {
     bytes: u64,

@@ -1,25 +1,25 @@
-//! RATE: an upper bound on records a second, kept smoothly.
+//! RATE: a smooth limit of the number of records per second.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest time between two records that is kept, in seconds: a year, so that no clock overflows.
+/// The longest time between two records, in seconds: a year, so that no clock overflows.
 const LONGEST_INTERVAL: f64 = 365.0 * 86_400.0;
 
-/// Lets records through at a steady rate.
+/// Limits the rate of records.
 ///
-/// Keeps to a schedule counted from the start, so that short waits do not add up to a slower rate; after a
-/// stall it catches up at most a tenth of a second, so that a destination that was away is not hit by a burst.
+/// The schedule is counted from the start, so that rounded waits do not add up to a slower rate. After a stall, it catches
+/// up a tenth of a second at most, so that a destination that was unavailable is not hit by a burst.
 #[derive(Debug)]
 pub struct Pace {
-    /// Seconds a record; zero where there is no bound.
+    /// Seconds per record; zero without a limit.
     interval: f64,
     /// When the next record is due.
     due: Instant,
 }
 
-/// How far the schedule may lag behind before it is moved up.
+/// How far the schedule may lag behind before it is moved.
 const SLACK: Duration = Duration::from_millis(100);
 
 impl Pace {
@@ -32,7 +32,7 @@ impl Pace {
         }
     }
 
-    /// Waits until `records` more may go.
+    /// Waits until `records` more records are due.
     pub async fn wait(&mut self, records: u64) {
         if self.interval == 0.0 {
             return;

@@ -1,4 +1,4 @@
-//! How far the work is: a bar on a terminal, otherwise a log line every few seconds; at the end a summary.
+//! The progress of the work: a bar on a terminal, otherwise a log line every few seconds, and a summary at the end.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// How often a log line tells the progress where there is no terminal.
+/// The time between two log lines about the progress, without a terminal.
 pub const LOG_PERIOD: Duration = Duration::from_secs(5);
 
-/// The place on the terminal where progress is drawn. Clones share it.
+/// The progress bar on the terminal. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar on standard error if that is a terminal and people read the log, otherwise nothing.
+    /// A bar on standard error if that is a terminal and the log is for people, otherwise a hidden one.
     pub fn new(for_people: bool) -> Self {
         let shown = for_people && std::io::stderr().is_terminal();
         let target = if shown {
@@ -37,7 +37,7 @@ impl Bar {
         !self.0.is_hidden()
     }
 
-    /// Runs `write` with the bar wiped off the terminal.
+    /// Runs `write` while the bar is removed from the terminal.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.0.suspend(write)
     }
@@ -66,7 +66,7 @@ fn rate_text(per_second: f64) -> String {
     }
 }
 
-/// Counts what is done of one kind of record and shows it. Clones share the counts.
+/// Counts the finished records of one kind and shows them. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Progress {
     shared: Arc<Shared>,
@@ -126,13 +126,13 @@ impl Progress {
         )
     }
 
-    /// Counts records and bytes that are with the destination.
+    /// Counts records and bytes that the destination has accepted.
     pub fn add(&self, records: u64, bytes: u64) {
         self.shared.records.fetch_add(records, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts from 0 again, for work that is begun again.
+    /// Counts from 0 again, for work that is started again.
     pub fn reset(&self) {
         self.shared.records.store(0, Ordering::Relaxed);
         self.shared.bytes.store(0, Ordering::Relaxed);
@@ -187,7 +187,7 @@ impl Progress {
         }
     }
 
-    /// Logs the one line that sums up what was done.
+    /// Logs the summary line.
     pub fn summarize(&self) {
         let Shared { kind, started, .. } = &*self.shared;
         let seconds = started.elapsed().as_secs_f64();

@@ -16,7 +16,7 @@ impl Shard {
     /// The whole work in one process.
     pub const WHOLE: Shard = Shard { index: 0, count: 1 };
 
-    /// Whether there is only one shard.
+    /// Whether there is a single shard.
     pub fn is_whole(self) -> bool {
         self.count == 1
     }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks the generator to stop in good order, the second ends it at once. Signals within
+//! SIGTERM and SIGINT: the first requests an orderly stop, the second ends the process immediately. Signals within
 //! a second count as one.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// a terminal and a supervisor may both pass on one Ctrl-C.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
 
-/// The signal that asked for the end.
+/// The signal that requested the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT: Ctrl-C.
@@ -39,7 +39,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Tells every part of the process that it should stop. Clones share one state.
+/// The request to stop, for every part of the process. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     token: CancellationToken,
@@ -68,7 +68,7 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Asks for the end. Only the first signal is remembered.
+    /// Requests the shutdown. Only the first signal counts.
     pub fn request(&self, signal: Signal) {
         let _ = self.signal.set(signal);
         self.token.cancel();

@@ -1,5 +1,5 @@
-//! The log: one line an event on standard error, for people or as JSON, with the libraries that print
-//! secrets kept quiet.
+//! The log: one line per event on standard error, as text or as JSON, with limited levels for libraries that print
+//! secrets.
 
 use std::io::{self, Write};
 
@@ -27,18 +27,16 @@ const CAPPED_AT_INFO: &[&str] = &[
     "librdkafka",
 ];
 
-/// Azure's SDKs, which besides log each answer that is not a success at INFO, expected ones too: never below
-/// WARN.
+/// Azure's SDKs, which also log each response that is not a success at INFO, even expected ones: never below WARN.
 const CAPPED_AT_WARN: &[&str] = &["azure_", "typespec"];
 
-/// A library that logs every error it also returns, which the program tells better: silent unless RUST_LOG
-/// names it.
-const TOLD_BY_US: &str = "tiberius";
+/// A library that logs every error that it also returns and that the program reports: silent unless RUST_LOG names it.
+const REPORTED_BY_US: &str = "tiberius";
 
-/// The most that is let through from a log line's target.
+/// The most verbose level that a log line's target may have.
 fn cap(target: &str, directives: &str) -> LevelFilter {
     let is_of = |libraries: &[&str]| libraries.iter().any(|library| target.starts_with(library));
-    if target.starts_with(TOLD_BY_US) && !directives.contains(TOLD_BY_US) {
+    if target.starts_with(REPORTED_BY_US) && !directives.contains(REPORTED_BY_US) {
         LevelFilter::OFF
     } else if is_of(CAPPED_AT_WARN) {
         LevelFilter::WARN
@@ -106,16 +104,16 @@ pub fn init(format: LogFormat, directives: &str, colors: bool, bar: &Bar) {
     let allowed = EnvFilter::builder().parse_lossy(directives);
     let directives = directives.to_owned();
     let harmless = filter_fn(move |event| *event.level() <= cap(event.target(), &directives));
-    let layer = layer(format, bar.is_shown(), colors, BesideBar(bar.clone()));
+    let layer = layer(format, bar.is_shown(), colors, AroundBar(bar.clone()));
     let _ = tracing_subscriber::registry()
         .with(layer.with_filter(allowed.and(harmless)))
         .try_init();
 }
 
-/// Writes to standard error, with the progress bar out of the way.
-struct BesideBar(Bar);
+/// Writes to standard error while the progress bar is removed.
+struct AroundBar(Bar);
 
-impl<'a> MakeWriter<'a> for BesideBar {
+impl<'a> MakeWriter<'a> for AroundBar {
     type Writer = LineWriter<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
@@ -123,7 +121,7 @@ impl<'a> MakeWriter<'a> for BesideBar {
     }
 }
 
-/// One event's writer: `tracing_subscriber` writes each event by one call.
+/// The writer of one event: `tracing_subscriber` writes each event with one call.
 struct LineWriter<'a>(&'a Bar);
 
 impl Write for LineWriter<'_> {

@@ -64,10 +64,12 @@ macro_rules! generators {
 }
 
 generators! {
-    GEN_USERS = "gen-users" reads UserSettings, LakeSettings, FiniteSettings, CommonSettings;
-    GEN_PRODUCTS = "gen-products" reads ProductSettings, LakeSettings, FiniteSettings, CommonSettings;
-    GEN_ORDERS = "gen-orders" reads OrderSettings, WorldSettings, DatabaseSettings, FiniteSettings, CommonSettings;
-    STREAM_PAGEVIEWS = "stream-pageviews" reads StreamSettings, WorldSettings, MessageSettings, CommonSettings;
+    GEN_USERS = "gen-users" reads UserSettings, LakeSettings, EntraSettings, FiniteSettings, CommonSettings;
+    GEN_PRODUCTS = "gen-products" reads ProductSettings, LakeSettings, EntraSettings, FiniteSettings, CommonSettings;
+    GEN_ORDERS = "gen-orders" reads OrderSettings, WorldSettings, DatabaseSettings, EntraSettings, FiniteSettings,
+        CommonSettings;
+    STREAM_PAGEVIEWS = "stream-pageviews" reads StreamSettings, WorldSettings, MessageSettings, EntraSettings,
+        CommonSettings;
 }
 
 choice! {
@@ -174,6 +176,20 @@ settings! {
         STORAGE_SAS => storage_sas: Option<Secret>;
         /// Which API of the storage account is used: the Data Lake API (dfs) or the Blob API (blob).
         LAKE_API => lake_api: Option<LakeApi>, otherwise "derived from the host name";
+    }
+}
+
+settings! {
+    /// Settings that name a credential of Microsoft Entra ID. They are the variables of all Azure SDKs.
+    pub struct EntraSettings {
+        /// Client ID of a user-assigned managed identity, of a workload identity, or of a service principal.
+        AZURE_CLIENT_ID => azure_client_id: Option<Text>, otherwise "the system-assigned identity, or az login";
+        /// Tenant of the workload identity or service principal.
+        AZURE_TENANT_ID => azure_tenant_id: Option<Text>;
+        /// Secret of the service principal.
+        AZURE_CLIENT_SECRET => azure_client_secret: Option<Secret>;
+        /// Token file of the workload identity, which Kubernetes sets.
+        AZURE_FEDERATED_TOKEN_FILE => azure_federated_token_file: Option<Text>;
     }
 }
 
@@ -343,6 +359,7 @@ mod tests {
         check::<UserSettings>();
         check::<ProductSettings>();
         check::<LakeSettings>();
+        check::<EntraSettings>();
         check::<WorldSettings>();
         check::<OrderSettings>();
         check::<DatabaseSettings>();

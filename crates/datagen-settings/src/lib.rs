@@ -10,6 +10,8 @@
 //! [`value`] has the types that a setting can have, [`local_path`](fn@local_path) and [`is_host`] check the form of
 //! some texts, and [`Secret`] is text that must never be printed.
 
+#![warn(missing_docs)]
+
 // `settings!` names this crate from within it and from without.
 extern crate self as datagen_settings;
 #[doc(hidden)]

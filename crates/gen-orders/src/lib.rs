@@ -1,9 +1,9 @@
 //! Fills a SQL database with orders and their items.
 //!
-//! The work is cut into chunks of ids. [`rows`] makes a chunk's rows, a [`database`] writes them in one
-//! transaction together with a progress row, and [`load`] drives both: it skips the chunks that are in,
-//! keeps the connections busy, and repeats a chunk whose connection failed. So a run that was killed goes on
-//! where it stopped, and no row is lost or written twice. A [`run`] says which rows these are.
+//! The work is divided into chunks of ids. [`rows`] generates the rows of a chunk, a [`database`] writes them in one
+//! transaction together with a progress row, and [`load`] controls both: it skips the chunks that are loaded, keeps the
+//! connections busy, and retries a chunk whose connection failed. A run that was killed therefore continues where it
+//! stopped, and no row is lost or written twice. A [`run`] is identified by its parameters.
 
 pub mod config;
 pub mod database;

@@ -1,4 +1,4 @@
-//! Drives the load: chunks of rows from one thread over a bounded queue to the connections.
+//! Controls the load: one thread generates chunks of rows and passes them through a bounded queue to the connections.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,14 +18,11 @@ use tokio::task::JoinSet;
 
 use crate::GenOrders;
 use crate::config::OrdersConfig;
-use crate::database::{self, Batch, Database, Table};
-use crate::retry::Retries;
-use crate::rows::{self, ChunkRows, ITEMS, ORDERS, Totals};
+use crate::database::{self, Database, Prepared};
+use crate::retry;
+use crate::rows::{Chunk, Totals};
 use crate::run::{Parameters, Run};
 
-static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
-
-/// What the manifest is of.
 const KIND: &str = "orders";
 
 /// Loads this shard's orders.
@@ -46,7 +43,6 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         parameters: parameters(config),
         dates: config.dates,
         chunk_orders: chunk_orders(config),
-        tables: &TABLES,
     };
     let prepared = database.prepare(&run).await?;
     let range = OrderRange {
@@ -66,13 +62,13 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         chunk_orders: u64::from(prepared.chunk_orders),
     };
     let shard = context.common.shard;
-    // One shard does it for all, since each would find the users missing that another is creating.
+    // One shard does this for all, since each would miss the users that another is creating.
     if shard.index == 0 {
         database.admit_readers().await;
     }
     let chunks = shard.range(cut.chunks());
     let ids = cut.ids(&chunks);
-    let already = database.loaded(chunks.clone()).await?;
+    let already = database.loaded(&prepared, chunks.clone()).await?;
     let already_orders: u64 = already.ranges().iter().map(|range| cut.orders(range)).sum();
     let to_load = cut.orders(&chunks) - already_orders;
     if to_load > 0 {
@@ -83,7 +79,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
                 "continuing an unfinished run"
             );
         }
-        database.begin(&TABLES).await;
+        database.begin().await;
     } else if already_orders > 0 {
         tracing::info!(
             orders = already_orders,
@@ -92,35 +88,36 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     }
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
-    let (queue, chunks_made) = mpsc::channel(database.connections());
+    let (queue, made) = mpsc::channel(database.connections());
     let orders = Orders::new(config.profile, config.seed, config.count, &range);
     let maker = tokio::task::spawn_blocking(move || {
         let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
             let ids = cut.ids(&(chunk..chunk + 1));
-            let rows = rows::make(&orders, ids.start..=ids.end - 1);
+            let rows = Chunk::generate(chunk, &orders, ids.start..=ids.end - 1);
             totals.add(&rows.totals);
             planted += rows.planted;
-            if !already.contains(chunk) && queue.blocking_send((chunk, rows)).is_err() {
+            if !already.contains(chunk) && queue.blocking_send(rows).is_err() {
                 break;
             }
         }
         (totals, PlantedOrders::new(&orders).effects(&planted))
     });
     let queue = Arc::new(Mutex::new(Paced {
-        chunks_made,
+        chunks: made,
         pace: Pace::new(config.rate),
     }));
     let mut loaders = JoinSet::new();
     for _ in 0..database.connections() {
         loaders.spawn(load_chunks(
             Arc::clone(&database),
+            prepared.clone(),
             Arc::clone(&queue),
             progress.clone(),
         ));
     }
     drop(queue);
-    // The first failure drops the others, whose open transactions the server rolls back.
+    // The first error drops the other tasks, whose open transactions the server rolls back.
     while let Some(result) = loaders.join_next().await {
         result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     }
@@ -129,9 +126,11 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
 
-    // The manifest comes last: without it an earlier process did not get to the end of this.
-    if check_row_counts(&*database, cut).await? && !database.has_manifest(KIND, shard).await? {
-        database.finish(&TABLES).await;
+    // The manifest comes last: without it, an earlier process has not finished this.
+    if check_row_counts(&*database, &prepared, cut).await?
+        && !database.has_manifest(&prepared, KIND, shard).await?
+    {
+        database.finish().await;
     }
     let contents = Contents {
         totals,
@@ -149,12 +148,12 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     );
     let json = manifest.to_json();
     let text = std::str::from_utf8(&json).expect("JSON is UTF-8");
-    database.write_manifest(KIND, shard, text).await?;
+    database.write_manifest(&prepared, KIND, shard, text).await?;
     progress.summarize();
     Ok(())
 }
 
-/// How ids are cut into chunks.
+/// How ids are divided into chunks.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     count: u64,
@@ -166,67 +165,69 @@ impl Cut {
         self.count.div_ceil(self.chunk_orders)
     }
 
-    /// The order ids of chunks.
     fn ids(self, chunks: &Range<u64>) -> Range<u64> {
         let first = |chunk: u64| (chunk * self.chunk_orders).min(self.count) + 1;
         first(chunks.start)..first(chunks.end)
     }
 
-    /// How many orders chunks have.
     fn orders(self, chunks: &Range<u64>) -> u64 {
         let ids = self.ids(chunks);
         ids.end - ids.start
     }
 }
 
-/// The chunks to load, let through at RATE orders a second.
+/// The chunks to load, at RATE orders per second.
 struct Paced {
-    chunks_made: mpsc::Receiver<(u64, ChunkRows)>,
+    chunks: mpsc::Receiver<Chunk>,
     pace: Pace,
 }
 
 impl Paced {
-    async fn next(&mut self) -> Option<(u64, ChunkRows)> {
-        let (chunk, rows) = self.chunks_made.recv().await?;
-        self.pace.wait(rows.totals.orders).await;
-        Some((chunk, rows))
+    async fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.recv().await?;
+        self.pace.wait(chunk.totals.orders).await;
+        Some(chunk)
     }
 }
 
-/// Takes chunks and loads them over a connection, and over a new one after a transient failure.
+/// Takes chunks from the queue and loads them over one connection, or over a new one after a transient error.
 async fn load_chunks(
     database: Arc<dyn Database>,
+    prepared: Prepared,
     queue: Arc<Mutex<Paced>>,
     progress: Progress,
 ) -> Result<(), DestinationError> {
     let mut connection = None;
     loop {
-        let Some((chunk, rows)) = queue.lock().await.next().await else {
+        let Some(chunk) = queue.lock().await.next().await else {
             return Ok(());
         };
-        let batches = [rows.orders, rows.items];
-        let mut retries = Retries::new(database.retry_for());
+        let chunk = Arc::new(chunk);
+        let mut retries = retry::policy(database.retry_for()).start();
         loop {
             let result = async {
                 if connection.is_none() {
-                    connection = Some(database.connect().await?);
+                    connection = Some(database.connect(&prepared).await?);
                 }
                 let connected = connection.as_mut().expect("connected above");
-                connected.load(chunk, &batches).await
+                connected.load(&chunk).await
             };
             let Err(error) = result.await else { break };
             connection = None;
-            let Some(pause) = retries.pause(&error) else {
+            let Some(pause) = retry::next_pause(&mut retries, &error) else {
                 return Err(error);
             };
-            tracing::warn!(chunk, "loading a chunk again in {pause:.1?}: {error}");
+            tracing::warn!(
+                chunk = chunk.number,
+                "loading a chunk again in {pause:.1?}: {error}"
+            );
             tokio::time::sleep(pause).await;
         }
-        progress.add(rows.totals.orders, batches.iter().map(Batch::bytes).sum());
+        progress.add(chunk.totals.orders, chunk.bytes());
     }
 }
 
-/// Orders a chunk, as configured, but with RATE at least four chunks a second, so that rows come evenly.
+/// Orders per chunk, as configured, but with RATE at least four chunks per second, so that rows come evenly.
 fn chunk_orders(config: &OrdersConfig) -> u32 {
     let configured = config.chunk_orders.get();
     match config.rate {
@@ -237,8 +238,12 @@ fn chunk_orders(config: &OrdersConfig) -> u32 {
 
 /// Compares the tables with COUNT and the progress rows, once all shards are done: while others load, counts
 /// move. Returns whether they are done.
-async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, DestinationError> {
-    let tally = database.tally().await?;
+async fn check_row_counts(
+    database: &dyn Database,
+    prepared: &Prepared,
+    cut: Cut,
+) -> Result<bool, DestinationError> {
+    let tally = database.tally(prepared).await?;
     let Some(tally) = tally.filter(|tally| tally.chunks == cut.chunks()) else {
         tracing::info!(
             "other shards are not done; the last of them compares the tables with what was loaded"
@@ -246,13 +251,13 @@ async fn check_row_counts(database: &dyn Database, cut: Cut) -> Result<bool, Des
         return Ok(false);
     };
     let expected = [cut.count, tally.rows.saturating_sub(cut.count)];
-    let found = database.count_rows(&TABLES).await?;
+    let found = database.count_rows(prepared).await?;
     if found == expected {
         return Ok(true);
     }
     let problem = format!("orders and items have {found:?} rows, but {expected:?} were loaded");
     Err(DestinationError::permanent(database.describe(), problem)
-        .advise("somebody else changes these tables: drop them and run again"))
+        .advise("another program changes these tables: drop them and run again"))
 }
 
 /// Everything that the rows depend on.
@@ -269,7 +274,7 @@ fn parameters(config: &OrdersConfig) -> Parameters {
     }
 }
 
-/// What the manifest says of the rows.
+/// What the manifest says about the rows.
 #[derive(Debug, Serialize)]
 struct Contents {
     totals: Totals,

@@ -1,89 +1,100 @@
-//! Orders as rows of the two tables, chunk by chunk.
+//! The tables `orders` and `items`, and chunks of their rows.
 
 use std::ops::RangeInclusive;
 
-use datagen_core::model::order::Orders;
+use datagen_core::model::order::{Order, Orders};
 use datagen_core::model::planted::{OrderCounts, PlantedOrders};
 use serde::Serialize;
 
-use crate::database::{Batch, Column, ColumnKind, Table, Values};
+/// A table that is filled. No column may be null.
+#[derive(Debug)]
+pub struct Table {
+    pub name: &'static str,
+    pub columns: &'static [(&'static str, ColumnKind)],
+    pub primary_key: &'static [&'static str],
+}
 
-/// `orders(orderId, userId, orderDate, orderValue)`.
+/// A column's type, as SQL Server calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// 32 bits with a sign.
+    Int,
+    /// To the second.
+    DateTime,
+    /// 64 bits.
+    Float,
+}
+
+/// A value of a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    Int(i32),
+    /// Seconds since 1970-01-01 00:00:00, without a time zone.
+    DateTime(i64),
+    Float(f64),
+}
+
 pub static ORDERS: Table = Table {
     name: "orders",
     columns: &[
-        Column {
-            name: "orderId",
-            kind: ColumnKind::Int,
-        },
-        Column {
-            name: "userId",
-            kind: ColumnKind::Int,
-        },
-        Column {
-            name: "orderDate",
-            kind: ColumnKind::DateTime,
-        },
-        Column {
-            name: "orderValue",
-            kind: ColumnKind::Float,
-        },
+        ("orderId", ColumnKind::Int),
+        ("userId", ColumnKind::Int),
+        ("orderDate", ColumnKind::DateTime),
+        ("orderValue", ColumnKind::Float),
     ],
     primary_key: &["orderId"],
 };
 
-/// `items(orderId, rowId, productId)`.
 pub static ITEMS: Table = Table {
     name: "items",
     columns: &[
-        Column {
-            name: "orderId",
-            kind: ColumnKind::Int,
-        },
-        Column {
-            name: "rowId",
-            kind: ColumnKind::Int,
-        },
-        Column {
-            name: "productId",
-            kind: ColumnKind::Int,
-        },
+        ("orderId", ColumnKind::Int),
+        ("rowId", ColumnKind::Int),
+        ("productId", ColumnKind::Int),
     ],
     primary_key: &["orderId", "rowId"],
 };
 
-/// The rows of a chunk of orders.
+/// All tables that are filled, in the order in which they are created.
+pub static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
+
+impl Table {
+    /// How many bytes the values of a row take in the database, without its own overhead.
+    fn row_bytes(&self) -> u64 {
+        let widths = self.columns.iter().map(|(_, kind)| match kind {
+            ColumnKind::Int => 4,
+            ColumnKind::DateTime | ColumnKind::Float => 8,
+        });
+        widths.sum()
+    }
+}
+
+/// The orders that are loaded in one transaction.
 #[derive(Clone, Debug)]
-pub struct ChunkRows {
-    /// Rows of [`ORDERS`].
-    pub orders: Batch,
-    /// Rows of [`ITEMS`].
-    pub items: Batch,
-    /// What they add up to.
+pub struct Chunk {
+    /// Its place among all chunks, from 0.
+    pub number: u64,
+    pub orders: Vec<Order>,
     pub totals: Totals,
-    /// What is planted in them.
+    /// What is planted in the orders.
     pub planted: OrderCounts,
 }
 
-/// What rows add up to, for comparing a table with what was made.
+/// Sums of rows, for comparing a table with what was generated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Rows of `orders`.
     pub orders: u64,
     /// Rows of `items`.
     pub items: u64,
-    /// Sum of `orders.userId`.
     pub user_id_sum: u64,
-    /// Sum of `orders.orderValue`, which is whole.
+    /// Every value is whole.
     pub order_value_sum: u64,
-    /// Sum of `items.rowId`.
     pub row_id_sum: u64,
-    /// Sum of `items.productId`.
     pub product_id_sum: u64,
 }
 
 impl Totals {
-    /// Adds the totals of other rows.
     pub fn add(&mut self, other: &Self) {
         self.orders += other.orders;
         self.items += other.items;
@@ -92,51 +103,71 @@ impl Totals {
         self.row_id_sum += other.row_id_sum;
         self.product_id_sum += other.product_id_sum;
     }
-}
 
-/// Makes the rows of the orders `ids`.
-pub fn make(orders: &Orders, ids: RangeInclusive<u64>) -> ChunkRows {
-    let expected = (ids.end() + 1 - ids.start()) as usize;
-    let [mut order_ids, mut user_ids] = [(); 2].map(|()| Vec::with_capacity(expected));
-    let (mut dates, mut values) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
-    // 5.5 items an order on average.
-    let [mut item_orders, mut row_ids, mut product_ids] = [(); 3].map(|()| Vec::with_capacity(expected * 6));
-    let mut totals = Totals::default();
-    let (answer_key, mut planted) = (PlantedOrders::new(orders), OrderCounts::default());
-    for id in ids {
-        let order = orders.get(id);
-        answer_key.count(&order, &mut planted);
-        order_ids.push(order.order_id);
-        user_ids.push(order.user_id);
-        dates.push(order.order_date);
-        values.push(order.order_value);
-        totals.user_id_sum += order.user_id as u64;
-        totals.order_value_sum += order.order_value as u64;
+    fn count(&mut self, order: &Order) {
+        self.orders += 1;
+        self.user_id_sum += order.user_id as u64;
+        self.order_value_sum += order.order_value as u64;
         for (row_id, &product_id) in (1..).zip(order.items()) {
-            item_orders.push(order.order_id);
-            row_ids.push(row_id);
-            product_ids.push(product_id);
-            totals.row_id_sum += row_id as u64;
-            totals.product_id_sum += product_id as u64;
+            self.items += 1;
+            self.row_id_sum += row_id;
+            self.product_id_sum += product_id as u64;
         }
     }
-    totals.orders = order_ids.len() as u64;
-    totals.items = item_orders.len() as u64;
-    let orders = vec![
-        Values::Int(order_ids),
-        Values::Int(user_ids),
-        Values::DateTime(dates),
-        Values::Float(values),
-    ];
-    let items = vec![
-        Values::Int(item_orders),
-        Values::Int(row_ids),
-        Values::Int(product_ids),
-    ];
-    ChunkRows {
-        orders: Batch::new(&ORDERS, orders),
-        items: Batch::new(&ITEMS, items),
-        totals,
-        planted,
+}
+
+impl Chunk {
+    /// Generates the orders `ids`.
+    pub fn generate(number: u64, orders: &Orders, ids: RangeInclusive<u64>) -> Self {
+        let answer_key = PlantedOrders::new(orders);
+        let mut chunk = Self {
+            number,
+            orders: Vec::with_capacity((ids.end() + 1 - ids.start()) as usize),
+            totals: Totals::default(),
+            planted: OrderCounts::default(),
+        };
+        for id in ids {
+            let order = orders.get(id);
+            answer_key.count(&order, &mut chunk.planted);
+            chunk.totals.count(&order);
+            chunk.orders.push(order);
+        }
+        chunk
+    }
+
+    /// Rows of [`ORDERS`] in the order of the primary key.
+    pub fn order_rows(&self) -> impl Iterator<Item = [Value; 4]> + Send {
+        self.orders.iter().map(|order| {
+            [
+                Value::Int(order.order_id),
+                Value::Int(order.user_id),
+                Value::DateTime(order.order_date),
+                Value::Float(order.order_value),
+            ]
+        })
+    }
+
+    /// Rows of [`ITEMS`] in the order of the primary key.
+    pub fn item_rows(&self) -> impl Iterator<Item = [Value; 3]> + Send {
+        self.orders.iter().flat_map(|order| {
+            let items = (1..).zip(order.items());
+            items.map(|(row_id, &product_id)| {
+                [
+                    Value::Int(order.order_id),
+                    Value::Int(row_id),
+                    Value::Int(product_id),
+                ]
+            })
+        })
+    }
+
+    /// How many rows of both tables there are.
+    pub fn row_count(&self) -> u64 {
+        self.totals.orders + self.totals.items
+    }
+
+    /// How many bytes the values of all rows take in the database, without its own overhead.
+    pub fn bytes(&self) -> u64 {
+        self.totals.orders * ORDERS.row_bytes() + self.totals.items * ITEMS.row_bytes()
     }
 }

@@ -7,7 +7,6 @@ use datagen_core::model::Profile;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dates;
-use crate::database::Table;
 
 /// Everything that the rows depend on: runs with equal parameters load equal rows. Databases keep them as
 /// JSON beside the rows.
@@ -53,8 +52,6 @@ pub struct Run {
     pub dates: Dates,
     /// Orders per chunk if the tables are created now.
     pub chunk_orders: u32,
-    /// The tables that the run fills.
-    pub tables: &'static [&'static Table],
 }
 
 impl Run {
@@ -97,7 +94,6 @@ mod tests {
             },
             dates,
             chunk_orders: 5,
-            tables: &[],
         }
     }
 

@@ -18,6 +18,11 @@ fn every_problem_is_named_in_one_line() {
     )
     .unwrap();
     fs::create_dir(directory.path().join("directory.db")).unwrap();
+    let fifo = directory.path().join("fifo.db");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo is there").success());
+    let fifo = path("fifo.db");
+    let fifo = [("SQL_URL", fifo.as_str())];
     let (url, text, folder, below) = (
         path("orders.db"),
         path("text"),
@@ -44,6 +49,19 @@ fn every_problem_is_named_in_one_line() {
             &[
                 "SQL_USER is for SQL_SERVER, but SQL_URL names the destination: unset it",
                 "SQL_PASSWORD is for SQL_SERVER",
+            ],
+        ),
+        refused(
+            &[
+                ("-SQL_URL", ""),
+                SERVER,
+                ("SQL_DATABASE", "d"),
+                ("AZURE_CLIENT_SECRET", "hush-hush"),
+                ("AZURE_CLIENT_ID", "an-application"),
+            ],
+            2,
+            &[
+                "AZURE_TENANT_ID is not set: it belongs to AZURE_CLIENT_SECRET, so set it, or unset AZURE_CLIENT_SECRET",
             ],
         ),
         refused(
@@ -235,6 +253,11 @@ fn every_problem_is_named_in_one_line() {
         ),
         refused(&text, 1, &["file is not a database; move the file"]),
         refused(&folder, 1, &["a directory stands where a file is needed"]),
+        refused(
+            &fifo,
+            1,
+            &["fifo.db: a FIFO, socket or device stands where a file is needed; move it"],
+        ),
         refused(&below, 1, &["a file stands where a directory is needed"]),
         refused(
             &[("SQL_URL", "sqlite:///proc/nowhere/orders.db")],
@@ -278,7 +301,7 @@ fn a_full_disk_is_reported_and_leaves_whole_orders() {
         finished.output
     );
     assert_harmless(&finished.output);
-    // With room again the run goes on, and its own check of the counts passes.
+    // With room again the run continues, and its own check of the counts passes.
     configured(None).succeed();
 }
 

@@ -1,4 +1,4 @@
-//! Fills a data lake with products, one JSON file each: `products/product_{id}.json`.
+//! Fills a data lake with products, one JSON file per product: `products/product_{id}.json`.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Generator for GenProducts {
 }
 
 impl GenProducts {
-    /// Writes this shard's products and, after them, their manifest.
+    /// Writes this shard's products, and then their manifest.
     async fn write_all(&self, lake: &Arc<dyn Lake>, context: &Context) -> Result<(), DestinationError> {
         let shard = context.common.shard;
         let ids = shard.range(self.count);
@@ -63,7 +63,7 @@ impl GenProducts {
         let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
         let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);
-        // The products are durable, and all there, before the manifest says so.
+        // All products are there and durable before the manifest says so.
         lake.sync().await?;
         let expected = Total {
             files: ids.end - ids.start,
@@ -83,7 +83,7 @@ impl GenProducts {
         Ok(())
     }
 
-    /// Writes the products `ids`, several at a time. Dropping the future stops after the files under way.
+    /// Writes the products `ids`, several at a time.
     async fn write(
         &self,
         lake: &Arc<dyn Lake>,
@@ -94,18 +94,18 @@ impl GenProducts {
         let mut pace = Pace::new(self.rate);
         let mut digest = FilesDigest::default();
         let mut buffer = TextBuf::default();
-        let mut under_way = JoinSet::new();
+        let mut in_progress = JoinSet::new();
         for id in ids {
             pace.wait(1).await;
             buffer.clear();
             products.get(id).write_json_line(&mut buffer);
             digest.update(buffer.as_bytes());
             let contents = Bytes::copy_from_slice(buffer.as_bytes());
-            if under_way.len() >= lake.puts_in_flight() {
-                finished(&mut under_way).await?;
+            if in_progress.len() >= lake.puts_in_flight() {
+                finished(&mut in_progress).await?;
             }
             let (lake, progress) = (Arc::clone(lake), progress.clone());
-            under_way.spawn(async move {
+            in_progress.spawn(async move {
                 let bytes = contents.len() as u64;
                 lake.put(&LakePath::data(FOLDER, ProductName(id).file_name()), contents)
                     .await?;
@@ -113,16 +113,16 @@ impl GenProducts {
                 Ok(())
             });
         }
-        while !under_way.is_empty() {
-            finished(&mut under_way).await?;
+        while !in_progress.is_empty() {
+            finished(&mut in_progress).await?;
         }
         Ok(digest.finish(format!("{FOLDER}/product_{{id}}.json")))
     }
 }
 
-/// Waits for one of the files under way.
-async fn finished(under_way: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), DestinationError> {
-    match under_way.join_next().await {
+/// Waits until one of the files in progress is written.
+async fn finished(in_progress: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), DestinationError> {
+    match in_progress.join_next().await {
         Some(Ok(result)) => result,
         Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
         None => Ok(()),

@@ -1,5 +1,4 @@
-//! Fills a data lake with users (`users/users.json`) and VIP users (`vipusers/vipusers.json`), one JSON
-//! object a line.
+//! Fills a data lake with users (`users/users.json`) and VIP users (`vipusers/vipusers.json`), one JSON object per line.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -11,7 +10,7 @@ use datagen_core::model::vip::{self, Vips};
 use datagen_core::text::TextBuf;
 use datagen_core::world::Population;
 use datagen_lake::config::LakeConfig;
-use datagen_lake::{self as lake, Lake, LakePath, Writer};
+use datagen_lake::{self as lake, Lake, LakePath, UploadError, Writer};
 use datagen_process::blocking::blocking;
 use datagen_process::chunks;
 use datagen_process::error::{DestinationError, Failure};
@@ -22,8 +21,8 @@ use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, DEFAULT_VIPS, FiniteSettings, UserSettings};
 use datagen_settings::{Environment, Problems};
 
-/// What all blocks of users may have together, in bytes: it keeps the process below 128 MiB however many
-/// processors the machine has. A dozen threads make more than any network takes.
+/// The size of all blocks of users together, in bytes. It keeps the process below 128 MiB with any number of processors.
+/// A dozen threads make more than any network takes.
 const MEMORY: usize = 96 << 20;
 
 /// The generator of users and VIP users.
@@ -80,14 +79,14 @@ impl Generator for GenUsers {
 struct Lines {
     folder: &'static str,
     count: u64,
-    /// Of a line.
+    /// The average size of a line.
     expected_bytes: usize,
-    /// What is planted in a range of lines.
+    /// Returns what is planted in a range of lines.
     planted: fn(&Population, Range<u64>) -> Vec<Effect>,
 }
 
 impl Lines {
-    /// About how many bytes a shard's file has.
+    /// The approximate size of a shard's file.
     fn bytes(self, shard: Shard) -> u64 {
         let ids = shard.range(self.count);
         (ids.end - ids.start) * self.expected_bytes as u64
@@ -113,11 +112,12 @@ impl GenUsers {
             expected_bytes: vip::EXPECTED_BYTES,
             planted: |_, ranks| planted::vips(ranks),
         };
-        // VIP users of one block cost little memory and much waiting: they go beside the users, unseen.
+        // VIP users that fit into one block need little memory but several round trips, so they are written at the same
+        // time as the users, without a progress bar.
         let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
         if vips_are_few {
             let unseen = Bar::hidden();
-            // The first to fail ends the other, which would be written in vain.
+            // The first error ends the other write, which would be in vain.
             tokio::try_join!(
                 self.write(lake, context, &context.bar, of_users, encode_user),
                 self.write(lake, context, &unseen, of_vips, encode_vip),
@@ -149,9 +149,7 @@ impl GenUsers {
         let mut digest = self
             .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
             .await;
-        if let Err(error) = &digest
-            && error.transient
-        {
+        if let Err(UploadError::Lost(error)) = &digest {
             tracing::warn!("beginning again after: {error}");
             digest = self
                 .write_file(lake, &path, ids.clone(), lines, encode, &progress)
@@ -179,14 +177,14 @@ impl GenUsers {
         lines: Lines,
         encode: impl Fn(u64, &mut TextBuf) + Send + Sync + 'static,
         progress: &Progress,
-    ) -> Result<FilesDigest, DestinationError> {
+    ) -> Result<FilesDigest, UploadError> {
         let expected_bytes = lines.expected_bytes;
         let blocks = lake.blocks((ids.end - ids.start) * expected_bytes as u64);
         let plan = chunks::Plan {
             ids,
             ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
             threads: self.threads,
-            held_by_taker: blocks.in_flight + 1,
+            held_by_consumer: blocks.in_flight + 1,
             expected_bytes: blocks.bytes + blocks.bytes / 16,
             memory: MEMORY,
         };
@@ -194,13 +192,13 @@ impl GenUsers {
         let mut digest = FilesDigest::default();
         let encode = move |ids: Range<u64>, out: &mut TextBuf| ids.for_each(|id| encode(id, out));
         let mut made = chunks::start(plan, encode).map_err(|error| {
-            DestinationError::permanent("this machine", format!("gives no thread ({error})"))
-                .advise("raise its limit of processes (ulimit -u, the container's pids)")
+            DestinationError::permanent("this machine", format!("a thread could not be started ({error})"))
+                .advise("raise the limit of processes (ulimit -u, the container's pids)")
         })?;
         progress.reset();
         while let Some(block) = made.next().await {
             let bytes = block.bytes.len() as u64;
-            // A block's digest takes about as long as its way to a local file: side by side.
+            // A block's digest takes about as long as writing it to a local file, so both run at the same time.
             let digested = block.bytes.clone();
             let (next, appended) = tokio::join!(
                 blocking(move || {

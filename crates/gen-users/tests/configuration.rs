@@ -37,6 +37,23 @@ fn every_problem_is_named_in_one_line() {
         ),
         refused(&[("LAKE_URL", "https://")], 2, &["LAKE_URL is not a URL"]),
         refused(
+            &[
+                ("LAKE_URL", "https://a.dfs.core.windows.net/bronze"),
+                ("AZURE_CLIENT_SECRET", "hush-hush"),
+            ],
+            2,
+            &["AZURE_TENANT_ID is not set", "AZURE_CLIENT_ID is not set"],
+        ),
+        refused(
+            &[
+                ("LAKE_URL", "https://a.dfs.core.windows.net/bronze"),
+                ("AZURE_TENANT_ID", "a-tenant"),
+                ("AZURE_CLIENT_ID", "an-application"),
+            ],
+            2,
+            &["AZURE_CLIENT_SECRET is not set, but AZURE_TENANT_ID and AZURE_CLIENT_ID are"],
+        ),
+        refused(
             &[("LAKE_URL", "https://a.dfs.core.windows.net/b?sig=hush-hush")],
             2,
             &["LAKE_URL has a query: put a URL with a SAS into STORAGE_SAS"],

@@ -16,10 +16,10 @@ async fn server(bodies: Bodies) -> DfsServer {
         .unwrap()
 }
 
-fn gen_users(server: &DfsServer, door: &str) -> Generator {
+fn gen_users(server: &DfsServer, api: &str) -> Generator {
     Generator::new(env!("CARGO_BIN_EXE_gen-users"))
         .env("STORAGE_SAS", server.url_with_sas("lake/"))
-        .env("LAKE_API", door)
+        .env("LAKE_API", api)
 }
 
 /// Only the commit shows that the old file cannot be replaced by blocks: it has an MD5, like one of Put Blob.
@@ -48,22 +48,22 @@ async fn a_file_in_the_way_of_the_commit_makes_the_run_begin_again() {
 /// A server may lose the blocks of a file before their commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_whose_parts_were_lost_is_sent_again() {
-    for door in ["blob", "dfs"] {
+    for api in ["blob", "dfs"] {
         let server = server(Bodies::Kept).await;
         server.store().lose_parts_once(2);
         let count = 30_000;
-        let run = gen_users(&server, door)
+        let run = gen_users(&server, api)
             .env("COUNT", count.to_string())
             .env("VIP_COUNT", "0");
         let finished = tokio::task::spawn_blocking(|| run.succeed()).await.unwrap();
         let output = &finished.output;
-        assert!(output.contains("beginning again"), "{door}: {output}");
+        assert!(output.contains("beginning again"), "{api}: {output}");
         let users = server
             .files("lake")
             .into_iter()
             .find(|file| file.0 == "users/users.json");
         let lines = users.unwrap().1.iter().filter(|byte| **byte == b'\n').count();
-        assert_eq!(lines, count, "{door}");
+        assert_eq!(lines, count, "{api}");
     }
 }
 
@@ -78,32 +78,32 @@ async fn what_was_accepted_and_is_not_there_is_no_success() {
         _ => Answer::of(200).as_storage(),
     });
     let stub = stub.await.unwrap();
-    for door in ["blob", "dfs"] {
+    for api in ["blob", "dfs"] {
         let url = format!("http://{}/account/lake/?sv=1&sig=PLANTED", stub.address());
         let run = Generator::new(env!("CARGO_BIN_EXE_gen-users"))
             .env("STORAGE_SAS", url)
-            .env("LAKE_API", door)
+            .env("LAKE_API", api)
             .env("COUNT", "30000");
         let finished = tokio::task::spawn_blocking(|| run.run()).await.unwrap();
         let output = &finished.output;
-        assert_eq!(finished.code, Some(1), "{door}: {output}");
+        assert_eq!(finished.code, Some(1), "{api}: {output}");
         assert!(
             output.contains("but 0 files of 0 bytes are there"),
-            "{door}: {output}"
+            "{api}: {output}"
         );
-        assert!(!output.contains("PLANTED"), "{door}: {output}");
+        assert!(!output.contains("PLANTED"), "{api}: {output}");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_threads_stay_below_the_limit_of_memory() {
-    for door in ["blob", "dfs"] {
+    for api in ["blob", "dfs"] {
         let server = server(Bodies::Dropped { rate: 0 }).await;
-        let run = gen_users(&server, door)
+        let run = gen_users(&server, api)
             .env("COUNT", "1000000")
             .env("THREADS", "64");
         let peak = tokio::task::spawn_blocking(|| run.peak_memory()).await.unwrap();
-        assert!(peak < 128 << 10, "{door}: {peak} KiB");
+        assert!(peak < 128 << 10, "{api}: {peak} KiB");
     }
 }

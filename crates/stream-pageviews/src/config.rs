@@ -1,19 +1,18 @@
 //! What the environment variables ask of stream-pageviews: which sessions, when, how fast, and where to.
 
-use std::net::{IpAddr, SocketAddr};
+pub mod kafka;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::Utc;
 use datagen_core::model::Profile;
 use datagen_core::model::session::Pause;
-use datagen_settings::catalog::{
-    CommonSettings, MessageSettings, SecurityProtocol, StreamSettings, WorldSettings,
-};
+use datagen_settings::catalog::{CommonSettings, MessageSettings, StreamSettings, WorldSettings};
 use datagen_settings::value::Timestamp;
-use datagen_settings::{Environment, Problems, Secret, Variable, is_host, local_path};
+use datagen_settings::{Environment, Problems, Variable, local_path};
 
-use crate::connection_string::ConnectionString;
-use crate::message::Topic;
+use self::kafka::KafkaConfig;
 
 /// The work of stream-pageviews.
 #[derive(Clone, Debug)]
@@ -61,36 +60,17 @@ pub enum Target {
 }
 
 #[cfg(feature = "kafka")]
-fn accept(endpoint: KafkaConfig, _problems: &mut Problems) -> Option<Target> {
-    Some(Target::Kafka(endpoint))
+fn accept(config: KafkaConfig, _variable: &Variable, _problems: &mut Problems) -> Option<Target> {
+    Some(Target::Kafka(config))
 }
 
 #[cfg(not(feature = "kafka"))]
-fn accept(endpoint: KafkaConfig, problems: &mut Problems) -> Option<Target> {
-    let variable = match endpoint.namespace {
-        Some(_) => MessageSettings::EVENTHUB_NAMESPACE,
-        None => MessageSettings::KAFKA_BOOTSTRAP_SERVERS,
-    };
+fn accept(_config: KafkaConfig, variable: &Variable, problems: &mut Problems) -> Option<Target> {
     problems.report(
-        &variable,
+        variable,
         "names a Kafka endpoint, which this build leaves out: build stream-pageviews with the feature `kafka`",
     );
     None
-}
-
-/// A Kafka endpoint and how to sign in.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// `HOST:PORT[,HOST:PORT…]`.
-    pub bootstrap_servers: String,
-    /// How to talk to them.
-    pub security: SecurityProtocol,
-    /// The Event Hubs namespace, if it is one.
-    pub namespace: Option<String>,
-    /// Connection strings for pageviews and stars, in this order; without them, and with SASL, Entra ID.
-    pub connection_strings: Option<[Secret; 2]>,
-    /// PEM file of authorities; without one the system's.
-    pub ca_file: Option<PathBuf>,
 }
 
 impl StreamConfig {
@@ -191,61 +171,22 @@ fn concurrent_users(settings: &StreamSettings, environment: &Environment, proble
     }
 }
 
-/// The variables that describe a Kafka endpoint, each valid by itself.
-struct KafkaVariables {
-    namespace: Option<String>,
-    security: Option<SecurityProtocol>,
-    connection_strings: Option<[Secret; 2]>,
-    ca_file: Option<PathBuf>,
-}
-
-/// The variables with the connection strings, in the order of [`Topic::ALL`].
-const CONNECTION_STRINGS: [Variable; 2] = [
-    MessageSettings::EVENTHUB_CONNECTION_STRING_PAGEVIEWS,
-    MessageSettings::EVENTHUB_CONNECTION_STRING_STARS,
-];
-
 fn read_target(environment: &Environment, problems: &mut Problems) -> Option<Target> {
     let before = problems.len();
     let settings: MessageSettings = environment.read(problems);
     check_destination(environment, problems);
-    let connection_strings = settings
-        .eventhub_connection_string_pageviews
-        .zip(settings.eventhub_connection_string_stars)
-        .map(|(pageviews, stars)| [pageviews, stars]);
-    let variables = KafkaVariables {
-        namespace: settings.eventhub_namespace.map(|text| text.0),
-        security: settings.kafka_security_protocol,
-        connection_strings,
-        ca_file: settings.kafka_ca_file.map(|text| PathBuf::from(text.0)),
-    };
-    if let Some(name) = &variables.namespace
-        && !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    {
-        problems.report(
-            &MessageSettings::EVENTHUB_NAMESPACE,
-            "is not the name of a namespace: give NAME of NAME.servicebus.windows.net, letters, digits and hyphens",
-        );
-    }
     if problems.len() > before {
         return None;
     }
-    let endpoint = match (settings.stream_url, settings.kafka_bootstrap_servers) {
-        (Some(url), _) => return directory(&url.0, &variables, problems).map(Target::Directory),
-        (None, Some(servers)) => other_broker(servers.0, variables, problems),
-        (None, None) => event_hubs(variables, problems)?,
+    if let Some(url) = &settings.stream_url {
+        return directory(&url.0, &settings, problems).map(Target::Directory);
+    }
+    let variable = match settings.kafka_bootstrap_servers {
+        Some(_) => MessageSettings::KAFKA_BOOTSTRAP_SERVERS,
+        None => MessageSettings::EVENTHUB_NAMESPACE,
     };
-    check_connection_strings(&endpoint, problems);
-    if endpoint.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
-        problems.report(
-            &MessageSettings::KAFKA_CA_FILE,
-            "is not a file: give the path of a PEM file",
-        );
-    }
-    if problems.len() > before {
-        return None;
-    }
-    accept(endpoint, problems)
+    let config = KafkaConfig::read(settings, problems)?;
+    accept(config, &variable, problems)
 }
 
 /// Checks that the variables name one destination, and all of it.
@@ -266,7 +207,7 @@ fn check_destination(environment: &Environment, problems: &mut Problems) {
             "and EVENTHUB_NAMESPACE or KAFKA_BOOTSTRAP_SERVERS name two destinations: unset all but one",
         ),
     }
-    let [pageviews, stars] = CONNECTION_STRINGS.each_ref().map(is_set);
+    let [pageviews, stars] = kafka::CONNECTION_STRINGS.each_ref().map(is_set);
     if pageviews != stars {
         problems.report(
             &MessageSettings::EVENTHUB_CONNECTION_STRING_PAGEVIEWS,
@@ -282,13 +223,13 @@ fn check_destination(environment: &Environment, problems: &mut Problems) {
 }
 
 /// The directory that STREAM_URL names, with which the variables of Kafka make no sense.
-fn directory(url: &str, variables: &KafkaVariables, problems: &mut Problems) -> Option<PathBuf> {
+fn directory(url: &str, settings: &MessageSettings, problems: &mut Problems) -> Option<PathBuf> {
     for (variable, is_set) in [
         (
             MessageSettings::KAFKA_SECURITY_PROTOCOL,
-            variables.security.is_some(),
+            settings.kafka_security_protocol.is_some(),
         ),
-        (MessageSettings::KAFKA_CA_FILE, variables.ca_file.is_some()),
+        (MessageSettings::KAFKA_CA_FILE, settings.kafka_ca_file.is_some()),
     ] {
         if is_set {
             problems.report(
@@ -300,115 +241,4 @@ fn directory(url: &str, variables: &KafkaVariables, problems: &mut Problems) -> 
     local_path(url, "file")
         .map_err(|problem| problems.report(&MessageSettings::STREAM_URL, problem))
         .ok()
-}
-
-/// The endpoint of the Event Hubs namespace.
-fn event_hubs(variables: KafkaVariables, problems: &mut Problems) -> Option<KafkaConfig> {
-    let namespace = variables.namespace?;
-    let speaks = SecurityProtocol::SaslSsl;
-    if variables.security.is_some_and(|security| security != speaks) {
-        problems.report(
-            &MessageSettings::KAFKA_SECURITY_PROTOCOL,
-            "is for KAFKA_BOOTSTRAP_SERVERS; Event Hubs speaks SASL_SSL only: unset it",
-        );
-    }
-    Some(KafkaConfig {
-        bootstrap_servers: format!("{namespace}.servicebus.windows.net:9093"),
-        security: speaks,
-        namespace: Some(namespace),
-        connection_strings: variables.connection_strings,
-        ca_file: variables.ca_file,
-    })
-}
-
-/// The endpoint at KAFKA_BOOTSTRAP_SERVERS.
-fn other_broker(servers: String, variables: KafkaVariables, problems: &mut Problems) -> KafkaConfig {
-    let is_server = |server: &str| {
-        let parts = server.trim().rsplit_once(':');
-        parts.is_some_and(|(host, port)| {
-            let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-            is_host(address.unwrap_or(host)) && port.parse::<u16>().is_ok_and(|port| port > 0)
-        })
-    };
-    if !servers.split(',').all(is_server) {
-        problems.report(
-            &MessageSettings::KAFKA_BOOTSTRAP_SERVERS,
-            "is not a list of servers: give HOST:PORT[,HOST:PORT…], without a scheme, a user or a password",
-        );
-    }
-    let kafka = KafkaConfig {
-        bootstrap_servers: servers,
-        security: variables.security.unwrap_or(SecurityProtocol::Plaintext),
-        namespace: variables.namespace,
-        connection_strings: variables.connection_strings,
-        ca_file: variables.ca_file,
-    };
-    check_sign_in(&kafka, problems);
-    kafka
-}
-
-/// Checks whether the security protocol and what there is to sign in with go together.
-fn check_sign_in(kafka: &KafkaConfig, problems: &mut Problems) {
-    let security = kafka.security;
-    let fault = match (&kafka.connection_strings, &kafka.namespace) {
-        (Some(_), _) if !security.has_sasl() => {
-            "does not sign in, but connection strings are set: give SASL_SSL, SASL_PLAINTEXT for the emulator, or \
-             unset EVENTHUB_CONNECTION_STRING_PAGEVIEWS and EVENTHUB_CONNECTION_STRING_STARS"
-        }
-        (None, None) if security.has_sasl() => {
-            "signs in, but there is nothing to sign in with: give EVENTHUB_CONNECTION_STRING_PAGEVIEWS and \
-             EVENTHUB_CONNECTION_STRING_STARS, or EVENTHUB_NAMESPACE for Microsoft Entra ID"
-        }
-        (None, Some(_)) if can_be_overheard(kafka) => {
-            "would send the token of Microsoft Entra ID unencrypted: give SASL_SSL"
-        }
-        _ => return,
-    };
-    problems.report(
-        &MessageSettings::KAFKA_SECURITY_PROTOCOL,
-        format_args!("is {}, which {fault}", security.as_str()),
-    );
-}
-
-/// Whether what signs in crosses a network without TLS.
-fn can_be_overheard(kafka: &KafkaConfig) -> bool {
-    let is_here = |server: &str| {
-        let (host, _) = server.trim().rsplit_once(':').unwrap_or((server, ""));
-        let address = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse::<IpAddr>();
-        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-    };
-    kafka.security == SecurityProtocol::SaslPlaintext && !kafka.bootstrap_servers.split(',').all(is_here)
-}
-
-/// Checks each connection string by itself, against its hub, and against the endpoint: one in Azure must be
-/// the one in the strings, while other servers may be reached by any name. A key that is not public crosses a
-/// network by TLS only.
-fn check_connection_strings(kafka: &KafkaConfig, problems: &mut Problems) {
-    let azure = kafka
-        .bootstrap_servers
-        .split(',')
-        .filter_map(|server| server.trim().rsplit_once(':'))
-        .map(|(host, _)| host)
-        .find(|host| host.to_ascii_lowercase().contains(".servicebus."));
-    for (variable, (topic, secret)) in CONNECTION_STRINGS
-        .iter()
-        .zip(Topic::ALL.iter().zip(kafka.connection_strings.iter().flatten()))
-    {
-        let string = ConnectionString::parse(secret.expose());
-        if let Ok(string) = &string
-            && can_be_overheard(kafka)
-            && !string.is_emulator()
-        {
-            problems.report(
-                variable,
-                "would be sent unencrypted by SASL_PLAINTEXT, which is for the emulator's strings \
-                 (UseDevelopmentEmulator=true): give KAFKA_SECURITY_PROTOCOL=SASL_SSL",
-            );
-        } else if let Err(problem) = string.and_then(|string| string.check(azure, topic.name())) {
-            problems.report(variable, problem);
-        }
-    }
 }

@@ -1,13 +1,12 @@
 //! Event Hubs connection strings:
 //! `Endpoint=sb://HOST/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=HUB`.
 //!
-//! <https://learn.microsoft.com/azure/event-hubs/event-hubs-get-connection-string>. The Kafka endpoint takes
-//! the whole string as a password and says no more than "authentication failed", so what can be told
-//! beforehand is.
+//! <https://learn.microsoft.com/azure/event-hubs/event-hubs-get-connection-string>. The Kafka endpoint takes the whole
+//! string as a password and answers only "authentication failed", so strings are checked before they are sent.
 
 use datagen_settings::Secret;
 
-/// A connection string whose parts are there; its key is only in [`ConnectionString::secret`].
+/// A connection string with all its parts. Only [`ConnectionString::secret`] contains its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionString {
     whole: Secret,
@@ -16,11 +15,11 @@ pub struct ConnectionString {
     emulator: bool,
 }
 
-/// What is wrong with a connection string, in words that never contain the key: of what is malformed nothing
-/// is repeated, since the key may have got into it.
+/// What is wrong with a connection string. The text never contains the key: no malformed part is repeated, since the key
+/// may be in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
-    /// The value carries the quotation marks of a shell or a file.
+    /// The value includes the quotation marks of a shell or a file.
     #[error("must not be in quotation marks")]
     Quoted,
     /// A part without `=`, most often because the string was cut at a `;` by a shell.
@@ -37,7 +36,7 @@ pub enum ConnectionStringError {
     /// `EntityPath=` is not a name of an event hub.
     #[error("has an EntityPath that is not the name of an event hub, alone or with a ';' behind it")]
     EntityPath,
-    /// The emulator's string does not open an event hub in Azure.
+    /// The emulator's string is not valid for an event hub in Azure.
     #[error(
         "is the emulator's (UseDevelopmentEmulator=true), but the events go to {0}: name the emulator in \
              KAFKA_BOOTSTRAP_SERVERS"
@@ -62,10 +61,10 @@ pub enum ConnectionStringError {
 }
 
 impl ConnectionString {
-    /// Takes a connection string apart.
+    /// Parses a connection string.
     ///
     /// # Errors
-    /// When a part that Event Hubs needs is missing or malformed.
+    /// If a part that Event Hubs needs is missing or malformed.
     pub fn parse(value: &str) -> Result<Self, ConnectionStringError> {
         let whole = value.trim();
         if whole.starts_with(QUOTATION_MARKS) || whole.ends_with(QUOTATION_MARKS) {
@@ -107,9 +106,9 @@ impl ConnectionString {
         })
     }
 
-    /// Checks that the string opens this event hub, and of this host if one is given.
+    /// Checks that the string is valid for this event hub, and for this host if one is given.
     ///
-    /// A string of a whole namespace names no event hub and opens all.
+    /// A string of a whole namespace names no event hub and is valid for all of them.
     ///
     /// # Errors
     /// [`ConnectionStringError::Emulator`], [`ConnectionStringError::OtherHost`],
@@ -142,7 +141,7 @@ impl ConnectionString {
         &self.whole
     }
 
-    /// Whether it is of the emulator (`UseDevelopmentEmulator=true`), whose key is public.
+    /// Whether it belongs to the emulator (`UseDevelopmentEmulator=true`), whose key is public.
     pub fn is_emulator(&self) -> bool {
         self.emulator
     }
@@ -150,7 +149,7 @@ impl ConnectionString {
 
 const QUOTATION_MARKS: [char; 2] = ['"', '\''];
 
-/// The host of `sb://HOST[:PORT]/`, if that is what it is.
+/// The host of an endpoint `sb://HOST[:PORT]/`.
 fn host(endpoint: &str) -> Option<String> {
     let (scheme, rest) = endpoint.split_once("://")?;
     let authority = rest.trim_end_matches('/');
@@ -169,7 +168,7 @@ fn is_hub_name(name: &str) -> bool {
     is_made_of(name, "._-/")
 }
 
-/// Whether `text` is not empty and of letters, digits and `others` only.
+/// Whether `text` is not empty and consists only of letters, digits and `others`.
 fn is_made_of(text: &str, others: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
     !text.is_empty() && text.chars().all(is_allowed)
@@ -183,7 +182,7 @@ mod tests {
                         SharedAccessKey=PLANTEDkey+/=;EntityPath=pageviews";
 
     #[test]
-    fn a_hubs_own_string_opens_that_hub_only() {
+    fn a_hubs_own_string_is_valid_for_that_hub_only() {
         let string = ConnectionString::parse(GOOD).unwrap();
         assert_eq!(
             string.check(Some("playground.servicebus.windows.net"), "pageviews"),
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespaces_string_opens_every_hub() {
+    fn a_namespaces_string_is_valid_for_every_hub() {
         let string = GOOD.replace(";EntityPath=pageviews", "");
         let string = ConnectionString::parse(&string).unwrap();
         assert_eq!(
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_emulators_string_opens_no_hub_in_azure() {
+    fn the_emulators_string_is_not_valid_in_azure() {
         let string = ConnectionString::parse(
             "Endpoint=sb://localhost;SharedAccessKeyName=RootManageSharedAccessKey;\
              SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;",
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn schemes_and_names_of_parts_are_of_any_case() {
+    fn schemes_and_names_of_parts_are_case_insensitive() {
         let string = GOOD.replace("Endpoint=sb://", "endpoint=SB://");
         let string = ConnectionString::parse(&string.replace(".net/", ".net:5671/")).unwrap();
         assert_eq!(

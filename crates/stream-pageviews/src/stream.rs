@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datagen_core::model::DATA_VERSION;
+use datagen_core::model::planted::PlantedSessions;
 use datagen_core::model::session::{DeliveryFaults, Sessions, StreamTag};
 use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
@@ -26,8 +27,8 @@ use crate::config::{StreamConfig, Target};
 use crate::manifest::{self, Manifest};
 use crate::merge::{Merge, Ready};
 use crate::message::Message;
-use crate::metrics::Metrics;
 use crate::metrics::prometheus::Listener;
+use crate::metrics::{Metrics, PlantedCounts};
 use crate::schedule::{LoadSchedule, Plan, Schedule};
 use crate::sink::{Delivery, Sink};
 
@@ -95,7 +96,8 @@ async fn run_by(
         #[cfg(feature = "kafka")]
         Target::Kafka(_) => {}
     }
-    let metrics = Arc::new(Metrics::new(Arc::clone(&sink), clock.clone()));
+    let metrics = Metrics::new(Arc::clone(&sink), clock.clone());
+    let metrics = Arc::new(metrics.with_planted(planted_counts(&plan, &sink)));
     let total = config
         .sessions
         .filter(|_| config.to_ms.is_none())
@@ -210,6 +212,19 @@ fn plan(config: &StreamConfig, seed: u64, now_ms: u64) -> Plan {
         ]),
         event_fields: config.event_fields,
     }
+}
+
+/// What counts the effects in the messages that `sink` has taken.
+fn planted_counts(plan: &Arc<Plan>, sink: &Arc<dyn Sink>) -> PlantedCounts {
+    let (plan, sink) = (Arc::clone(plan), Arc::clone(sink));
+    Box::new(move || {
+        let counts = sink.delivery().planted;
+        let planted = PlantedSessions::new(&plan.sessions, plan.faults);
+        let effects = planted.possible().iter();
+        effects
+            .map(|&effect| (effect.name(), counts.get(effect)))
+            .collect()
+    })
 }
 
 /// How many sources of all `sources` are those of `shard`: source `s` belongs to the shard `s` modulo the number of shards.
@@ -606,7 +621,7 @@ mod tests {
         let signal = async {
             tokio::time::sleep(time).await;
             shutdown.request(Signal::Terminate);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             result = run => result,

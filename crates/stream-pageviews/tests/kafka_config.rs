@@ -2,7 +2,8 @@
 
 use datagen_settings::catalog::SecurityProtocol;
 use datagen_settings::{Environment, Problems};
-use stream_pageviews::config::{KafkaConfig, StreamConfig, Target};
+use stream_pageviews::config::kafka::{KafkaConfig, SignIn};
+use stream_pageviews::config::{StreamConfig, Target};
 
 const VIEWS: &str = "Endpoint=sb://playground.servicebus.windows.net/;SharedAccessKeyName=send;\
                      SharedAccessKey=PLANTED;EntityPath=pageviews";
@@ -40,12 +41,9 @@ fn the_articles_variables_are_event_hubs() {
     ]);
     assert_eq!(config.bootstrap_servers, "playground.servicebus.windows.net:9093");
     assert_eq!(config.security, SecurityProtocol::SaslSsl);
-    assert!(config.connection_strings.is_some());
-    assert!(
-        kafka(&[("EVENTHUB_NAMESPACE", "playground")])
-            .connection_strings
-            .is_none()
-    );
+    assert!(matches!(config.sign_in, SignIn::ConnectionStrings(_)));
+    let config = kafka(&[("EVENTHUB_NAMESPACE", "playground")]);
+    assert!(matches!(config.sign_in, SignIn::EntraId { namespace } if namespace == "playground"));
 }
 
 #[test]

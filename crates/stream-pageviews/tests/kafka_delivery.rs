@@ -1,29 +1,31 @@
-//! The Kafka sink against librdkafka's own mock cluster: what is delivered, what is reported as lost, and when it
-//! gives up.
+//! The Kafka sink against librdkafka's own mock cluster: what is delivered, what is reported as lost, what the log says
+//! while messages wait, and when the sink gives up.
 
 mod common;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use common::{PARTITIONS, assert_complete, broker, mock, read, routes, send};
+use common::{Mock, PARTITIONS, address, assert_complete, limits, mock, open, open_with, read, send};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use stream_pageviews::message::Topic;
 use stream_pageviews::sink::kafka::producers::{Producers, Record};
-use stream_pageviews::sink::kafka::settings::Login;
+use testkit::kafka::{ApiKey, Front};
 use testkit::process::Generator;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_arrives_once_in_order_with_key_and_time() {
     let mock = mock();
-    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
-        .await
-        .unwrap();
+    let sink = open(&mock.bootstrap_servers()).await;
     assert!(sink.is_idempotent());
     send(&sink, 0, 5_000).await;
     let star = Record {
-        route: 1,
+        topic: Topic::Stars,
         key: b"42",
         payload: b"{}",
         timestamp: 1_700_000_000_000,
@@ -32,8 +34,8 @@ async fn every_message_arrives_once_in_order_with_key_and_time() {
         event_id: "event",
     };
     sink.send(star).await.unwrap();
-    let outcome = sink.flush(PATIENCE).await;
-    assert_eq!((outcome.delivered, outcome.lost), (5_001, 0));
+    let delivery = sink.flush(LIMIT).await;
+    assert_eq!((delivery.delivered, delivery.lost), (5_001, 0));
 
     let messages = read(&mock.bootstrap_servers(), "pageviews", 5_000);
     assert_complete(&messages, 5_000);
@@ -42,7 +44,7 @@ async fn every_message_arrives_once_in_order_with_key_and_time() {
         assert_eq!(message.key, (number % 10).to_string());
         assert_eq!(message.timestamp, 1_700_000_000_000 + number);
     }
-    // One partition a key, and more than one partition in use.
+    // One partition per key, and more than one partition in use.
     let mut places: Vec<(String, i32)> = messages
         .iter()
         .map(|message| (message.key.clone(), message.partition))
@@ -66,9 +68,7 @@ async fn every_message_arrives_once_in_order_with_key_and_time() {
 async fn retriable_answers_neither_lose_nor_double_a_message() {
     use RDKafkaRespErr::*;
     let mock = mock();
-    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
-        .await
-        .unwrap();
+    let sink = open(&mock.bootstrap_servers()).await;
     for round in 0..3 {
         mock.request_errors(
             RDKafkaApiKey::Produce,
@@ -82,66 +82,62 @@ async fn retriable_answers_neither_lose_nor_double_a_message() {
         send(&sink, round * 1_000, (round + 1) * 1_000).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let outcome = sink.flush(Duration::from_secs(60)).await;
-    assert_eq!((outcome.delivered, outcome.lost), (3_000, 0));
+    let delivery = sink.flush(Duration::from_secs(60)).await;
+    assert_eq!((delivery.delivered, delivery.lost), (3_000, 0));
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 3_000), 3_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_goes_and_comes_back_costs_nothing() {
     let mock = mock();
-    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
-        .await
-        .unwrap();
+    let sink = open(&mock.bootstrap_servers()).await;
     send(&sink, 0, 1_000).await;
     mock.broker_down(1).unwrap();
     send(&sink, 1_000, 2_000).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(sink.health().failure(), None);
+    assert!(sink.health().error().is_none());
     assert!(sink.in_flight() >= 1_000);
     mock.broker_up(1).unwrap();
     send(&sink, 2_000, 3_000).await;
-    let outcome = sink.flush(Duration::from_secs(60)).await;
-    assert_eq!((outcome.delivered, outcome.lost), (3_000, 0));
+    let delivery = sink.flush(Duration::from_secs(60)).await;
+    assert_eq!((delivery.delivered, delivery.lost), (3_000, 0));
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 3_000), 3_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stays_away_ends_in_a_failure_that_counts_the_loss() {
     let mock = mock();
-    let mut broker = broker(&mock.bootstrap_servers());
-    broker.patience.delivery = Duration::from_secs(3);
-    let sink = Producers::open(&broker, &routes(Login::None)).await.unwrap();
+    let mut limits = limits();
+    limits.delivery = Duration::from_secs(3);
+    let sink = open_with(&mock.bootstrap_servers(), &limits).await.unwrap();
     mock.broker_down(1).unwrap();
     send(&sink, 0, 100).await;
-    let failure = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
+    let error = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
         .await
         .unwrap();
     assert!(
-        failure
+        error
             .to_string()
             .starts_with("a message for the topic pageviews was lost: "),
-        "{failure}"
+        "{error}"
     );
-    let outcome = sink.flush(Duration::from_secs(1)).await;
-    assert_eq!(outcome.delivered, 0);
-    assert!(outcome.lost >= 100);
+    let delivery = sink.flush(Duration::from_secs(1)).await;
+    assert_eq!(delivery.delivered, 0);
+    assert!(delivery.lost >= 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_flushed_in_time_is_counted_as_lost() {
     let mock = mock();
-    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
-        .await
-        .unwrap();
+    let sink = open(&mock.bootstrap_servers()).await;
     mock.broker_down(1).unwrap();
     send(&sink, 0, 77).await;
     let health = sink.health().clone();
-    let outcome = sink.flush(Duration::from_secs(1)).await;
-    assert_eq!((outcome.delivered, outcome.lost), (0, 77));
+    let delivery = sink.flush(Duration::from_secs(1)).await;
+    assert_eq!((delivery.delivered, delivery.lost), (0, 77));
     assert!(
         health
-            .failure()
+            .error()
             .unwrap()
             .to_string()
             .contains("not delivered before the end")
@@ -151,11 +147,9 @@ async fn what_cannot_be_flushed_in_time_is_counted_as_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_makes_the_sender_wait() {
     let mock = mock();
-    let mut broker = broker(&mock.bootstrap_servers());
-    broker
-        .extra
-        .push(("queue.buffering.max.messages".into(), "500".into()));
-    let sink = Producers::open(&broker, &routes(Login::None)).await.unwrap();
+    let mut limits = limits();
+    limits.queued_messages = 500;
+    let sink = open_with(&mock.bootstrap_servers(), &limits).await.unwrap();
     mock.broker_round_trip_time(1, Duration::from_millis(200))
         .unwrap();
     for start in (0..5_000).step_by(100) {
@@ -172,13 +166,13 @@ async fn a_missing_topic_is_named() {
     let mock = mock();
     mock.topic_error("stars", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         .unwrap();
-    let failure = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let error = open_with(&mock.bootstrap_servers(), &limits())
         .await
         .unwrap_err()
         .to_string();
     assert!(
-        failure.starts_with("the topic stars does not exist: create it"),
-        "{failure}"
+        error.starts_with("the topic stars does not exist: create it"),
+        "{error}"
     );
 }
 
@@ -190,68 +184,83 @@ async fn a_topic_that_we_may_not_use_is_named() {
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
     )
     .unwrap();
-    let failure = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
+    let error = open_with(&mock.bootstrap_servers(), &limits())
         .await
         .unwrap_err()
         .to_string();
     assert!(
-        failure.contains("does not let us send to the topic stars"),
-        "{failure}"
+        error.contains("does not let us send to the topic stars"),
+        "{error}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_to_send_taken_away_ends_the_stream() {
     let mock = mock();
-    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
-        .await
-        .unwrap();
+    let sink = open(&mock.bootstrap_servers()).await;
     mock.request_errors(
         RDKafkaApiKey::Produce,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1],
     );
     send(&sink, 0, 1).await;
-    let failure = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
+    let error = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
         .await
         .unwrap()
         .to_string();
     assert!(
-        failure.contains("give the rule or role the right to send"),
-        "{failure}"
+        error.contains("give the rule or role the right to send"),
+        "{error}"
     );
-    assert_eq!(sink.flush(PATIENCE).await.lost, 1);
+    assert_eq!(sink.flush(LIMIT).await.lost, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_listening_is_said_with_the_address() {
+async fn a_refused_connection_is_reported() {
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let mut broker = broker(&free.to_string());
-    broker.patience.connect = Duration::from_secs(3);
-    let failure = Producers::open(&broker, &routes(Login::None))
+    let mut limits = limits();
+    limits.connect = Duration::from_secs(3);
+    let error = open_with(&free.to_string(), &limits)
         .await
         .unwrap_err()
         .to_string();
-    assert!(failure.starts_with("no connection within 3 s ("), "{failure}");
-    assert!(failure.contains("Connection refused"), "{failure}");
+    assert!(error.starts_with("no connection within 3 s ("), "{error}");
+    assert!(error.contains("Connection refused"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_right_to_idempotence_the_stream_goes_on_without() {
+async fn a_broker_that_gives_no_producer_id_gets_a_plain_producer() {
+    use RDKafkaRespErr::*;
+    for refusal in [
+        RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+        RD_KAFKA_RESP_ERR_UNKNOWN,
+        RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION,
+        RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        // Closes the connection.
+        RD_KAFKA_RESP_ERR__TRANSPORT,
+    ] {
+        let mock = mock();
+        mock.request_errors(RDKafkaApiKey::InitProducerId, &[refusal; 100]);
+        assert_plain(&open(&mock.bootstrap_servers()).await, &mock).await;
+    }
+    // A version without the request, and no answer at all.
     let mock = mock();
-    mock.request_errors(
-        RDKafkaApiKey::InitProducerId,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3],
-    );
-    let sink = Producers::open(&broker(&mock.bootstrap_servers()), &routes(Login::None))
-        .await
+    mock.apiversion(RDKafkaApiKey::InitProducerId, None, None)
         .unwrap();
+    assert_plain(&open(&mock.bootstrap_servers()).await, &mock).await;
+    let (mock, front) = front().await;
+    front.ignore(ApiKey::InitProducerId);
+    assert_plain(&open(&front.bootstrap()).await, &mock).await;
+}
+
+/// The sink is not idempotent, but it delivers.
+async fn assert_plain(sink: &Producers, mock: &Mock) {
     assert!(!sink.is_idempotent());
-    send(&sink, 0, 100).await;
-    assert_eq!(sink.flush(PATIENCE).await.delivered, 100);
+    send(sink, 0, 100).await;
+    assert_eq!(sink.flush(LIMIT).await.delivered, 100);
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 100), 100);
 }
 
@@ -336,6 +345,128 @@ fn events_have_their_time_and_ids_in_headers_and_users_keep_their_order() {
             "{sent_again} of {duplicates}"
         );
         assert!(!fields || sent_again > 200);
+    }
+}
+
+/// A front before a mock cluster that passes everything through at first.
+async fn front() -> (Mock, Front) {
+    let mock = mock();
+    let front = Front::builder().start(address(&mock)).await.unwrap();
+    (mock, front)
+}
+
+#[cfg(unix)]
+mod processes {
+    use super::*;
+
+    /// A running stream-pageviews and its log.
+    struct Stream {
+        child: Child,
+        lines: mpsc::Receiver<String>,
+    }
+
+    impl Stream {
+        fn start(servers: &str) -> Self {
+            let mut child = Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+                .env("KAFKA_BOOTSTRAP_SERVERS", servers)
+                .env("SESSION_PAUSE_MEAN", "0.1")
+                .env("SESSION_PAUSE_STDDEV", "0")
+                .start_logging();
+            let log = BufReader::new(child.stderr.take().unwrap());
+            let (sender, lines) = mpsc::channel();
+            std::thread::spawn(move || {
+                log.lines()
+                    .map_while(Result::ok)
+                    .try_for_each(|line| sender.send(line))
+            });
+            Self { child, lines }
+        }
+
+        /// The lines up to the first one that contains `text`.
+        fn lines_until(&self, text: &str) -> Vec<String> {
+            let mut lines = Vec::new();
+            let deadline = Instant::now() + Duration::from_secs(45);
+            while !lines.last().is_some_and(|line: &String| line.contains(text)) {
+                match self.lines.recv_timeout(deadline - Instant::now()) {
+                    Ok(line) => lines.push(line),
+                    Err(error) => panic!("no {text:?} in {lines:#?}: {error}"),
+                }
+            }
+            lines
+        }
+
+        fn stop(mut self) -> Option<i32> {
+            testkit::process::send_signal(&self.child, "TERM");
+            self.child.wait().unwrap().code()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_warning_says_that_there_is_no_producer_id() {
+        let mock = mock();
+        mock.request_errors(
+            RDKafkaApiKey::InitProducerId,
+            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT; 100],
+        );
+        let stream = Stream::start(&mock.bootstrap_servers());
+        let lines = stream.lines_until("connected");
+        // Before it, a slow machine may warn of the connections that the broker closes.
+        let is_about_it = |line: &&String| line.contains("idempotent producer") || line.contains(" ERROR ");
+        let warnings: Vec<_> = lines.iter().filter(is_about_it).collect();
+        assert!(
+            matches!(&warnings[..], [line] if line.contains(" WARN ") && line.contains("accepts no idempotent producer")),
+            "{lines:#?}"
+        );
+        assert!(lines.last().unwrap().contains("idempotent=false"), "{lines:#?}");
+        assert_eq!(stream.stop(), Some(0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_hangs_is_reported_and_so_is_its_return() {
+        let (_mock, front) = front().await;
+        let stream = Stream::start(&front.bootstrap());
+        stream.lines_until("streaming sessions=");
+        front.set_hung(true);
+        let silence = format!("messages wait: {} has not answered for ", front.bootstrap());
+        stream.lines_until(&silence);
+        let lines = stream.lines_until(&silence);
+        assert!(!lines.iter().any(|line| line.contains("again")), "{lines:#?}");
+        front.set_hung(false);
+        stream.lines_until("messages are delivered again");
+        assert_eq!(stream.stop(), Some(0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_answers_but_acknowledges_nothing_is_reported() {
+        let mock = mock();
+        let stream = Stream::start(&mock.bootstrap_servers());
+        stream.lines_until("streaming sessions=");
+        // As from a broker that has returned without its data: the producer's batches are never accepted.
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+        mock.request_errors(RDKafkaApiKey::Produce, &[refusal; 100_000]);
+        let wait = "messages wait: no message has been acknowledged for ";
+        stream.lines_until(wait);
+        stream.lines_until(wait);
+        mock.clear_request_errors(RDKafkaApiKey::Produce);
+        stream.lines_until("messages are delivered again");
+        assert_eq!(stream.stop(), Some(0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_returns_without_its_topics_ends_the_stream() {
+        let (_mock, front) = front().await;
+        let stream = Stream::start(&front.bootstrap());
+        stream.lines_until("streaming sessions=");
+        let empty = mock();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        empty.request_errors(RDKafkaApiKey::Produce, &[refusal; 10_000]);
+        for topic in ["pageviews", "stars"] {
+            empty.topic_error(topic, refusal).unwrap();
+        }
+        front.set_upstream(address(&empty));
+        stream.lines_until("was the broker restarted without its data?");
+        let mut child = stream.child;
+        assert_eq!(child.wait().unwrap().code(), Some(1));
     }
 }
 

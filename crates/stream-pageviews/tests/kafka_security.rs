@@ -1,6 +1,6 @@
-//! The Kafka sink through TLS and SASL: who gets in, who does not, and what is said then.
+//! The Kafka sink through TLS and SASL: what is accepted, what is refused, and how a refusal is reported.
 //!
-//! The broker is librdkafka's mock cluster behind the test kit's front, which does for it what Event Hubs does.
+//! The broker is librdkafka's mock cluster behind the test kit's front, which adds what Event Hubs has.
 
 mod common;
 
@@ -10,21 +10,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use common::{Mock, address, assert_complete, broker, mock, read, routes, send};
+use common::{Mock, address, assert_complete, config, limits, mock, read, send};
 use datagen_azure::entra::AccessToken;
-use datagen_settings::Secret;
 use datagen_settings::catalog::SecurityProtocol;
 use rdkafka::types::RDKafkaRespErr;
-use stream_pageviews::sink::kafka::health::Undeliverable;
+use stream_pageviews::config::kafka::{CONNECTION_STRINGS, KafkaConfig};
+use stream_pageviews::connection_string::ConnectionString;
+use stream_pageviews::sink::kafka::error::KafkaSinkError;
 use stream_pageviews::sink::kafka::producers::Producers;
-use stream_pageviews::sink::kafka::settings::{Broker, Login};
-use stream_pageviews::sink::kafka::token::TokenSource;
+use stream_pageviews::sink::kafka::settings::{Limits, Login};
+use stream_pageviews::sink::kafka::token::{TokenError, TokenSource};
 use tempfile::NamedTempFile;
 use testkit::kafka::{Front, TestCa};
 
 const USER: &str = "$ConnectionString";
 const PASSWORD: &str = "Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey=PLANTED";
-const PATIENCE: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn ca_file(ca: &TestCa) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a temporary file");
@@ -32,12 +33,12 @@ fn ca_file(ca: &TestCa) -> NamedTempFile {
     file
 }
 
-fn secure(front: &Front, security: SecurityProtocol, ca: Option<&NamedTempFile>) -> Broker {
+fn secure(front: &Front, security: SecurityProtocol, ca: Option<&NamedTempFile>) -> KafkaConfig {
     let ca_file = ca.map(|file| file.path().to_owned());
-    Broker {
+    KafkaConfig {
         security,
         ca_file,
-        ..broker(&front.bootstrap())
+        ..config(&front.bootstrap())
     }
 }
 
@@ -71,33 +72,53 @@ async fn bearer_front(mock: &Mock, token: &str, lifetime: Duration) -> Front {
         .unwrap()
 }
 
-fn plain(password: &str) -> Login {
-    Login::Plain {
-        user: USER.to_owned(),
-        password: Secret::new(password),
-    }
+/// Both topics with their connection strings.
+fn strings(pageviews: &str, stars: &str) -> [Login; 2] {
+    let login = |topic: usize, string: &str| Login::ConnectionString {
+        variable: CONNECTION_STRINGS[topic],
+        string: ConnectionString::parse(string).expect("a connection string"),
+    };
+    [login(0, pageviews), login(1, stars)]
 }
 
-async fn refused(broker: &Broker, login: Login) -> String {
+/// Both topics with one connection string.
+fn string(string: &str) -> [Login; 2] {
+    strings(string, string)
+}
+
+/// Both topics with tokens from one source.
+fn tokens(source: &Arc<impl TokenSource + 'static>) -> [Login; 2] {
+    [0, 1].map(|_| Login::EntraId(Arc::clone(source) as _))
+}
+
+async fn open(config: &KafkaConfig, logins: &[Login; 2]) -> Producers {
+    Producers::open(config, logins, &limits()).await.expect("a sink")
+}
+
+async fn refused(config: &KafkaConfig, logins: &[Login; 2]) -> String {
+    refused_within(config, logins, &limits()).await
+}
+
+async fn refused_within(config: &KafkaConfig, logins: &[Login; 2], limits: &Limits) -> String {
     let started = std::time::Instant::now();
-    let failure: Undeliverable = Producers::open(broker, &routes(login))
+    let error: KafkaSinkError = Producers::open(config, logins, limits)
         .await
         .expect_err("a refusal");
     // Not a measurement: the bound within which a refusal has to end the process.
     assert!(started.elapsed() < Duration::from_secs(30));
-    let text = format!("{failure} {failure:?}");
+    let text = error.to_string();
     assert!(!text.contains("PLANTED"), "{text}");
-    failure.to_string()
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_and_the_connection_string_open_the_hub() {
+async fn tls_and_the_connection_string_are_accepted() {
     let mock = mock();
     let (front, file) = tls_front(&mock, "localhost").await;
-    let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let config = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
+    let sink = open(&config, &string(PASSWORD)).await;
     send(&sink, 0, 2_000).await;
-    assert_eq!(sink.flush(PATIENCE).await.delivered, 2_000);
+    assert_eq!(sink.flush(LIMIT).await.delivered, 2_000);
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 2_000), 2_000);
     let counts = front.counts();
     assert!(counts.authenticated > 0 && counts.produced > 0, "{counts:?}");
@@ -108,59 +129,47 @@ async fn tls_and_the_connection_string_open_the_hub() {
 async fn each_hub_signs_in_with_its_own_string() {
     let (mock, ca) = (mock(), TestCa::new());
     let file = ca_file(&ca);
+    let [pageviews, stars] = ["pageviews", "stars"].map(|hub| format!("{PASSWORD};EntityPath={hub}"));
     let front = Front::builder()
         .tls(ca.issue("localhost"))
-        .plain("views", "PLANTED-1")
-        .plain("stars", "PLANTED-2")
+        .plain(USER, &pageviews)
+        .plain(USER, &stars)
         .start(address(&mock))
         .await
         .unwrap();
-    let mut routes = routes(Login::None);
-    routes[0].login = Login::Plain {
-        user: "views".into(),
-        password: Secret::new("PLANTED-1"),
-    };
-    routes[1].login = Login::Plain {
-        user: "stars".into(),
-        password: Secret::new("PLANTED-2"),
-    };
-    let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = Producers::open(&broker, &routes).await.unwrap();
+    let config = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
+    let sink = open(&config, &strings(&pageviews, &stars)).await;
     assert!(format!("{sink:?}").contains("producers: 2"), "{sink:?}");
-    assert_eq!(sink.flush(PATIENCE).await.lost, 0);
+    assert_eq!(sink.flush(LIMIT).await.lost, 0);
 
-    routes[1].login = Login::Plain {
-        user: "stars".into(),
-        password: Secret::new("PLANTED-1"),
-    };
-    let failure = Producers::open(&broker, &routes).await.unwrap_err().to_string();
+    let error = refused(&config, &strings(&pageviews, &format!("{stars}2"))).await;
     assert!(
-        failure.contains("refused the connection string of stars"),
-        "{failure}"
+        error.contains("refused EVENTHUB_CONNECTION_STRING_STARS"),
+        "{error}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_emulator_is_signed_in_to_without_tls() {
+async fn the_emulator_needs_no_tls() {
     let mock = mock();
     let front = plain_front(&mock).await;
-    let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let sink = open(&config, &string(PASSWORD)).await;
     send(&sink, 0, 100).await;
-    assert_eq!(sink.flush(PATIENCE).await.delivered, 100);
+    assert_eq!(sink.flush(LIMIT).await.delivered, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_refused_at_once() {
     let mock = mock();
     let (front, file) = tls_front(&mock, "localhost").await;
-    let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let failure = refused(&broker, plain("PLANTED but wrong")).await;
+    let config = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
+    let error = refused(&config, &string(&format!("{PASSWORD}-but-wrong"))).await;
     assert!(
-        failure.starts_with("the broker refused the connection string of pageviews: "),
-        "{failure}"
+        error.starts_with("the broker refused EVENTHUB_CONNECTION_STRING_PAGEVIEWS: "),
+        "{error}"
     );
-    assert!(failure.contains("Invalid credentials"), "{failure}");
+    assert!(error.contains("Invalid credentials"), "{error}");
     assert!(front.counts().refused > 0);
 }
 
@@ -169,18 +178,22 @@ async fn a_certificate_of_another_authority_is_not_accepted() {
     let mock = mock();
     let (front, _) = tls_front(&mock, "localhost").await;
     let file = ca_file(&TestCa::new());
-    let failure = refused(
+    let error = refused(
         &secure(&front, SecurityProtocol::SaslSsl, Some(&file)),
-        plain(PASSWORD),
+        &string(PASSWORD),
     )
     .await;
     assert!(
-        failure.contains("certificate verify failed") && failure.contains("KAFKA_CA_FILE"),
-        "{failure}"
+        error.contains("certificate verify failed") && error.contains("KAFKA_CA_FILE"),
+        "{error}"
     );
     // The machine's own authorities do not know it either, and no password has been sent.
-    let failure = refused(&secure(&front, SecurityProtocol::SaslSsl, None), plain(PASSWORD)).await;
-    assert!(failure.contains("certificate verify failed"), "{failure}");
+    let error = refused(
+        &secure(&front, SecurityProtocol::SaslSsl, None),
+        &string(PASSWORD),
+    )
+    .await;
+    assert!(error.contains("certificate verify failed"), "{error}");
     assert_eq!(front.counts().authenticated, 0);
 }
 
@@ -188,58 +201,61 @@ async fn a_certificate_of_another_authority_is_not_accepted() {
 async fn a_certificate_for_another_name_is_not_accepted() {
     let mock = mock();
     let (front, file) = tls_front(&mock, "elsewhere.servicebus.windows.net").await;
-    let failure = refused(
+    let error = refused(
         &secure(&front, SecurityProtocol::SaslSsl, Some(&file)),
-        plain(PASSWORD),
+        &string(PASSWORD),
     )
     .await;
-    assert!(failure.starts_with("no TLS connection: "), "{failure}");
+    assert!(error.starts_with("no TLS connection: "), "{error}");
     assert_eq!(front.counts().authenticated, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_without_tls_is_told_from_a_broken_one() {
+async fn a_broker_without_tls_is_reported_as_one() {
     let mock = mock();
     let front = plain_front(&mock).await;
-    let mut broker = secure(&front, SecurityProtocol::SaslSsl, None);
-    broker.patience.connect = Duration::from_secs(5);
-    let failure = refused(&broker, plain(PASSWORD)).await;
-    // librdkafka says it in two ways, by what it notices first.
-    assert!(failure.contains("SSL_HANDSHAKE"), "{failure}");
+    let config = secure(&front, SecurityProtocol::SaslSsl, None);
+    let limits = Limits {
+        connect: Duration::from_secs(5),
+        ..limits()
+    };
+    let error = refused_within(&config, &string(PASSWORD), &limits).await;
+    // librdkafka has two texts, depending on what it notices first.
+    assert!(error.contains("SSL_HANDSHAKE"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ca_file_that_is_none_is_named() {
+async fn a_ca_file_without_certificates_is_named() {
     let mock = mock();
     let front = Front::builder().start(address(&mock)).await.unwrap();
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(b"not a certificate").unwrap();
-    let failure = refused(
+    let error = refused(
         &secure(&front, SecurityProtocol::SaslSsl, Some(&file)),
-        plain(PASSWORD),
+        &string(PASSWORD),
     )
     .await;
-    assert!(failure.starts_with("KAFKA_CA_FILE cannot be used: "), "{failure}");
+    assert!(error.starts_with("KAFKA_CA_FILE cannot be used: "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_changed_meanwhile_ends_the_stream() {
     let mock = mock();
     let front = plain_front(&mock).await;
-    let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let sink = open(&config, &string(PASSWORD)).await;
     send(&sink, 0, 10).await;
     front.set_password(USER, "another");
     front.drop_connections();
-    let failure = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
+    let error = tokio::time::timeout(Duration::from_secs(30), sink.health().failed())
         .await
         .unwrap()
         .to_string();
     assert!(
-        failure.contains("refused the connection string of pageviews"),
-        "{failure}"
+        error.contains("refused EVENTHUB_CONNECTION_STRING_PAGEVIEWS"),
+        "{error}"
     );
-    assert!(!failure.contains("PLANTED"), "{failure}");
+    assert!(!error.contains("PLANTED"), "{error}");
     sink.flush(Duration::from_secs(1)).await;
 }
 
@@ -247,20 +263,20 @@ async fn a_key_changed_meanwhile_ends_the_stream() {
 async fn a_connection_cut_again_and_again_costs_nothing() {
     let mock = mock();
     let (front, file) = tls_front(&mock, "localhost").await;
-    let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = Producers::open(&broker, &routes(plain(PASSWORD))).await.unwrap();
+    let config = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
+    let sink = open(&config, &string(PASSWORD)).await;
     for round in 0..5 {
         send(&sink, round * 1_000, (round + 1) * 1_000).await;
         front.drop_connections();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Longer than the patience with a refusal: being away is not refusing.
+    // Longer than the limit for a refusal: being away is not refusing.
     front.set_down(true);
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(sink.health().failure(), None);
+    assert!(sink.health().error().is_none());
     front.set_down(false);
-    let outcome = sink.flush(PATIENCE).await;
-    assert_eq!((outcome.delivered, outcome.lost), (5_000, 0));
+    let delivery = sink.flush(LIMIT).await;
+    assert_eq!((delivery.delivered, delivery.lost), (5_000, 0));
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 5_000), 5_000);
 }
 
@@ -271,9 +287,20 @@ struct Tokens {
     issued: AtomicU32,
 }
 
+impl Tokens {
+    /// Tokens that no front has to know.
+    fn of_lifetime(lifetime: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            front: None,
+            lifetime,
+            issued: AtomicU32::new(0),
+        })
+    }
+}
+
 #[async_trait]
 impl TokenSource for Tokens {
-    async fn token(&self) -> Result<AccessToken, String> {
+    async fn token(&self) -> Result<AccessToken, TokenError> {
         let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
         let secret = format!("PLANTED-token-{number}");
         if let Some(front) = &self.front {
@@ -284,7 +311,7 @@ impl TokenSource for Tokens {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_opens_the_hub_and_is_renewed_before_it_ends() {
+async fn a_token_is_accepted_and_renewed_before_it_expires() {
     let (mock, ca) = (mock(), TestCa::new());
     let file = ca_file(&ca);
     let front = Front::builder()
@@ -294,23 +321,21 @@ async fn a_token_opens_the_hub_and_is_renewed_before_it_ends() {
         .await
         .unwrap();
     let front = Arc::new(front);
-    let tokens = Arc::new(Tokens {
+    let source = Arc::new(Tokens {
         front: Some(Arc::clone(&front)),
         lifetime: Duration::from_secs(5),
         issued: AtomicU32::new(0),
     });
-    let broker = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
-    let sink = Producers::open(&broker, &routes(Login::Bearer(Arc::clone(&tokens) as _)))
-        .await
-        .unwrap();
+    let config = secure(&front, SecurityProtocol::SaslSsl, Some(&file));
+    let sink = open(&config, &tokens(&source)).await;
     for round in 0..20 {
         send(&sink, round * 100, (round + 1) * 100).await;
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
-    let outcome = sink.flush(PATIENCE).await;
-    assert_eq!((outcome.delivered, outcome.lost), (2_000, 0));
+    let delivery = sink.flush(LIMIT).await;
+    assert_eq!((delivery.delivered, delivery.lost), (2_000, 0));
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 2_000), 2_000);
-    let issued = tokens.issued.load(Ordering::SeqCst);
+    let issued = source.issued.load(Ordering::SeqCst);
     assert!(issued >= 3, "{issued} tokens in 12 s");
     let counts = front.counts();
     assert!(counts.authenticated >= 2 && counts.refused == 0, "{counts:?}");
@@ -320,16 +345,12 @@ async fn a_token_opens_the_hub_and_is_renewed_before_it_ends() {
 async fn a_token_that_the_hub_does_not_take_is_refused() {
     let mock = mock();
     let front = bearer_front(&mock, "another", Duration::from_secs(60)).await;
-    let tokens = Tokens {
-        front: None,
-        lifetime: Duration::from_secs(60),
-        issued: AtomicU32::new(0),
-    };
-    let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let failure = refused(&broker, Login::Bearer(Arc::new(tokens))).await;
+    let source = Tokens::of_lifetime(Duration::from_secs(60));
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let error = refused(&config, &tokens(&source)).await;
     assert!(
-        failure.starts_with("the broker refused the connection string of pageviews"),
-        "{failure}"
+        error.starts_with("the broker refused the Microsoft Entra ID sign-in"),
+        "{error}"
     );
 }
 
@@ -337,44 +358,40 @@ async fn a_token_that_the_hub_does_not_take_is_refused() {
 async fn a_token_expired_on_the_way_is_refused() {
     let mock = mock();
     let front = bearer_front(&mock, "PLANTED-token-1", Duration::ZERO).await;
-    let tokens = Tokens {
-        front: None,
-        lifetime: Duration::from_secs(60),
-        issued: AtomicU32::new(0),
-    };
-    let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let failure = refused(&broker, Login::Bearer(Arc::new(tokens))).await;
+    let source = Tokens::of_lifetime(Duration::from_secs(60));
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let error = refused(&config, &tokens(&source)).await;
     assert!(
-        failure.contains("invalid_token") || failure.contains("Invalid credentials"),
-        "{failure}"
+        error.contains("invalid_token") || error.contains("Invalid credentials"),
+        "{error}"
     );
 }
 
 /// An identity service that is away.
-struct Nobody;
+struct NoIdentityService;
 
 #[async_trait]
-impl TokenSource for Nobody {
-    async fn token(&self) -> Result<AccessToken, String> {
-        Err("the identity service does not answer".to_owned())
+impl TokenSource for NoIdentityService {
+    async fn token(&self) -> Result<AccessToken, TokenError> {
+        Err("the identity service does not answer".into())
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_token_at_all_is_said_as_the_source_says_it() {
+async fn a_missing_token_is_reported_with_the_cause() {
     let mock = mock();
     let front = bearer_front(&mock, "any", Duration::from_secs(60)).await;
-    let mut broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    broker.patience.connect = Duration::from_secs(4);
-    let failure = refused(&broker, Login::Bearer(Arc::new(Nobody))).await;
-    assert!(
-        failure.contains("the identity service does not answer"),
-        "{failure}"
-    );
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let limits = Limits {
+        connect: Duration::from_secs(4),
+        ..limits()
+    };
+    let error = refused_within(&config, &tokens(&Arc::new(NoIdentityService)), &limits).await;
+    assert!(error.contains("the identity service does not answer"), "{error}");
 }
 
 /// The front and the login of an identity whose token is good, and a mock that lets it use `pageviews` only.
-async fn without_role(mock: &Mock) -> (Front, Login) {
+async fn without_role(mock: &Mock) -> (Front, [Login; 2]) {
     mock.topic_error(
         "stars",
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
@@ -382,45 +399,45 @@ async fn without_role(mock: &Mock) -> (Front, Login) {
     .unwrap();
     let lifetime = Duration::from_secs(3_600);
     let front = bearer_front(mock, "PLANTED-token-1", lifetime).await;
-    let tokens = Tokens {
-        front: None,
-        lifetime,
-        issued: AtomicU32::new(0),
-    };
-    (front, Login::Bearer(Arc::new(tokens)))
+    (front, tokens(&Tokens::of_lifetime(lifetime)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_assigned_a_moment_ago_is_waited_for() {
     let mock = mock();
-    let (front, login) = without_role(&mock).await;
-    let mut broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    broker.patience.connect = Duration::from_secs(2);
+    let (front, logins) = without_role(&mock).await;
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let limits = Limits {
+        connect: Duration::from_secs(2),
+        ..limits()
+    };
     // The wait for a role is not one for a connection.
-    let longer = broker.patience.connect * 2;
-    let routes = routes(login);
-    let opening = tokio::spawn(async move { Producers::open(&broker, &routes).await });
+    let longer = limits.connect * 2;
+    let opening = tokio::spawn(async move { Producers::open(&config, &logins, &limits).await });
     tokio::time::sleep(longer).await;
     assert!(!opening.is_finished(), "{:?}", opening.await.unwrap());
     mock.topic_error("stars", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
         .unwrap();
     let sink = opening.await.unwrap().unwrap();
     send(&sink, 0, 100).await;
-    assert_eq!(sink.flush(PATIENCE).await.delivered, 100);
+    assert_eq!(sink.flush(LIMIT).await.delivered, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_does_not_come_is_named() {
     let mock = mock();
-    let (front, login) = without_role(&mock).await;
-    let mut broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    broker.patience.role = Duration::from_secs(1);
-    let failure = refused(&broker, login).await;
+    let (front, logins) = without_role(&mock).await;
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let limits = Limits {
+        role: Duration::from_secs(1),
+        ..limits()
+    };
+    let error = refused_within(&config, &logins, &limits).await;
     assert!(
-        failure.starts_with("the broker does not let us send to the topic stars (tried for 1 s)"),
-        "{failure}"
+        error.starts_with("the broker does not let us send to the topic stars (tried for 1 s)"),
+        "{error}"
     );
-    assert!(failure.contains("Azure Event Hubs Data Sender"), "{failure}");
+    assert!(error.contains("Azure Event Hubs Data Sender"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -432,10 +449,10 @@ async fn a_connection_string_without_the_right_to_send_is_refused_at_once() {
     )
     .unwrap();
     let front = plain_front(&mock).await;
-    let broker = secure(&front, SecurityProtocol::SaslPlaintext, None);
-    let failure = refused(&broker, plain(PASSWORD)).await;
+    let config = secure(&front, SecurityProtocol::SaslPlaintext, None);
+    let error = refused(&config, &string(PASSWORD)).await;
     assert!(
-        failure.ends_with("topic stars: give the rule or role the right to send"),
-        "{failure}"
+        error.ends_with("topic stars: give the rule or role the right to send"),
+        "{error}"
     );
 }

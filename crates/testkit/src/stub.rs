@@ -1,5 +1,5 @@
-//! An HTTP server that makes up its answers: for what answers in place of a service, such as a proxy, a sign-in page
-//! or an attacker.
+//! An HTTP server with answers that a test makes up: for what answers in place of a service, such as a proxy, a sign-in
+//! page or an attacker.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +33,9 @@ pub struct Answer {
     pub status: u16,
     /// The headers.
     pub headers: Vec<(&'static str, String)>,
-    /// Whether the body never ends; otherwise it is empty.
+    /// The body.
+    pub body: String,
+    /// Whether the body never ends, instead.
     pub endless: bool,
 }
 
@@ -130,14 +132,14 @@ fn response(answer: Answer, sent: Arc<AtomicU64>) -> Response<Body> {
     let body = if answer.endless {
         Body::new(Endless { sent })
     } else {
-        Body::empty()
+        Body::from(answer.body)
     };
     builder
         .body(body)
         .expect("tests give headers that HTTP can carry")
 }
 
-/// A body that goes on while somebody reads it.
+/// A body without end.
 #[derive(Debug)]
 struct Endless {
     sent: Arc<AtomicU64>,

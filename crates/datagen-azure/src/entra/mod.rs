@@ -1,39 +1,42 @@
-//! Sign-in by Microsoft Entra ID: one credential for the Data Lake, Azure SQL and Event Hubs.
+//! Sign-in with Microsoft Entra ID: one credential for the Data Lake, Azure SQL and Event Hubs.
 //!
-//! Which credential signs in is decided once, by the environment, and said in the log:
-//!
-//! 1. `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_TENANT_ID` and `AZURE_CLIENT_ID` are all set: workload identity
-//!    (Kubernetes sets them).
-//! 2. `AZURE_CLIENT_ID` or a managed identity's endpoint (`IDENTITY_ENDPOINT`, `MSI_ENDPOINT`) is set:
-//!    managed identity, the user-assigned one of that client id if there is one.
-//! 3. The instance metadata service answers, or neither `az` nor `azd` is installed (it may be a container
-//!    whose metadata service is still starting): the system-assigned managed identity.
-//! 4. Otherwise whoever is signed in to `az` or `azd` on this machine.
+//! [`method`] chooses how to sign in. [`EntraCredential`] requests tokens, keeps them, retries within [`LIMIT`], and
+//! reports the wait and the cause of a failure. The SDK's own retries are off (see [`SdkHttpClient`]), so that the limit
+//! holds for every destination.
+
+mod metadata;
+mod method;
 
 use std::{
     collections::HashMap,
-    env, fmt,
-    path::Path,
-    sync::Arc,
+    fmt,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use azure_core::{
-    credentials::{AccessToken as SdkToken, TokenCredential, TokenRequestOptions},
+    credentials::{AccessToken as SdkToken, Secret as SdkSecret, TokenCredential, TokenRequestOptions},
     error::ErrorKind,
-    http::{ClientOptions, StatusCode},
+    http::{ClientOptions, Transport},
 };
 use azure_identity::{
-    ClientAssertionCredentialOptions, DeveloperToolsCredential, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialOptions,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
-use tokio::{net::TcpStream, sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 
-use crate::http::{SdkHttpClient, Server};
-use datagen_process::error::causes;
-use datagen_settings::Secret;
+pub use self::method::Method;
+use crate::http::{HttpError, SdkHttpClient, excerpt};
+use datagen_process::{
+    error::causes,
+    retry::{Backoff, RetryPolicy},
+};
+use datagen_settings::{Environment, Problems, Secret};
 
 /// Azure Storage, both its Blob and its Data Lake API.
 pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -41,16 +44,48 @@ pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
 /// Azure SQL Database.
 pub const SQL_SCOPE: &str = "https://database.windows.net/.default";
 
-/// How long a new role assignment may take to arrive: «it can take up to 10 minutes for changes to take effect»,
-/// <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>. For so long a missing permission of an
-/// identity may be that of a role that was assigned a moment ago, as deployments do.
+/// How long a new role assignment may take to become effective: «it can take up to 10 minutes for changes to take
+/// effect», <https://learn.microsoft.com/azure/role-based-access-control/troubleshooting>. For this long, a missing
+/// permission of an identity may be that of a role that a deployment assigned shortly before.
 pub const ROLE_ASSIGNMENT_DELAY: Duration = Duration::from_secs(600);
 
-/// The address of the instance metadata service on every Azure machine and container group.
-/// <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
-const IMDS: &str = "169.254.169.254:80";
+/// How long a sign-in may take, retries included. Microsoft recommends to retry for at least 70 s while the metadata
+/// service is updated:
+/// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#retry-guidance>.
+pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// Proof for one service that we are who we are, for as long as it says.
+/// The pauses between attempts.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(10),
+};
+
+/// For a service that is busy or cannot be reached.
+const UNAVAILABLE: RetryPolicy = RetryPolicy {
+    backoff: BACKOFF,
+    limit: LIMIT,
+};
+
+/// For a managed identity that is not found. In the first seconds of a container, the metadata service may not know the
+/// container's identity yet.
+const STARTING: RetryPolicy = RetryPolicy {
+    backoff: BACKOFF,
+    limit: Duration::from_secs(10),
+};
+
+/// How long a token may take before the log says that the process waits for it.
+const ANNOUNCEMENT_DELAY: Duration = Duration::from_secs(3);
+
+/// A token is renewed when it is valid for less than this, as the SDK does.
+const RENEWAL: Duration = Duration::from_secs(300);
+
+/// A token that is valid for less than this is not used any more.
+const USABLE: Duration = Duration::from_secs(30);
+
+/// How long after a failed renewal the next one starts.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
+
+/// A bearer token for one service.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
     secret: Secret,
@@ -66,7 +101,7 @@ impl AccessToken {
         }
     }
 
-    /// The bearer token itself. It must not be logged.
+    /// The text of the token. It must not be logged.
     pub fn secret(&self) -> &str {
         self.secret.expose()
     }
@@ -76,7 +111,7 @@ impl AccessToken {
         self.expires_on
     }
 
-    /// How long it is still good for; zero when it has expired.
+    /// How long it is still valid; zero if it has expired.
     pub fn time_left(&self) -> Duration {
         self.expires_on
             .duration_since(SystemTime::now())
@@ -84,68 +119,55 @@ impl AccessToken {
     }
 }
 
-/// Why nobody could be signed in: one line that says what to check.
+/// Why a sign-in failed: one line that says what to check. Retries are over when it is returned.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct EntraError {
     message: String,
-    permanent: bool,
+    #[source]
+    source: Option<Arc<azure_core::Error>>,
 }
 
-impl EntraError {
-    /// True when trying again cannot help: there is no such identity, nobody is signed in, the request was
-    /// refused. False for an identity service that is busy, starting or out of reach.
-    pub fn is_permanent(&self) -> bool {
-        self.permanent
-    }
+/// Why one attempt to get a token failed.
+#[derive(Debug)]
+struct AttemptError {
+    /// What happened, in a few words without secrets.
+    problem: String,
+    /// Whether and how long to retry.
+    retry: Retry,
+    retry_after: Duration,
+    source: Arc<azure_core::Error>,
 }
 
-/// How sign-in happens; see the module for how it is chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Method {
-    /// A token file that Kubernetes keeps fresh, exchanged for an access token.
-    WorkloadIdentity,
-    /// The identity given to this container or machine; a user-assigned one if a client id is there.
-    ManagedIdentity {
-        /// The client id of a user-assigned identity.
-        client_id: Option<String>,
-    },
-    /// The person signed in to `az` or `azd`.
-    DeveloperTools,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Never,
+    /// As [`STARTING`] says.
+    Starting,
+    /// As [`UNAVAILABLE`] says.
+    Unavailable,
 }
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WorkloadIdentity => f.write_str("workload identity"),
-            Self::ManagedIdentity { client_id: None } => f.write_str("the system-assigned managed identity"),
-            Self::ManagedIdentity { client_id: Some(id) } if is_client_id(id) => {
-                write!(f, "the user-assigned managed identity {id} (AZURE_CLIENT_ID)")
-            }
-            Self::ManagedIdentity { client_id: Some(_) } => {
-                f.write_str("a user-assigned managed identity whose AZURE_CLIENT_ID is not a client id")
-            }
-            Self::DeveloperTools => f.write_str("the developer signed in to az or azd"),
-        }
-    }
+/// Checks the variables that name a credential of Microsoft Entra ID, for a destination that needs one. Whatever is wrong
+/// is reported to `problems`.
+pub fn check(environment: &Environment, problems: &mut Problems) {
+    method::read(environment, problems);
 }
 
-/// Whether `text` is a client id, which is a GUID: any other text may be a secret in the wrong variable.
-fn is_client_id(text: &str) -> bool {
-    text.len() == 36
-        && text.char_indices().all(|(place, c)| match place {
-            8 | 13 | 18 | 23 => c == '-',
-            _ => c.is_ascii_hexdigit(),
-        })
-}
-
-/// The one credential of a process. Clones share its cache of tokens.
+/// The credential of a process. Clones share its tokens.
 #[derive(Clone)]
 pub struct EntraCredential {
     sdk: Arc<dyn TokenCredential>,
     method: Method,
-    /// The last good token of each scope, for the minutes in which a renewal fails but the old one holds.
-    last_good: Arc<Mutex<HashMap<String, AccessToken>>>,
+    /// The tokens by scope. The lock is held during a request, so that tasks that need the same token share one.
+    tokens: Arc<Mutex<HashMap<String, CachedToken>>>,
+}
+
+#[derive(Clone)]
+struct CachedToken {
+    token: AccessToken,
+    /// When the next renewal may start, after one that failed.
+    next_renewal: Instant,
 }
 
 impl fmt::Debug for EntraCredential {
@@ -157,37 +179,61 @@ impl fmt::Debug for EntraCredential {
 }
 
 impl EntraCredential {
-    /// Chooses how to sign in by this process's environment. No token is asked for yet.
+    /// Chooses how to sign in, as `docs/sign-in.md` describes. No token is requested yet.
     ///
     /// # Errors
-    /// A permanent [`EntraError`] when the chosen method is not set up right: an unreadable token file, a
-    /// malformed tenant id, a managed identity endpoint of an unsupported kind.
+    /// If the variables of a credential are incomplete or cannot be used: an unreadable token file, a malformed tenant
+    /// id, a managed identity endpoint of an unsupported kind.
     pub async fn from_env() -> Result<Self, EntraError> {
-        let method = choose(|name| env::var(name).ok().filter(|value| !value.is_empty())).await;
-        Self::new(method)
+        let mut problems = Problems::default();
+        let method = method::read(&Environment::of_process(), &mut problems);
+        if !problems.is_empty() {
+            return Err(EntraError {
+                message: problems.lines().collect::<Vec<_>>().join("; "),
+                source: None,
+            });
+        }
+        let method = match method {
+            Some(method) => method,
+            None => method::of_this_machine(std::env::var_os("PATH").as_deref(), metadata::ADDRESS).await,
+        };
+        let http = match method {
+            Method::ManagedIdentity { .. } => SdkHttpClient::for_managed_identity(),
+            _ => SdkHttpClient::for_entra(),
+        };
+        let credential = Self::new(method, http.transport())?;
+        tracing::info!("signing in to Microsoft Entra ID as {}", credential.method);
+        Ok(credential)
     }
 
-    /// Signs in by `method`.
-    ///
-    /// # Errors
-    /// As [`EntraCredential::from_env`].
-    pub fn new(method: Method) -> Result<Self, EntraError> {
-        let http = match method {
-            Method::ManagedIdentity { .. } => SdkHttpClient::direct(Server::Identity),
-            _ => SdkHttpClient::new(Server::Identity),
-        };
+    fn new(method: Method, transport: Transport) -> Result<Self, EntraError> {
         let client_options = ClientOptions {
-            transport: Some(http.transport()),
+            transport: Some(transport),
             ..ClientOptions::default()
         };
         let sdk: azure_core::Result<Arc<dyn TokenCredential>> = match &method {
-            Method::WorkloadIdentity => {
-                WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
-                    credential_options: ClientAssertionCredentialOptions { client_options },
-                    ..WorkloadIdentityCredentialOptions::default()
-                }))
-                .map(|credential| credential as _)
-            }
+            Method::ServicePrincipal {
+                tenant_id,
+                client_id,
+                secret,
+            } => ClientSecretCredential::new(
+                tenant_id,
+                client_id.clone(),
+                SdkSecret::new(secret.expose().to_owned()),
+                Some(ClientSecretCredentialOptions { client_options }),
+            )
+            .map(|credential| credential as _),
+            Method::WorkloadIdentity {
+                tenant_id,
+                client_id,
+                token_file,
+            } => WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+                credential_options: ClientAssertionCredentialOptions { client_options },
+                tenant_id: Some(tenant_id.clone()),
+                client_id: Some(client_id.clone()),
+                token_file_path: Some(token_file.into()),
+            }))
+            .map(|credential| credential as _),
             Method::ManagedIdentity { client_id } => {
                 ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                     user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
@@ -197,49 +243,114 @@ impl EntraCredential {
             }
             Method::DeveloperTools => DeveloperToolsCredential::new(None).map(|credential| credential as _),
         };
-        let sdk = sdk.map_err(|error| describe(&method, &error))?;
-        tracing::info!("signing in to Microsoft Entra ID as {method}");
-        Ok(Self {
+        match sdk {
+            Ok(sdk) => Ok(Self::with_sdk(method, sdk)),
+            Err(error) => {
+                let error = AttemptError::new(&method, error);
+                Err(error.give_up(&method, None))
+            }
+        }
+    }
+
+    fn with_sdk(method: Method, sdk: Arc<dyn TokenCredential>) -> Self {
+        Self {
             sdk,
             method,
-            last_good: Arc::default(),
-        })
+            tokens: Arc::default(),
+        }
     }
 
-    /// How this credential signs in.
-    pub fn method(&self) -> &Method {
-        &self.method
-    }
-
-    /// A token for `scope`, such as [`STORAGE_SCOPE`]: from the cache while it is good for five minutes or
-    /// more, otherwise a new one. Managed identity retries by itself for up to 72 s.
+    /// A token for `scope`, such as [`STORAGE_SCOPE`]: the one that is kept, if it is valid for another five minutes,
+    /// otherwise a new one. While a renewal fails, the old token is used as long as it is valid.
     ///
     /// # Errors
-    /// When no token could be had and no earlier one is good for another 30 s.
+    /// If there is no token within [`LIMIT`], or if trying again cannot help.
     pub async fn token(&self, scope: &str) -> Result<AccessToken, EntraError> {
-        match self.sdk.get_token(&[scope], None).await {
-            Ok(token) => {
-                let token = AccessToken {
-                    secret: Secret::new(token.token.secret()),
-                    expires_on: token.expires_on.into(),
-                };
-                self.last_good
-                    .lock()
-                    .await
-                    .insert(scope.to_owned(), token.clone());
-                Ok(token)
+        let mut tokens = self.tokens.lock().await;
+        if let Some(cached) = tokens.get_mut(scope) {
+            let left = cached.token.time_left();
+            if left > RENEWAL || (left > USABLE && Instant::now() < cached.next_renewal) {
+                return Ok(cached.token.clone());
             }
-            Err(error) => {
-                let error = describe(&self.method, &error);
-                let held = self.last_good.lock().await.get(scope).cloned();
-                match held.filter(|token| token.time_left() > Duration::from_secs(30)) {
-                    Some(token) => {
-                        tracing::warn!("the token for {scope} could not be renewed yet: {error}");
-                        Ok(token)
+            if left > USABLE {
+                match self.request(scope).await {
+                    Ok(token) => cached.token = token,
+                    Err(error) => {
+                        cached.next_renewal = Instant::now() + RENEWAL_PAUSE;
+                        tracing::warn!(
+                            "the token for {scope} could not be renewed yet: {}",
+                            error.problem
+                        );
                     }
-                    None => Err(error),
                 }
+                return Ok(cached.token.clone());
             }
+        }
+        let token = self.wait_for_token(scope).await?;
+        let cached = CachedToken {
+            token: token.clone(),
+            next_renewal: Instant::now(),
+        };
+        tokens.insert(scope.to_owned(), cached);
+        Ok(token)
+    }
+
+    /// Requests a token until there is one, within [`LIMIT`]. Logs one line if that takes more than a moment.
+    async fn wait_for_token(&self, scope: &str) -> Result<AccessToken, EntraError> {
+        let start = Instant::now();
+        let latest = std::sync::Mutex::<Option<AttemptError>>::default();
+        let latest = || latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = async {
+            let (mut starting, mut unavailable) = (STARTING.start(), UNAVAILABLE.start());
+            loop {
+                let error = match self.request(scope).await {
+                    Ok(token) => return Some(token),
+                    Err(error) => error,
+                };
+                let pause = match error.retry {
+                    Retry::Never => None,
+                    Retry::Starting => starting.next_pause(error.retry_after),
+                    Retry::Unavailable => unavailable.next_pause(error.retry_after),
+                };
+                *latest() = Some(error);
+                sleep(pause?).await;
+            }
+        };
+        let announce = async {
+            sleep(ANNOUNCEMENT_DELAY).await;
+            let cause = latest().as_ref().map(|error| format!(": {}", error.problem));
+            tracing::warn!(
+                "waiting for a token of Microsoft Entra ID for {}, for up to {} s{}",
+                self.method,
+                LIMIT.as_secs(),
+                cause.unwrap_or_default()
+            );
+            std::future::pending::<()>().await;
+        };
+        let token = tokio::select! {
+            token = timeout(LIMIT, requests) => token.ok().flatten(),
+            () = announce => None,
+        };
+        match token {
+            Some(token) => Ok(token),
+            None => {
+                let error = latest().take();
+                let error = error.unwrap_or_else(|| {
+                    let silent = azure_core::Error::with_message(ErrorKind::Credential, "no response");
+                    AttemptError::new(&self.method, silent)
+                });
+                Err(error.give_up(&self.method, Some(start.elapsed())))
+            }
+        }
+    }
+
+    async fn request(&self, scope: &str) -> Result<AccessToken, AttemptError> {
+        match self.sdk.get_token(&[scope], None).await {
+            Ok(token) => Ok(AccessToken {
+                secret: Secret::new(token.token.secret()),
+                expires_on: token.expires_on.into(),
+            }),
+            Err(error) => Err(AttemptError::new(&self.method, error)),
         }
     }
 }
@@ -266,127 +377,98 @@ impl TokenCredential for EntraCredential {
     }
 }
 
-async fn choose(var: impl Fn(&str) -> Option<String>) -> Method {
-    let client_id = var("AZURE_CLIENT_ID");
-    if client_id.is_some() && var("AZURE_FEDERATED_TOKEN_FILE").is_some() && var("AZURE_TENANT_ID").is_some()
-    {
-        return Method::WorkloadIdentity;
+impl AttemptError {
+    fn new(method: &Method, error: azure_core::Error) -> Self {
+        let http = HttpError::find(&error);
+        let retry = match (method, http) {
+            (
+                Method::ManagedIdentity { .. },
+                Some(HttpError::NoToken {
+                    status: 200 | 400, ..
+                }),
+            ) => Retry::Starting,
+            // 404 and 410: the metadata service is being updated.
+            (
+                Method::ManagedIdentity { .. },
+                Some(HttpError::NoToken {
+                    status: 404 | 410, ..
+                }),
+            )
+            | (
+                _,
+                Some(
+                    HttpError::NoToken {
+                        status: 408 | 429 | 500..=599,
+                        ..
+                    }
+                    | HttpError::Dns { .. }
+                    | HttpError::Connect { .. }
+                    | HttpError::Stalled { .. }
+                    | HttpError::Io { .. },
+                ),
+            ) => Retry::Unavailable,
+            // A refusal, or something on this machine that another attempt will not change.
+            _ => Retry::Never,
+        };
+        let problem = match http {
+            Some(http) => http.to_string(),
+            None => sdk_problem(&causes(&error).last().map(ToString::to_string).unwrap_or_default()),
+        };
+        let problem = match method {
+            // A service may quote the request.
+            Method::ServicePrincipal { secret, .. } => problem.replace(secret.expose(), "…"),
+            _ => problem,
+        };
+        Self {
+            problem,
+            retry,
+            retry_after: http.and_then(HttpError::retry_after).unwrap_or_default(),
+            source: Arc::new(error),
+        }
     }
-    let endpoint = var("IDENTITY_ENDPOINT").or_else(|| var("MSI_ENDPOINT"));
-    if client_id.is_some() || endpoint.is_some() || metadata_service_answers().await {
-        return Method::ManagedIdentity { client_id };
-    }
-    let installed = |tool: &str| {
-        let path = var("PATH").unwrap_or_default();
-        path.split(':')
-            .any(|directory| Path::new(directory).join(tool).is_file())
-    };
-    if installed("az") || installed("azd") {
-        Method::DeveloperTools
-    } else {
-        Method::ManagedIdentity { client_id }
+
+    /// The error that is returned when there are no more attempts.
+    fn give_up(self, method: &Method, elapsed: Option<Duration>) -> EntraError {
+        let elapsed = elapsed.filter(|elapsed| *elapsed >= Duration::from_secs(1));
+        let elapsed = elapsed.map(|elapsed| format!(", tried for {} s", elapsed.as_secs()));
+        EntraError {
+            message: format!(
+                "could not sign in as {method} ({}{}): {}",
+                self.problem,
+                elapsed.unwrap_or_default(),
+                method.advice()
+            ),
+            source: Some(self.source),
+        }
     }
 }
 
-async fn metadata_service_answers() -> bool {
-    matches!(
-        timeout(Duration::from_secs(1), TcpStream::connect(IMDS)).await,
-        Ok(Ok(_))
-    )
-}
-
-/// One line out of an SDK's error, which is several lines long and ends in a link.
-fn describe(method: &Method, error: &azure_core::Error) -> EntraError {
-    let check = match method {
-        Method::WorkloadIdentity => {
-            "check AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE and the federated credential"
-        }
-        Method::ManagedIdentity { client_id: None } => {
-            "check that a managed identity is assigned to this container or machine, set AZURE_CLIENT_ID if it \
-             is a user-assigned one, or sign in with az login on a laptop"
-        }
-        Method::ManagedIdentity { client_id: Some(_) } => {
-            "check AZURE_CLIENT_ID and that this identity is assigned to this container or machine"
-        }
-        Method::DeveloperTools => "run az login or azd auth login",
+/// One line out of an error of the SDK, which joins the errors of several tools and ends them with links.
+fn sdk_problem(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let lines: Vec<_> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("To troubleshoot, visit"))
+        .collect();
+    let lines = match &lines[..] {
+        [heading, rest @ ..] if heading.ends_with(':') && !rest.is_empty() => rest,
+        lines => lines,
     };
-    let status = http_status(error);
-    let permanent = match (method, status) {
-        (Method::DeveloperTools, _) => true,
-        (_, Some(status)) => status.is_client_error() && !matches!(u16::from(status), 404 | 408 | 410 | 429),
-        // Not an answer: a transport error, which may pass, or a setting that will not.
-        (_, None) => crate::http::Failure::find(error).is_none(),
-    };
-    let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    let cause = crate::http::excerpt(&cause);
-    let status = status
-        .map(|status| format!("HTTP {}: ", u16::from(status)))
-        .unwrap_or_default();
-    EntraError {
-        message: format!("could not sign in as {method} ({status}{cause}): {check}"),
-        permanent,
-    }
-}
-
-/// The status of the innermost HTTP answer in an SDK's error, which wraps it in a credential error.
-fn http_status(error: &azure_core::Error) -> Option<StatusCode> {
-    causes(error).find_map(|cause| match cause.downcast_ref::<azure_core::Error>()?.kind() {
-        ErrorKind::HttpResponse { status, .. } => Some(*status),
-        _ => None,
-    })
+    excerpt(&lines.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
+    use azure_core::http::{AsyncRawResponse, HttpClient, Request, headers::Headers};
+    use testkit::stub::{Answer, Stub};
+
     use super::*;
 
-    fn chosen(variables: &[(&str, &str)]) -> Method {
-        let variables: HashMap<_, _> = variables.iter().copied().collect();
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(choose(|name| {
-                variables.get(name).map(|value| (*value).to_owned())
-            }))
-    }
-
-    #[test]
-    fn the_environment_decides_how_to_sign_in() {
-        let workload = [
-            ("AZURE_CLIENT_ID", "c"),
-            ("AZURE_TENANT_ID", "t"),
-            ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/token"),
-        ];
-        assert_eq!(chosen(&workload), Method::WorkloadIdentity);
-        assert_eq!(
-            chosen(&[("AZURE_CLIENT_ID", "c")]),
-            Method::ManagedIdentity {
-                client_id: Some("c".into())
-            }
-        );
-        let app_service = [
-            ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/token"),
-            ("IDENTITY_HEADER", "secret"),
-        ];
-        assert_eq!(chosen(&app_service), Method::ManagedIdentity { client_id: None });
-    }
-
-    #[test]
-    fn a_client_id_is_shown_only_if_it_is_one() {
-        let shown = |id: &str| {
-            let client_id = Some(id.to_owned());
-            Method::ManagedIdentity { client_id }.to_string()
-        };
-        let id = "00000000-1111-2222-3333-aaaaBBBBcccc";
-        assert!(shown(id).contains(id));
-        let secret = "PLANTED~secret.of.an.application-000";
-        assert!(!shown(secret).contains(secret) && shown(secret).contains("AZURE_CLIENT_ID"));
-    }
-
-    /// Hands out what it was given, the last first.
+    /// Hands out what it was given, the last first, and then repeats the error.
     #[derive(Debug)]
-    struct Scripted(std::sync::Mutex<Vec<azure_core::Result<SdkToken>>>);
+    struct Scripted {
+        script: std::sync::Mutex<Vec<azure_core::Result<SdkToken>>>,
+        then: Option<HttpError>,
+    }
 
     #[async_trait]
     impl TokenCredential for Scripted {
@@ -395,79 +477,282 @@ mod tests {
             _: &[&str],
             _: Option<TokenRequestOptions<'_>>,
         ) -> azure_core::Result<SdkToken> {
-            self.0.lock().unwrap().pop().expect("no more calls")
-        }
-    }
-
-    fn answered(status: StatusCode) -> azure_core::Error {
-        let kind = ErrorKind::HttpResponse {
-            status,
-            error_code: None,
-            raw_response: None,
-        };
-        let error = azure_core::Error::with_message(kind, "the answer");
-        azure_core::Error::with_error(ErrorKind::Credential, error, "no token")
-    }
-
-    #[tokio::test]
-    async fn a_token_that_is_still_good_bridges_a_failed_renewal() {
-        for (seconds, bridges) in [(600, true), (10, false)] {
-            let good = SdkToken::new("good", (SystemTime::now() + Duration::from_secs(seconds)).into());
-            let script = vec![Err(answered(StatusCode::TooManyRequests)), Ok(good)];
-            let credential = EntraCredential {
-                sdk: Arc::new(Scripted(script.into())),
-                method: Method::ManagedIdentity { client_id: None },
-                last_good: Arc::default(),
-            };
-            assert_eq!(credential.token(SQL_SCOPE).await.unwrap().secret(), "good");
-            match credential.token(SQL_SCOPE).await {
-                Ok(token) => assert!(bridges && token.secret() == "good"),
-                Err(error) => assert!(!bridges && !error.is_permanent(), "{error}"),
+            if let Some(next) = self.script.lock().unwrap().pop() {
+                return next;
+            }
+            match &self.then {
+                Some(error) => Err(wrapped(error.clone())),
+                None => std::future::pending().await,
             }
         }
     }
 
-    #[test]
-    fn a_refusal_is_permanent_and_a_service_that_is_away_is_not() {
-        let identity = Method::ManagedIdentity { client_id: None };
-        for (status, permanent) in [
-            (StatusCode::BadRequest, true),
-            (StatusCode::Forbidden, true),
-            (StatusCode::NotFound, false),
-            (StatusCode::Gone, false),
-            (StatusCode::TooManyRequests, false),
-            (StatusCode::InternalServerError, false),
+    /// The error as the SDK wraps it.
+    fn wrapped(error: HttpError) -> azure_core::Error {
+        let message = error.to_string();
+        let error = azure_core::Error::with_error(ErrorKind::Other, error, message);
+        azure_core::Error::with_error(
+            ErrorKind::Credential,
+            error,
+            "ManagedIdentityCredential authentication failed.\nTo troubleshoot, visit https://aka.ms/x",
+        )
+    }
+
+    fn no_token(status: u16, message: &str) -> HttpError {
+        HttpError::NoToken {
+            status,
+            message: message.to_owned(),
+            retry_after: None,
+        }
+    }
+
+    fn token(seconds: u64) -> SdkToken {
+        SdkToken::new("good", (SystemTime::now() + Duration::from_secs(seconds)).into())
+    }
+
+    const SYSTEM_ASSIGNED: Method = Method::ManagedIdentity { client_id: None };
+
+    fn scripted(script: Vec<azure_core::Result<SdkToken>>, then: Option<HttpError>) -> EntraCredential {
+        let script = script.into();
+        EntraCredential::with_sdk(SYSTEM_ASSIGNED, Arc::new(Scripted { script, then }))
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_still_valid_bridges_a_failed_renewal() {
+        for (seconds, bridges) in [(200, true), (10, false)] {
+            let script = vec![Err(wrapped(no_token(403, ""))), Ok(token(seconds))];
+            let credential = scripted(script, None);
+            assert_eq!(credential.token(SQL_SCOPE).await.unwrap().secret(), "good");
+            match credential.token(SQL_SCOPE).await {
+                Ok(token) => assert!(bridges && token.secret() == "good"),
+                Err(error) => assert!(!bridges, "{error}"),
+            }
+            // The next renewal does not come at once: the script has no more answers.
+            assert!(!bridges || credential.token(SQL_SCOPE).await.is_ok());
+        }
+    }
+
+    /// `az` takes seconds, and the SDK runs it for every token.
+    #[tokio::test]
+    async fn a_valid_token_is_not_requested_again() {
+        let credential = scripted(vec![Ok(token(3600))], None);
+        for _ in 0..3 {
+            assert_eq!(credential.token(SQL_SCOPE).await.unwrap().secret(), "good");
+        }
+    }
+
+    /// How long a sign-in is tried that always fails with `error` (or never ends), and the line that is returned.
+    async fn failing(error: Option<HttpError>) -> (u64, String) {
+        let credential = scripted(vec![], error);
+        let start = Instant::now();
+        let line = credential.token(STORAGE_SCOPE).await.unwrap_err().to_string();
+        (start.elapsed().as_secs(), line)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cause_is_reported_and_decides_how_long_a_sign_in_is_tried() {
+        let connect = HttpError::Connect {
+            message: "Connection refused".to_owned(),
+        };
+        let dns = HttpError::Dns {
+            message: "Name or service not known".to_owned(),
+        };
+        let certificate = HttpError::Certificate {
+            message: "it has expired".to_owned(),
+        };
+        for (error, seconds, cause) in [
+            (no_token(403, "forbidden"), 0, "HTTP 403: forbidden"),
+            (no_token(401, ""), 0, "HTTP 401"),
+            (
+                no_token(400, "Identity not found"),
+                10,
+                "HTTP 400: Identity not found, tried for 10 s",
+            ),
+            (
+                no_token(200, "no token in the response"),
+                10,
+                "HTTP 200: no token in the response",
+            ),
+            (no_token(404, ""), 120, "HTTP 404, tried for 120 s"),
+            (no_token(410, ""), 120, "HTTP 410"),
+            (no_token(429, ""), 120, "HTTP 429"),
+            (
+                no_token(500, "pod list is empty"),
+                120,
+                "HTTP 500: pod list is empty",
+            ),
+            (connect, 120, "could not connect (Connection refused)"),
+            (dns, 120, "Name or service not known"),
+            (certificate, 0, "it has expired"),
         ] {
-            let error = describe(&identity, &answered(status));
-            assert_eq!(error.is_permanent(), permanent, "{error}");
+            let (elapsed, line) = failing(Some(error)).await;
+            assert_eq!(elapsed, seconds, "{line}");
             assert!(
-                error
-                    .to_string()
-                    .contains(&format!("HTTP {}: the answer", u16::from(status))),
-                "{error}"
+                line.contains(cause) && line.contains("check that a managed identity"),
+                "{line}"
+            );
+            assert!(!line.contains("aka.ms"), "{line}");
+        }
+        let (elapsed, line) = failing(None).await;
+        assert!(
+            elapsed == LIMIT.as_secs() && line.contains("no response, tried for 120 s"),
+            "{line}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_identity_that_appears_after_a_few_seconds_signs_in() {
+        let not_found = || Err(wrapped(no_token(400, "Identity not found")));
+        let plain_text = Err(wrapped(no_token(200, "no token in the response")));
+        let script = vec![Ok(token(3600)), not_found(), plain_text, not_found()];
+        let start = Instant::now();
+        assert!(scripted(script, None).token(STORAGE_SCOPE).await.is_ok());
+        assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+
+    /// What the log gets while `work` runs.
+    async fn logged<T>(work: impl Future<Output = T>) -> String {
+        use tracing::instrument::WithSubscriber;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = std::sync::Mutex::new(file.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(writer)
+            .with_ansi(false)
+            .finish();
+        work.with_subscriber(subscriber).await;
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_announced_once() {
+        let log = logged(scripted(vec![], Some(no_token(503, "starting"))).token(STORAGE_SCOPE)).await;
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(
+            log.contains("waiting for a token of Microsoft Entra ID for the system-assigned managed identity, for up to 120 s: HTTP 503: starting"),
+            "{log}"
+        );
+        let log = logged(scripted(vec![Ok(token(9999))], None).token(STORAGE_SCOPE)).await;
+        assert_eq!(log, "");
+    }
+
+    /// Keeps the requests and answers them with one status and body.
+    #[derive(Debug)]
+    struct FakeEntra {
+        requests: std::sync::Mutex<Vec<(String, String)>>,
+        answer: (u16, String),
+    }
+
+    #[async_trait]
+    impl HttpClient for FakeEntra {
+        async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+            let body = match request.body() {
+                azure_core::http::Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                _ => String::new(),
+            };
+            self.requests
+                .lock()
+                .unwrap()
+                .push((request.url().to_string(), body));
+            let (status, body) = &self.answer;
+            if *status != 200 {
+                let error = HttpError::no_token(*status, |_| None, body.as_bytes());
+                return Err(azure_core::Error::with_error(ErrorKind::Other, error, "refused"));
+            }
+            Ok(AsyncRawResponse::from_bytes(
+                (*status).into(),
+                Headers::new(),
+                body.clone(),
+            ))
+        }
+    }
+
+    fn service_principal() -> Method {
+        Method::ServicePrincipal {
+            tenant_id: "a-tenant".to_owned(),
+            client_id: "00000000-1111-2222-3333-aaaaBBBBcccc".to_owned(),
+            secret: Secret::new("PLANTED~"),
+        }
+    }
+
+    async fn sign_in(answer: (u16, &str)) -> (Arc<FakeEntra>, Result<AccessToken, EntraError>) {
+        let entra = Arc::new(FakeEntra {
+            requests: std::sync::Mutex::default(),
+            answer: (answer.0, answer.1.to_owned()),
+        });
+        let credential = EntraCredential::new(service_principal(), Transport::new(entra.clone())).unwrap();
+        assert!(!format!("{credential:?}").contains("PLANTED"));
+        let token = credential.token(STORAGE_SCOPE).await;
+        (entra, token)
+    }
+
+    #[tokio::test]
+    async fn a_service_principal_signs_in_with_its_secret() {
+        let answer =
+            r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"issued"}"#;
+        let (entra, token) = sign_in((200, answer)).await;
+        assert_eq!(token.unwrap().secret(), "issued");
+        let requests = entra.requests.lock().unwrap();
+        let [(url, body)] = &requests[..] else {
+            panic!("{requests:?}");
+        };
+        assert!(url.ends_with("/a-tenant/oauth2/v2.0/token"), "{url}");
+        assert!(
+            body.contains("client_secret=PLANTED%7E") && body.contains("client_credentials"),
+            "{body}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refused_service_principal_is_explained_without_its_secret() {
+        let answer = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret PLANTED~ provided.\r\nTrace ID: 1","error_codes":[7000215]}"#;
+        let (entra, token) = sign_in((401, answer)).await;
+        let line = token.unwrap_err().to_string();
+        assert!(
+            line.contains("AADSTS7000215: Invalid client secret") && line.contains("AZURE_CLIENT_SECRET"),
+            "{line}"
+        );
+        assert!(!line.contains("PLANTED") && !line.contains("Trace"), "{line}");
+        assert_eq!(entra.requests.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_errors_of_several_tools_are_one_line() {
+        let text = "Multiple errors were encountered while attempting to authenticate:\nAzureCliCredential \
+                    authentication failed. ERROR: Please run 'az login'\n\nTo troubleshoot, visit https://aka.ms/x \nazd \
+                    not found on PATH";
+        assert_eq!(
+            sdk_problem(text),
+            "AzureCliCredential authentication failed. ERROR: Please run 'az login' azd not found on PATH"
+        );
+        assert_eq!(sdk_problem("one:"), "one:");
+    }
+
+    /// The SDK's own retries would multiply the limit.
+    #[tokio::test]
+    async fn the_client_does_not_make_the_sdk_retry() {
+        let free = ([127, 0, 0, 1], 0).into();
+        for status in [200, 400, 429, 503] {
+            let stub = Stub::start(free, move |_| Answer::of(status)).await.unwrap();
+            let mut request = Request::new(
+                format!("http://{}/token", stub.address()).parse().unwrap(),
+                azure_core::http::Method::Get,
+            );
+            request.set_body("x");
+            let error = SdkHttpClient::for_managed_identity()
+                .execute_request(&request)
+                .await
+                .unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Other), "{error:?}");
+            assert!(
+                matches!(HttpError::find(&error), Some(HttpError::NoToken { .. })),
+                "{error:?}"
             );
         }
-        let refused = crate::http::Failure::Connect {
-            message: "Connection refused".into(),
-            certificate: false,
-        };
-        let away = azure_core::Error::with_error(ErrorKind::Io, refused, "no token");
-        assert!(!describe(&identity, &away).is_permanent());
-        let wrong = azure_core::Error::with_message(ErrorKind::Credential, "no such setting");
-        assert!(describe(&identity, &wrong).is_permanent());
     }
 
     #[test]
     fn debug_prints_no_token() {
-        let token = AccessToken {
-            secret: Secret::new("PLANTED"),
-            expires_on: SystemTime::now(),
-        };
+        let token = AccessToken::new("PLANTED", SystemTime::now());
         assert!(!format!("{token:?}").contains("PLANTED"));
-        let credential = EntraCredential::new(Method::DeveloperTools).unwrap();
-        assert_eq!(
-            format!("{credential:?}"),
-            "EntraCredential { method: DeveloperTools, .. }"
-        );
     }
 }

@@ -11,63 +11,86 @@ use azure_core::{
         headers::{HeaderName, HeaderValue, Headers},
     },
 };
+use url::Url;
 
-use super::{CONNECT_TIMEOUT, Failure, Progress, STALL_TIMEOUT, is_from_storage, read_body, tls_config};
+use super::{
+    CONNECT_TIMEOUT, HttpError, STALL_TIMEOUT, StallWatch, is_from_storage, may_use_proxy, read_body,
+    tls_config,
+};
 
-/// Which service the requests go to, which decides what becomes of its responses.
+/// The kind of service that requests go to, which decides what a valid response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
-    /// A service that issues tokens. Responses of every status go to the SDK, whose own policies evaluate them and
-    /// repeat requests.
+enum Service {
+    /// A service that issues tokens. Every response without a token becomes an error that carries
+    /// [`HttpError::NoToken`].
     Identity,
-    /// Azure Storage. A status that is not a success becomes an error that carries [`Failure::Status`], for callers
-    /// that repeat requests themselves, and a success without the headers of Azure Storage one that carries
-    /// [`Failure::Foreign`].
+    /// Azure Storage. A status that is not a success becomes an error that carries [`HttpError::Status`], and a success
+    /// without the headers of Azure Storage one that carries [`HttpError::Foreign`].
     Storage,
 }
 
-/// Sends the requests of azure_core 1.x's clients.
+/// Sends the requests of azure_core 1.x's clients. The SDKs' own retry policies do not retry its errors, so that
+/// callers decide about retries.
 #[derive(Clone)]
 pub struct SdkHttpClient {
     http: reqwest::Client,
     stall: Duration,
-    server: Server,
+    service: Service,
 }
 
 impl fmt::Debug for SdkHttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SdkHttpClient")
-            .field("server", &self.server)
+            .field("service", &self.service)
             .finish_non_exhaustive()
     }
 }
 
+/// A client with its own pool of connections, and without a proxy unless `proxy` allows the environment's.
+pub(crate) fn new_client(proxy: bool) -> reqwest::Client {
+    let builder = reqwest::Client::builder();
+    let builder = if proxy { builder } else { builder.no_proxy() };
+    builder
+        .tls_backend_preconfigured(tls_config().as_ref().clone())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("the client has nothing left to find at run time: its TLS configuration is given")
+}
+
 impl SdkHttpClient {
-    /// A client with its own pool of connections, through the proxy of the environment if there is one.
-    pub fn new(server: Server) -> Self {
-        Self::build(reqwest::Client::builder(), server)
-    }
-
-    /// A client that uses no proxy: for the identity endpoints of this machine, which none can reach.
-    pub fn direct(server: Server) -> Self {
-        Self::build(reqwest::Client::builder().no_proxy(), server)
-    }
-
-    fn build(builder: reqwest::ClientBuilder, server: Server) -> Self {
-        let http = builder
-            .tls_backend_preconfigured(tls_config().as_ref().clone())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("the client has nothing left to find at run time: its TLS configuration is given");
+    /// A client for the storage account at `url`.
+    pub fn for_storage(url: &Url) -> Self {
         Self {
-            http,
+            http: new_client(may_use_proxy(url)),
             stall: STALL_TIMEOUT,
-            server,
+            service: Service::Storage,
         }
     }
 
-    /// This client, which gives a request up after `limit` without progress, instead of [`STALL_TIMEOUT`].
+    /// A client for Microsoft Entra ID.
+    pub fn for_entra() -> Self {
+        Self::for_identity(true)
+    }
+
+    /// A client for the endpoints of managed identities, which are on this machine or at a link-local address. No proxy
+    /// can reach them.
+    pub fn for_managed_identity() -> Self {
+        Self::for_identity(false)
+    }
+
+    fn for_identity(proxy: bool) -> Self {
+        /// How long an identity service may make no progress. It is short, so that several attempts fit into the limit
+        /// of a sign-in.
+        const STALL: Duration = Duration::from_secs(10);
+        Self {
+            http: new_client(proxy),
+            stall: STALL,
+            service: Service::Identity,
+        }
+    }
+
+    /// This client with another limit for requests that make no progress.
     #[must_use]
     pub fn stalling_after(self, limit: Duration) -> Self {
         Self { stall: limit, ..self }
@@ -78,8 +101,8 @@ impl SdkHttpClient {
         Transport::new(Arc::new(self.clone()))
     }
 
-    async fn send(&self, request: &Request) -> std::result::Result<AsyncRawResponse, Failure> {
-        let progress = Progress::default();
+    async fn send(&self, request: &Request) -> std::result::Result<AsyncRawResponse, HttpError> {
+        let watch = StallWatch::default();
         let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
             .expect("the SDK's methods are HTTP methods");
         let mut outgoing = self.http.request(method, request.url().clone());
@@ -91,60 +114,63 @@ impl SdkHttpClient {
         outgoing = match request.body().clone() {
             Body::Bytes(bytes) => {
                 // The length is given, so that the body is not sent in chunked encoding, which Azure refuses.
-                let asked_for = !bytes.is_empty() || matches!(request.method(), Method::Put | Method::Post);
-                if asked_for && !has_length {
+                let needs_length =
+                    !bytes.is_empty() || matches!(request.method(), Method::Put | Method::Post);
+                if needs_length && !has_length {
                     outgoing = outgoing.header("content-length", bytes.len());
                 }
                 if bytes.is_empty() {
                     outgoing
                 } else {
-                    outgoing.body(reqwest::Body::wrap_stream(progress.body(bytes)))
+                    outgoing.body(reqwest::Body::wrap_stream(watch.body(bytes)))
                 }
             }
             Body::SeekableStream(stream) => outgoing.body(reqwest::Body::wrap_stream(stream)),
         };
         let exchange = async {
             let response = outgoing.send().await?;
-            progress.step();
+            watch.step();
             let (status, headers) = (response.status(), headers(response.headers()));
-            // Read to its end here: a response cut short is a failure, and the connection is free again.
+            // The body is read here, so that a response cut short is an error, and the connection is free again.
             let body = read_body(response.bytes_stream()).await?;
             Ok((status.as_u16(), headers, body))
         };
-        let answer: reqwest::Result<_> = progress.watch(self.stall, exchange).await?;
+        let answer: reqwest::Result<_> = watch.run(self.stall, exchange).await?;
         let (status, headers, body) = answer.map_err(|error| {
             let connecting = error.is_connect();
-            Failure::from_transport(&error.without_url(), connecting)
+            HttpError::from_transport(&error.without_url(), connecting)
         })?;
         let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
         let is_success = (200..300).contains(&status);
-        if self.server == Server::Storage && !is_success {
-            return Err(Failure::from_answer(status, header, &body.bytes));
-        }
-        if self.server == Server::Storage && !is_from_storage(header) {
-            return Err(Failure::Foreign { status });
+        match self.service {
+            Service::Storage if !is_success => {
+                return Err(HttpError::from_answer(status, header, &body.bytes));
+            }
+            Service::Storage if !is_from_storage(header) => return Err(HttpError::Foreign { status }),
+            Service::Identity if !is_success || !has_token(&body.bytes) => {
+                return Err(HttpError::no_token(status, header, &body.bytes));
+            }
+            _ => {}
         }
         if !body.is_whole {
-            return Err(Failure::TooLong);
+            return Err(HttpError::TooLong);
         }
         Ok(AsyncRawResponse::from_bytes(status.into(), headers, body.bytes))
     }
 }
 
+/// Whether `body` is a response of an identity service that carries a token.
+pub(crate) fn has_token(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|json| json["access_token"].is_string())
+}
+
 #[async_trait]
 impl HttpClient for SdkHttpClient {
     async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
-        self.send(request).await.map_err(|failure| {
-            // The kind decides what the SDK's own retry policy does: it retries these two.
-            let kind = match failure {
-                Failure::Dns { .. } | Failure::Connect { .. } => ErrorKind::Connection,
-                Failure::Stalled { .. } | Failure::Io { .. } => ErrorKind::Io,
-                Failure::TooLong | Failure::Foreign { .. } | Failure::Corrupted | Failure::Status { .. } => {
-                    ErrorKind::Other
-                }
-            };
-            let message = failure.to_string();
-            Error::with_error(kind, failure, message)
+        self.send(request).await.map_err(|error| {
+            let message = error.to_string();
+            // The SDK's own retry policy does not retry errors of this kind.
+            Error::with_error(ErrorKind::Other, error, message)
         })
     }
 }
@@ -160,4 +186,59 @@ fn headers(headers: &reqwest::header::HeaderMap) -> Headers {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+
+    /// The error of a request to a server with this certificate, which signs itself.
+    async fn refused(certificate: CertificateParams) -> HttpError {
+        let key = KeyPair::generate().unwrap();
+        let certificate = certificate.self_signed(&key).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let server = tokio::spawn(async move {
+            let (connection, _) = listener.accept().await.unwrap();
+            let _ = TlsAcceptor::from(Arc::new(config)).accept(connection).await;
+        });
+        let client = SdkHttpClient::for_storage(&url);
+        let error = client
+            .execute_request(&Request::new(url, Method::Get))
+            .await
+            .unwrap_err();
+        server.await.unwrap();
+        HttpError::find(&error).unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn an_untrusted_certificate_is_explained_in_plain_words() {
+        let for_here = || CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut authority = for_here();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        for (certificate, reason) in [
+            (for_here(), "its issuer is not trusted on this machine"),
+            (authority, "it is self-signed or that of a certificate authority"),
+        ] {
+            let error = refused(certificate).await;
+            assert!(matches!(error, HttpError::Certificate { .. }), "{error:?}");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
 }

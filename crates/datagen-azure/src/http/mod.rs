@@ -1,15 +1,16 @@
-//! HTTP under Azure's SDKs: one TLS configuration, a watch on stalled requests, and errors that never
-//! carry a URL (a SAS is part of the URL, and the SDKs print URLs in their errors).
+//! HTTP below Azure's SDKs: one TLS configuration, one rule for proxies, a limit for stalled requests, and errors that
+//! never carry a URL (a SAS is part of the URL, and the SDKs print URLs in their errors).
 //!
-//! The SDKs bring their own clients; they are not used, because they have no timeout that fits an upload
-//! (a limit for the whole request is wrong for a slow link, none at all hangs for ever) and because
-//! `reqwest` puts the URL into each of its errors.
+//! The SDKs bring their own clients. They are not used, because they have no timeout that fits an upload (a limit for
+//! the whole request is wrong for a slow link, and without a limit a request may hang forever) and because `reqwest`
+//! puts the URL into each of its errors.
 
+mod certificate;
 mod client;
+mod proxy;
 
 use std::{
     error::Error as StdError,
-    fmt,
     future::Future,
     io,
     sync::{
@@ -22,57 +23,72 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
 
-pub use client::{SdkHttpClient, Server};
+pub use certificate::describe_certificate_error;
+pub use client::SdkHttpClient;
+pub(crate) use client::{has_token, new_client};
+pub use proxy::{is_loopback, may_be_plain, may_use_proxy};
 
 use datagen_process::error::causes;
 
-/// How long a request may make no progress (no byte of its body taken, no answer) before it is given up.
+/// How long a request may make no progress (no byte of its body taken, no answer) before it is abandoned.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most that is read of a response's body, in bytes. No answer to the requests of this program is longer: a
-/// page of a listing has about half of it, a token a few kilobytes.
+/// How much of a response's body is read, in bytes. No response to the requests of this program is longer: a page of a
+/// listing has about half of it, a token a few kilobytes.
 pub const BODY_LIMIT: usize = 1 << 20;
 
-/// How long a connection may take to be set up, TLS included.
+/// How long establishing a connection may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What went wrong with one HTTP request, free of URLs and of anything else that is secret.
-#[derive(Debug, Clone)]
-pub enum Failure {
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HttpError {
     /// The host name does not exist (`EAI_NONAME`) or could not be looked up.
+    #[error("the host name could not be resolved ({message})")]
     Dns {
-        /// What the resolver said.
+        /// What the resolver reported.
         message: String,
     },
-    /// No connection was set up: refused, unreachable, TLS not agreed. The request had no effect.
+    /// No connection was established: refused, unreachable, TLS not agreed. The request had no effect.
+    #[error("could not connect ({message})")]
     Connect {
         /// The innermost cause.
         message: String,
-        /// True when the peer's certificate was not accepted, which no retry will mend.
-        certificate: bool,
     },
-    /// The request was given up because nothing moved. It may have taken effect.
+    /// The server's certificate was refused, which no retry can change. The request had no effect.
+    #[error("{message}")]
+    Certificate {
+        /// The reason, in plain words.
+        message: String,
+    },
+    /// The request was abandoned because it made no progress. It may have taken effect.
+    #[error("no progress for {} s", .after.as_secs_f32())]
     Stalled {
-        /// How long nothing moved.
+        /// How long it made no progress.
         after: Duration,
     },
     /// The connection broke or the response was cut short. The request may have taken effect.
+    #[error("the connection failed ({message})")]
     Io {
         /// The innermost cause.
         message: String,
     },
     /// The body of the response is longer than [`BODY_LIMIT`].
+    #[error("the response is longer than {} KiB", BODY_LIMIT >> 10)]
     TooLong,
-    /// The response is a success, but not the service's answer to this request: its status is another one than
-    /// the documentation gives, or the headers that the service always sends are missing. A proxy or a sign-in
-    /// page answers like this, and has stored nothing.
+    /// The response is a success, but not the service's answer to this request: its status is not the documented one,
+    /// or the headers that the service always sends are missing. A proxy or a sign-in page answers like this, and has
+    /// stored nothing.
+    #[error("HTTP {status}, but not as Azure Storage answers this request")]
     Foreign {
         /// The HTTP status code.
         status: u16,
     },
     /// What the service stored has another checksum than what was sent.
+    #[error("what was stored has another checksum than what was sent")]
     Corrupted,
-    /// The server answered with a status that is not a success.
+    /// Azure Storage answered with a status that is not a success.
+    #[error("HTTP {status}{}{}", if .code.is_some() { " " } else { "" }, .code.as_deref().unwrap_or_default())]
     Status {
         /// The HTTP status code.
         status: u16,
@@ -81,41 +97,33 @@ pub enum Failure {
         /// How long the server asks to wait: `x-ms-retry-after-ms`, `retry-after-ms` or `Retry-After`.
         retry_after: Option<Duration>,
     },
+    /// An identity service answered without a token, whatever the status.
+    #[error("HTTP {status}{}{message}", if .message.is_empty() { "" } else { ": " })]
+    NoToken {
+        /// The HTTP status code.
+        status: u16,
+        /// The beginning of what the service said.
+        message: String,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns { message } => write!(f, "the host name could not be resolved ({message})"),
-            Self::Connect { message, .. } => write!(f, "could not connect ({message})"),
-            Self::Stalled { after } => write!(f, "no progress for {} s", after.as_secs_f32()),
-            Self::Io { message } => write!(f, "the connection failed ({message})"),
-            Self::TooLong => write!(f, "the response is longer than {} KiB", BODY_LIMIT >> 10),
-            Self::Foreign { status } => {
-                write!(f, "HTTP {status}, but not as Azure Storage answers this request")
-            }
-            Self::Corrupted => f.write_str("what was stored has another checksum than what was sent"),
-            Self::Status {
-                status,
-                code: Some(code),
-                ..
-            } => write!(f, "HTTP {status} {code}"),
-            Self::Status {
-                status, code: None, ..
-            } => write!(f, "HTTP {status}"),
-        }
-    }
-}
-
-impl StdError for Failure {}
-
-impl Failure {
-    /// Reads a [`Failure`] out of an SDK's error, however deep it was wrapped.
+impl HttpError {
+    /// Finds an `HttpError` in an SDK's error, however deep it was wrapped.
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         causes(error).find_map(|cause| cause.downcast_ref())
     }
 
-    /// Makes the failure out of an answer that is not a success. The service's code is in a header, or only in
+    /// How long the server asks to wait before the next request.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } | Self::NoToken { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Makes the error of a response that is not a success. The service's code is in a header, or only in
     /// the body: `{"error":{"code":"…"}}` of the Data Lake API, `<Error><Code>…</Code>` of the Blob API.
     pub fn from_answer<'h>(
         status: u16,
@@ -130,16 +138,48 @@ impl Failure {
         }
     }
 
-    /// Makes the failure out of a transport error; `error` must not print a URL any more.
+    /// Makes the error of an identity service's response that carries no token. Services explain themselves in
+    /// `error_description` of a JSON object, or in plain text.
+    pub(crate) fn no_token<'h>(
+        status: u16,
+        header: impl Fn(&'static str) -> Option<&'h str>,
+        body: &[u8],
+    ) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let message = match serde_json::from_str::<serde_json::Value>(&text) {
+            // Whatever a success carries may be a secret.
+            _ if (200..300).contains(&status) => Some("no token in the response".to_owned()),
+            Ok(json) => ["error_description", "error", "message"]
+                .iter()
+                .find_map(|member| json[member].as_str())
+                .map(excerpt),
+            // A page of a proxy explains nothing here.
+            Err(_) if text.trim_start().starts_with('<') => None,
+            Err(_) => Some(excerpt(text.trim())),
+        };
+        Self::NoToken {
+            status,
+            message: message.unwrap_or_default(),
+            retry_after: retry_after(header),
+        }
+    }
+
+    /// Makes the error of a transport error, which must not print a URL any more.
     pub fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
+        let certificate = causes(error).find_map(|cause| match cause.downcast_ref()? {
+            error @ rustls::Error::InvalidCertificate(_) => describe_certificate_error(&error.to_string()),
+            _ => None,
+        });
+        if let Some(message) = certificate {
+            return Self::Certificate { message };
+        }
         let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
         let message = causes.last().map(|cause| excerpt(cause)).unwrap_or_default();
-        // What rustls calls `InvalidCertificate`, however deep other crates wrapped it.
-        let certificate = message.starts_with("invalid peer certificate");
+        // hyper-util keeps the type of this error to itself.
         if causes.iter().any(|cause| cause.contains("dns error")) {
             Self::Dns { message }
         } else if connecting {
-            Self::Connect { message, certificate }
+            Self::Connect { message }
         } else {
             Self::Io { message }
         }
@@ -164,7 +204,7 @@ fn service_code(text: &str) -> Option<String> {
     is_a_code.then(|| text.to_owned())
 }
 
-/// The beginning of a text from outside, in one line that does no harm to a terminal.
+/// The first line of a text from outside, up to 300 characters, without control characters.
 pub fn excerpt(text: &str) -> String {
     /// Characters.
     const LONGEST: usize = 300;
@@ -176,8 +216,8 @@ pub fn excerpt(text: &str) -> String {
     excerpt
 }
 
-/// Reads a response's body up to [`BODY_LIMIT`]; what it returns may be longer by less than one piece of the
-/// network's. A longer one is abandoned, and its connection with it.
+/// Reads a response's body up to [`BODY_LIMIT`], which the last piece may exceed. The rest of a longer body is abandoned
+/// together with its connection.
 pub async fn read_body<E>(body: impl Stream<Item = Result<Bytes, E>>) -> Result<LimitedBody, E> {
     let mut body = std::pin::pin!(body);
     let mut read = BytesMut::new();
@@ -196,10 +236,10 @@ pub async fn read_body<E>(body: impl Stream<Item = Result<Bytes, E>>) -> Result<
     })
 }
 
-/// As much of a body as is read.
+/// A body, or the beginning of a longer one.
 #[derive(Debug)]
 pub struct LimitedBody {
-    /// What was read.
+    /// The bytes that were read.
     pub bytes: Bytes,
     /// Whether it ended within the limit.
     pub is_whole: bool,
@@ -225,7 +265,13 @@ pub fn tls_config() -> Arc<rustls::ClientConfig> {
             for error in &native.errors {
                 tracing::warn!("a certificate authority could not be read: {error}");
             }
-            roots.add_parsable_certificates(native.certs);
+            let (_, ignored) = roots.add_parsable_certificates(native.certs);
+            if ignored > 0 && std::env::var_os("SSL_CERT_FILE").is_some() {
+                tracing::warn!(
+                    "SSL_CERT_FILE has {ignored} certificates that cannot be trusted because they are malformed, for \
+                     instance because of a negative serial number"
+                );
+            }
             if roots.is_empty() {
                 tracing::info!("this machine has no store of certificate authorities: using Mozilla's list");
                 roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -241,39 +287,39 @@ pub fn tls_config() -> Arc<rustls::ClientConfig> {
         .clone()
 }
 
-/// Counts the steps of one request, so that [`Progress::watch`] can tell a slow one from a stalled one.
+/// Counts the steps of one request, so that [`StallWatch::run`] can distinguish a slow request from a stalled one.
 #[derive(Debug, Default, Clone)]
-pub struct Progress(Arc<AtomicU64>);
+pub struct StallWatch(Arc<AtomicU64>);
 
-impl Progress {
-    /// Notes that something moved.
+impl StallWatch {
+    /// Counts a step.
     pub fn step(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request body that notes each piece the connection takes. The pieces share `body`'s memory.
+    /// A request body that counts each piece the connection takes as a step. The pieces share `body`'s memory.
     pub fn body(&self, body: Bytes) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + Sync + use<> {
         /// Small enough that a link of 10 kB/s still takes one within the stall timeout.
         const PIECE: usize = 128 * 1024;
-        let progress = self.clone();
+        let watch = self.clone();
         stream::iter((0..body.len()).step_by(PIECE).map(move |start| {
-            progress.step();
+            watch.step();
             Ok(body.slice(start..body.len().min(start + PIECE)))
         }))
     }
 
-    /// Runs `request` to its end, or gives it up when nothing moved for `limit`.
+    /// Runs `request` to its end, or abandons it after `limit` without a step.
     ///
     /// # Errors
-    /// [`Failure::Stalled`], and then `request` was dropped.
-    pub async fn watch<T>(&self, limit: Duration, request: impl Future<Output = T>) -> Result<T, Failure> {
+    /// [`HttpError::Stalled`], and then `request` was dropped.
+    pub async fn run<T>(&self, limit: Duration, request: impl Future<Output = T>) -> Result<T, HttpError> {
         let mut request = std::pin::pin!(request);
         loop {
             let seen = self.0.load(Ordering::Relaxed);
             match tokio::time::timeout(limit, request.as_mut()).await {
                 Ok(done) => return Ok(done),
                 Err(_) if self.0.load(Ordering::Relaxed) == seen => {
-                    return Err(Failure::Stalled { after: limit });
+                    return Err(HttpError::Stalled { after: limit });
                 }
                 Err(_) => {}
             }
@@ -322,8 +368,8 @@ mod tests {
     fn the_code_is_read_from_the_header_or_the_body() {
         let code = |in_header: Option<&'static str>, body: &str| {
             let header = |name| (name == "x-ms-error-code").then_some(in_header).flatten();
-            match Failure::from_answer(404, header, body.as_bytes()) {
-                Failure::Status { code, .. } => code,
+            match HttpError::from_answer(404, header, body.as_bytes()) {
+                HttpError::Status { code, .. } => code,
                 other => panic!("{other:?}"),
             }
         };
@@ -351,8 +397,8 @@ mod tests {
         assert_eq!(excerpt(&"č".repeat(300)), "č".repeat(300));
         assert_eq!(excerpt(&"č".repeat(60_000)), format!("{}…", "č".repeat(300)));
         let long: &'static str = Box::leak("A".repeat(60_000).into_boxed_str());
-        let failure = Failure::from_answer(400, |name| (name == "x-ms-error-code").then_some(long), b"");
-        assert_eq!(failure.to_string(), "HTTP 400");
+        let error = HttpError::from_answer(400, |name| (name == "x-ms-error-code").then_some(long), b"");
+        assert_eq!(error.to_string(), "HTTP 400");
     }
 
     #[tokio::test]
@@ -366,31 +412,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_request_lives_and_a_stalled_one_is_given_up() {
-        let progress = Progress::default();
+    async fn a_slow_request_succeeds_and_a_stalled_one_is_abandoned() {
+        let watch = StallWatch::default();
         let limit = Duration::from_secs(30);
         let slow = async {
             for _ in 0..10 {
                 tokio::time::sleep(Duration::from_secs(20)).await;
-                progress.step();
+                watch.step();
             }
             "done"
         };
-        assert_eq!(progress.watch(limit, slow).await.unwrap(), "done");
-        let stalled = progress.watch(limit, std::future::pending::<()>()).await;
-        assert!(matches!(stalled, Err(Failure::Stalled { after }) if after == limit));
+        assert_eq!(watch.run(limit, slow).await.unwrap(), "done");
+        let stalled = watch.run(limit, std::future::pending::<()>()).await;
+        assert!(matches!(stalled, Err(HttpError::Stalled { after }) if after == limit));
     }
 
     #[test]
-    fn a_failure_is_found_inside_an_sdk_error() {
-        let failure = Failure::Status {
+    fn an_http_error_is_found_inside_an_sdk_error() {
+        let error = HttpError::Status {
             status: 503,
             code: Some("ServerBusy".into()),
             retry_after: None,
         };
-        let wrapped = azure_core::Error::with_error(azure_core::error::ErrorKind::Other, failure, "context");
+        let wrapped = azure_core::Error::with_error(azure_core::error::ErrorKind::Other, error, "context");
         assert_eq!(
-            Failure::find(&wrapped).unwrap().to_string(),
+            HttpError::find(&wrapped).unwrap().to_string(),
             "HTTP 503 ServerBusy"
         );
     }

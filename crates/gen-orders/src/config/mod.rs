@@ -1,4 +1,4 @@
-//! What gen-orders is told by its environment variables: how many orders, of what, into which database.
+//! The configuration of gen-orders: how many orders, which data, and which database.
 
 mod dates;
 mod readers;
@@ -30,9 +30,9 @@ pub struct OrdersConfig {
     pub range: OrderRange,
     /// The range of order dates as configured: `range` has this year's default where there is none.
     pub dates: Dates,
-    /// Orders a second at the most.
+    /// Orders per second at most; 0 means no limit.
     pub rate: f64,
-    /// Orders a transaction.
+    /// Orders per transaction.
     pub chunk_orders: NonZeroU32,
     /// Where the rows go.
     pub target: Target,

@@ -19,12 +19,15 @@ pub enum Target {
 }
 
 #[cfg(feature = "mssql")]
-fn accept(server: SqlServer, _problems: &mut Problems) -> Option<Target> {
+fn accept(server: SqlServer, environment: &Environment, problems: &mut Problems) -> Option<Target> {
+    if server.login.is_none() {
+        datagen_azure::entra::check(environment, problems);
+    }
     Some(Target::SqlServer(server))
 }
 
 #[cfg(not(feature = "mssql"))]
-fn accept(_server: SqlServer, problems: &mut Problems) -> Option<Target> {
+fn accept(_server: SqlServer, _environment: &Environment, problems: &mut Problems) -> Option<Target> {
     problems.report(
         &DatabaseSettings::SQL_SERVER,
         "names a SQL Server, which this build leaves out: build gen-orders with the feature `mssql`",
@@ -35,11 +38,9 @@ fn accept(_server: SqlServer, problems: &mut Problems) -> Option<Target> {
 /// A database on a SQL Server, and how to reach it.
 #[derive(Clone, Debug)]
 pub struct SqlServer {
-    /// Host name.
+    /// Host name or IP address.
     pub host: String,
-    /// TCP port.
     pub port: u16,
-    /// The database.
     pub database: String,
     /// User and password; without them Entra ID signs in.
     pub login: Option<(String, Secret)>,
@@ -72,7 +73,11 @@ impl Target {
                 None
             }
             (true, false) => read_file(settings, environment, problems).map(Self::Sqlite),
-            (false, true) => accept(read_server(settings, environment, problems)?, problems),
+            (false, true) => accept(
+                read_server(settings, environment, problems)?,
+                environment,
+                problems,
+            ),
         }
     }
 }
@@ -123,39 +128,38 @@ fn read_server(
             "and SQL_PASSWORD belong together: set both, or neither to sign in with Entra ID",
         );
     }
-    let host = settings.sql_server.map(|text| text.0).filter(|host| {
-        let is_host = is_host(host);
-        if !is_host {
-            problems.report(
-                &DatabaseSettings::SQL_SERVER,
-                "is not a host name: give NAME.database.windows.net, without tcp: or a port (that is SQL_PORT)",
-            );
+    let mut checked = |setting, text: Option<String>, is_valid: fn(&str) -> bool, problem| {
+        let invalid = text.as_deref().is_some_and(|text| !is_valid(text));
+        if invalid {
+            problems.report(setting, problem);
         }
-        is_host
-    });
-    let database = settings.sql_database.map(|text| text.0).filter(|name| {
-        let is_name = is_database_name(name);
-        if !is_name {
-            problems.report(
-                &DatabaseSettings::SQL_DATABASE,
-                "is not the name of a database: give the name alone, not a URL or a connection string",
-            );
-        }
-        is_name
-    });
-    let user = settings.sql_user.map(|text| text.0);
-    if user.as_deref().is_some_and(is_connection_string) {
-        problems.report(
-            &DatabaseSettings::SQL_USER,
-            "is not the name of a login: give the name alone, not a connection string",
-        );
-    }
+        text.filter(|_| !invalid)
+    };
+    let host = checked(
+        &DatabaseSettings::SQL_SERVER,
+        settings.sql_server.map(|text| text.0),
+        is_host,
+        "is not a host name: give NAME.database.windows.net, without tcp: or a port (that is SQL_PORT)",
+    );
+    let database = checked(
+        &DatabaseSettings::SQL_DATABASE,
+        settings.sql_database.map(|text| text.0),
+        is_database_name,
+        "is not the name of a database: give the name alone, not a URL or a connection string",
+    );
+    let user = checked(
+        &DatabaseSettings::SQL_USER,
+        settings.sql_user.map(|text| text.0),
+        |text| !is_connection_string(text),
+        "is not the name of a login: give the name alone, not a connection string",
+    );
     let readers = settings
         .sql_readers
         .map(|text| readers::read(&text.0, problems))
         .unwrap_or_default();
     Some(SqlServer {
-        host: host?,
+        // An IPv6 address may be in brackets, as in a URL; neither a certificate nor a socket address has them.
+        host: host?.trim_matches(['[', ']']).to_owned(),
         port: settings.sql_port,
         database: database?,
         login: user.zip(settings.sql_password),

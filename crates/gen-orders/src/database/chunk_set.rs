@@ -1,4 +1,4 @@
-//! Which chunks are in, in memory that does not grow with their number.
+//! A set of chunks, in memory that does not grow with their number.
 
 use std::ops::Range;
 
@@ -18,18 +18,15 @@ impl ChunkSet {
         }
     }
 
-    /// Whether a chunk is in.
     pub fn contains(&self, chunk: u64) -> bool {
         let next = self.ranges.partition_point(|range| range.end <= chunk);
         self.ranges.get(next).is_some_and(|range| range.contains(&chunk))
     }
 
-    /// How many chunks there are.
     pub fn len(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }

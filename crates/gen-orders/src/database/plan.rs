@@ -1,9 +1,10 @@
-//! What a run does with the tables that it finds in a database: continue them, create them, replace them, or
-//! leave them alone because they are not its own.
+//! What a run does with the tables that it finds in a database: continue them, create them, replace them, or refuse
+//! them because gen-orders did not create them.
 
 use datagen_process::error::DestinationError;
 
 use super::Prepared;
+use crate::rows::TABLES;
 use crate::run::Run;
 
 /// The table that marks the others as created by gen-orders. It has one row: the parameters of the run that
@@ -13,33 +14,32 @@ pub(super) const RUN_TABLE: &str = "_datagen_run";
 /// The row of [`RUN_TABLE`].
 #[derive(Clone, Debug)]
 pub(super) struct StoredRun {
-    /// The parameters, as JSON.
+    /// As JSON.
     pub(super) parameters: String,
-    /// Orders per chunk.
     pub(super) chunk_orders: u32,
 }
 
 /// What to do before the first chunk.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// All tables exist and belong to this run. The text is the stored parameters.
-    Continue(String, Prepared),
+    /// All tables exist and belong to this run.
+    Continue(Prepared),
     /// None of the tables exists.
     Create,
     /// The tables belong to another run, or are not complete: all of them are dropped and created again.
     Replace(Replaced),
 }
 
-/// What a run replaces, for its warning.
+/// What is known about the tables that a run replaces.
 #[derive(Debug)]
 pub(super) struct Replaced {
     stored: Option<String>,
     missing: Option<&'static str>,
 }
 
-/// A table or view with the name of one of ours that gen-orders did not create.
+/// A table or view that gen-orders did not create has the name of one of its tables.
 #[derive(Debug)]
-pub(super) struct Foreign(&'static str);
+pub(super) struct ForeignTableError(&'static str);
 
 /// Decides what `run` does. `tables` are the names of all tables that it needs, and `exists` says which of
 /// them the database has. Without [`RUN_TABLE`] none of them was created by gen-orders. `stored` is its row.
@@ -48,25 +48,22 @@ pub(super) fn plan(
     tables: &[&'static str],
     exists: impl Fn(&str) -> bool,
     stored: Option<StoredRun>,
-) -> Result<Plan, Foreign> {
+) -> Result<Plan, ForeignTableError> {
     if !exists(RUN_TABLE) {
         let foreign = tables.iter().find(|table| exists(table));
-        return foreign.map_or(Ok(Plan::Create), |table| Err(Foreign(table)));
+        return foreign.map_or(Ok(Plan::Create), |table| Err(ForeignTableError(table)));
     }
     let missing = tables.iter().find(|table| !exists(table)).copied();
     let continued = stored.as_ref().and_then(|stored| {
         let parameters = run.continued(&stored.parameters)?;
-        let chunk_orders = (stored.chunk_orders > 0).then_some(stored.chunk_orders)?;
-        Some((
-            stored.parameters.clone(),
-            Prepared {
-                parameters,
-                chunk_orders,
-            },
-        ))
+        (stored.chunk_orders > 0).then(|| Prepared {
+            stored: stored.parameters.as_str().into(),
+            parameters,
+            chunk_orders: stored.chunk_orders,
+        })
     });
     Ok(match continued {
-        Some((stored, prepared)) if missing.is_none() => Plan::Continue(stored, prepared),
+        Some(prepared) if missing.is_none() => Plan::Continue(prepared),
         _ => Plan::Replace(Replaced {
             stored: stored.map(|stored| stored.parameters),
             missing,
@@ -75,9 +72,9 @@ pub(super) fn plan(
 }
 
 impl Replaced {
-    /// Logs what is about to be dropped in `destination`, and for what.
+    /// Logs which tables are about to be dropped in `destination`, and the parameters of both runs.
     pub(super) fn warn(&self, destination: &str, run: &Run) {
-        let names: Vec<&str> = run.tables.iter().map(|table| table.name).collect();
+        let names = TABLES.map(|table| table.name);
         let names = names.join(" and ");
         let replaced = self.stored.as_deref().unwrap_or("unknown");
         let by = run.parameters.to_json();
@@ -97,9 +94,9 @@ impl Replaced {
     }
 }
 
-impl Foreign {
-    /// The error of a run that finds such a table in `destination`, where it is called `prefix` and its name.
-    pub(super) fn error(&self, destination: &str, prefix: &str) -> DestinationError {
+impl ForeignTableError {
+    /// The error of the run. In `destination` the table is called `prefix` and its name.
+    pub(super) fn describe(&self, destination: &str, prefix: &str) -> DestinationError {
         let problem = format!(
             "{prefix}{} is there already, but gen-orders did not create it",
             self.0

@@ -1,16 +1,17 @@
 //! A SQLite file as the database.
 //!
-//! SQLite's calls run on threads that may wait. Where one waits for a lock that another process holds, it does
-//! so for a bounded time, and no longer than anything waits for its result: a signal ends the run at once.
+//! SQLite's calls run on threads that may block. A call that waits for a lock of another process does so for a limited
+//! time, and stops waiting when its result is no longer needed: a signal ends the run at once.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike, Timelike};
 use datagen_process::blocking::blocking;
 use datagen_process::error::DestinationError;
 use datagen_process::file_system::create_directory;
@@ -18,14 +19,15 @@ use datagen_process::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::plan::{Foreign, Plan, RUN_TABLE, StoredRun, plan};
-use super::{Batch, ChunkSet, ColumnKind, Connection, Database, Prepared, Table, Tally, Values, taken_over};
+use super::plan::{ForeignTableError, Plan, RUN_TABLE, StoredRun, plan};
+use super::{ChunkSet, Connection, Database, Prepared, Tally, taken_over};
+use crate::rows::{Chunk, ColumnKind, ITEMS, ORDERS, TABLES, Table, Value};
 use crate::run::Run;
 
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long to wait before a lock is tried again.
+/// The pause between attempts to take a lock.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The tables that are kept beside the run's own, with their definitions.
@@ -45,14 +47,11 @@ const OWN_TABLES: [(&str, &str); 3] = [
     ),
 ];
 
-/// A SQLite file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     path: PathBuf,
     /// One connection: SQLite has one writer at a time.
     connection: Arc<Mutex<rusqlite::Connection>>,
-    /// The parameters of the run that the tables were prepared for.
-    parameters: Arc<OnceLock<String>>,
 }
 
 impl Sqlite {
@@ -66,23 +65,17 @@ impl Sqlite {
         let connection = interruptible(move || {
             let directory = opened.parent().expect("the path names a file in a directory");
             create_directory(directory)?;
-            if opened.is_dir() {
-                return Err(DestinationError::io(
-                    &opened,
-                    &std::io::ErrorKind::IsADirectory.into(),
-                ));
-            }
+            refuse_special_file(&opened)?;
             open_connection(&opened).map_err(|error| failed(&opened, &error))
         })
         .await?;
         Ok(Self {
             path,
             connection: Arc::new(Mutex::new(connection)),
-            parameters: Arc::default(),
         })
     }
 
-    /// Runs `work` with the connection, on a thread that may wait.
+    /// Runs `work` with the connection, on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -95,14 +88,15 @@ impl Sqlite {
     /// Runs `work` in a transaction that finds the tables prepared for this run, and commits it.
     async fn transact<T: Send + 'static>(
         &self,
+        prepared: &Prepared,
         behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DestinationError> {
-        let parameters = Arc::clone(&self.parameters);
+        let stored = Arc::clone(&prepared.stored);
         self.with(move |connection| {
             let transaction = connection.transaction_with_behavior(behavior)?;
-            let current = stored_run(&transaction)?.map(|stored| stored.parameters);
-            if current.as_ref() != Some(parameters.get().expect("prepare comes first")) {
+            let current = stored_run(&transaction)?;
+            if current.is_none_or(|current| *current.parameters != *stored) {
                 return Ok(None);
             }
             let value = work(&transaction)?;
@@ -111,6 +105,21 @@ impl Sqlite {
         })
         .await?
         .ok_or_else(|| taken_over(&self.describe()))
+    }
+}
+
+/// Fails if something other than a regular file has the name of the database. Opening a FIFO, for example, would wait
+/// for another process.
+fn refuse_special_file(path: &Path) -> Result<(), DestinationError> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(DestinationError::io(path, &ErrorKind::IsADirectory.into())),
+        Ok(found) if !found.is_file() => {
+            let problem = "a FIFO, socket or device stands where a file is needed";
+            let error = DestinationError::permanent(path.display().to_string(), problem);
+            Err(error.advise("move it, or give the path of a file"))
+        }
+        // SQLite reports what is wrong with a path that cannot be examined.
+        _ => Ok(()),
     }
 }
 
@@ -126,7 +135,7 @@ thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting { wanted: Weak::new(), since: Instant::now() });
 }
 
-/// Runs `work` on a thread that may wait. If the returned future is dropped, a wait for a lock in it ends.
+/// Runs `work` on a thread that may block. If the returned future is dropped, a wait for a lock in it ends.
 async fn interruptible<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let wanted = Arc::new(());
     let weak = Arc::downgrade(&wanted);
@@ -197,19 +206,20 @@ impl Database for Sqlite {
             }
             Ok(prepared)
         });
-        let (stored, prepared) = prepared
+        prepared
             .await?
-            .map_err(|foreign| foreign.error(&self.describe(), "the table "))?;
-        self.parameters.get_or_init(|| stored);
-        Ok(prepared)
+            .map_err(|foreign| foreign.describe(&self.describe(), "the table "))
     }
 
-    async fn connect(&self) -> Result<Box<dyn Connection>, DestinationError> {
-        Ok(Box::new(Loader { sqlite: self.clone() }))
+    async fn connect(&self, prepared: &Prepared) -> Result<Box<dyn Connection>, DestinationError> {
+        Ok(Box::new(Loader {
+            sqlite: self.clone(),
+            prepared: prepared.clone(),
+        }))
     }
 
-    async fn loaded(&self, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
-        self.transact(TransactionBehavior::Deferred, move |transaction| {
+    async fn loaded(&self, prepared: &Prepared, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
+        self.transact(prepared, TransactionBehavior::Deferred, move |transaction| {
             let mut loaded = ChunkSet::default();
             let sql = "SELECT chunk FROM _datagen_chunks WHERE chunk >= ? AND chunk < ? ORDER BY chunk";
             let mut statement = transaction.prepare(sql)?;
@@ -222,8 +232,8 @@ impl Database for Sqlite {
         .await
     }
 
-    async fn tally(&self) -> Result<Option<Tally>, DestinationError> {
-        self.transact(TransactionBehavior::Deferred, |transaction| {
+    async fn tally(&self, prepared: &Prepared) -> Result<Option<Tally>, DestinationError> {
+        self.transact(prepared, TransactionBehavior::Deferred, |transaction| {
             let sql = "SELECT COUNT(*), COALESCE(SUM(row_count), 0) FROM _datagen_chunks";
             transaction.query_row(sql, [], |row| {
                 Ok(Some(Tally {
@@ -235,21 +245,25 @@ impl Database for Sqlite {
         .await
     }
 
-    async fn count_rows(&self, tables: &[&'static Table]) -> Result<Vec<u64>, DestinationError> {
-        let tables = tables.to_vec();
-        self.transact(TransactionBehavior::Deferred, move |transaction| {
+    async fn count_rows(&self, prepared: &Prepared) -> Result<Vec<u64>, DestinationError> {
+        self.transact(prepared, TransactionBehavior::Deferred, move |transaction| {
             let count = |table: &Table| {
                 let sql = format!("SELECT COUNT(*) FROM {}", table.name);
                 transaction.query_row(&sql, [], |row| Ok(row.get::<_, i64>(0)? as u64))
             };
-            tables.into_iter().map(count).collect()
+            TABLES.into_iter().map(count).collect()
         })
         .await
     }
 
-    async fn has_manifest(&self, kind: &str, shard: Shard) -> Result<bool, DestinationError> {
+    async fn has_manifest(
+        &self,
+        prepared: &Prepared,
+        kind: &str,
+        shard: Shard,
+    ) -> Result<bool, DestinationError> {
         let kind = kind.to_owned();
-        self.transact(TransactionBehavior::Deferred, move |transaction| {
+        self.transact(prepared, TransactionBehavior::Deferred, move |transaction| {
             let sql =
                 "SELECT 1 FROM _datagen_manifest WHERE kind = ? AND shard_index = ? AND shard_count = ?";
             let found = transaction.query_row(sql, params![kind, shard.index, shard.count], |_| Ok(()));
@@ -258,9 +272,15 @@ impl Database for Sqlite {
         .await
     }
 
-    async fn write_manifest(&self, kind: &str, shard: Shard, manifest: &str) -> Result<(), DestinationError> {
+    async fn write_manifest(
+        &self,
+        prepared: &Prepared,
+        kind: &str,
+        shard: Shard,
+        manifest: &str,
+    ) -> Result<(), DestinationError> {
         let (kind, manifest) = (kind.to_owned(), manifest.to_owned());
-        self.transact(TransactionBehavior::Immediate, move |transaction| {
+        self.transact(prepared, TransactionBehavior::Immediate, move |transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO _datagen_manifest VALUES (?, ?, ?, ?)",
                 params![kind, shard.index, shard.count, manifest],
@@ -271,13 +291,13 @@ impl Database for Sqlite {
     }
 }
 
-/// Makes the tables ready. Returns the parameters as they are stored, and what they mean.
+/// See [`Database::prepare`].
 fn prepare(
     transaction: &Transaction<'_>,
     run: &Run,
     destination: &str,
-) -> rusqlite::Result<Result<(String, Prepared), Foreign>> {
-    let names = run.tables.iter().map(|table| table.name);
+) -> rusqlite::Result<Result<Prepared, ForeignTableError>> {
+    let names = TABLES.into_iter().map(|table| table.name);
     let names: Vec<&'static str> = names.chain(OWN_TABLES.map(|(name, _)| name)).collect();
     let existing = existing(transaction, &names)?;
     let exists = |name: &str| existing.contains(&name);
@@ -288,7 +308,7 @@ fn prepare(
     };
     match plan(run, &names, exists, stored) {
         Err(foreign) => return Ok(Err(foreign)),
-        Ok(Plan::Continue(stored, prepared)) => return Ok(Ok((stored, prepared))),
+        Ok(Plan::Continue(prepared)) => return Ok(Ok(prepared)),
         Ok(Plan::Create) => {}
         Ok(Plan::Replace(replaced)) => {
             replaced.warn(destination, run);
@@ -297,7 +317,7 @@ fn prepare(
             }
         }
     }
-    for table in run.tables {
+    for table in TABLES {
         transaction.execute_batch(&create_table(table))?;
     }
     for (name, definition) in OWN_TABLES {
@@ -308,11 +328,11 @@ fn prepare(
         "INSERT INTO _datagen_run VALUES (?, ?)",
         params![stored, run.chunk_orders],
     )?;
-    let prepared = Prepared {
+    Ok(Ok(Prepared {
+        stored: stored.into(),
         parameters: run.parameters.clone(),
         chunk_orders: run.chunk_orders,
-    };
-    Ok(Ok((stored, prepared)))
+    }))
 }
 
 /// Which of `names` tables or views have. As SQLite compares them, capitals and small letters are the same.
@@ -342,14 +362,14 @@ fn stored_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<Stor
 }
 
 fn create_table(table: &Table) -> String {
-    let columns = table.columns.iter().map(|column| {
-        let kind = match column.kind {
+    let columns = table.columns.iter().map(|(name, kind)| {
+        let kind = match kind {
             // `integer` and not `int`: as a primary key it is the row's own id, without an index beside it.
             ColumnKind::Int => "integer",
             ColumnKind::DateTime => "datetime",
             ColumnKind::Float => "float",
         };
-        format!("{} {kind} NOT NULL, ", column.name)
+        format!("{name} {kind} NOT NULL, ")
     });
     let columns: String = columns.collect();
     let rows = if table.primary_key.len() > 1 {
@@ -368,41 +388,86 @@ fn create_table(table: &Table) -> String {
 #[derive(Debug)]
 struct Loader {
     sqlite: Sqlite,
+    prepared: Prepared,
 }
 
 #[async_trait]
 impl Connection for Loader {
-    async fn load(&mut self, chunk: u64, batches: &[Batch]) -> Result<(), DestinationError> {
-        let batches = batches.to_vec();
+    async fn load(&mut self, chunk: &Arc<Chunk>) -> Result<(), DestinationError> {
+        let chunk = Arc::clone(chunk);
+        let load = move |transaction: &Transaction<'_>| {
+            let sql = "INSERT OR IGNORE INTO _datagen_chunks VALUES (?, ?)";
+            let (number, rows) = (chunk.number as i64, chunk.row_count() as i64);
+            if transaction.execute(sql, [number, rows])? == 1 {
+                insert(transaction, &ORDERS, chunk.order_rows())?;
+                insert(transaction, &ITEMS, chunk.item_rows())?;
+            }
+            Ok(())
+        };
         self.sqlite
-            .transact(TransactionBehavior::Immediate, move |transaction| {
-                let rows: usize = batches.iter().map(Batch::rows).sum();
-                let sql = "INSERT OR IGNORE INTO _datagen_chunks VALUES (?, ?)";
-                if transaction.execute(sql, params![chunk as i64, rows as i64])? == 1 {
-                    batches.iter().try_for_each(|batch| insert(transaction, batch))?;
-                }
-                Ok(())
-            })
+            .transact(&self.prepared, TransactionBehavior::Immediate, load)
             .await
     }
 }
 
-fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
-    let places = vec!["?"; batch.columns.len()].join(", ");
-    let mut statement =
-        transaction.prepare(&format!("INSERT INTO {} VALUES ({places})", batch.table.name))?;
-    for row in 0..batch.rows() {
-        for (index, values) in (1..).zip(&batch.columns) {
-            match values {
-                Values::Int(values) => statement.raw_bind_parameter(index, values[row])?,
-                Values::Float(values) => statement.raw_bind_parameter(index, values[row])?,
-                Values::DateTime(values) => {
-                    let date = DateTime::from_timestamp(values[row], 0).expect("years have four digits");
-                    statement.raw_bind_parameter(index, date.format("%Y-%m-%d %H:%M:%S").to_string())?;
-                }
+fn insert<const N: usize>(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    rows: impl Iterator<Item = [Value; N]>,
+) -> rusqlite::Result<()> {
+    let places = ["?"; N].join(", ");
+    let mut statement = transaction.prepare(&format!("INSERT INTO {} VALUES ({places})", table.name))?;
+    for row in rows {
+        for (index, value) in (1..).zip(row) {
+            match value {
+                Value::Int(value) => statement.raw_bind_parameter(index, value)?,
+                Value::Float(value) => statement.raw_bind_parameter(index, value)?,
+                Value::DateTime(seconds) => statement.raw_bind_parameter(index, &*date_time(seconds))?,
             }
         }
         statement.raw_execute()?;
     }
     Ok(())
+}
+
+/// `YYYY-MM-DD hh:mm:ss` of the seconds since 1970-01-01 00:00:00. chrono's own formatting, which interprets a pattern,
+/// is much slower.
+fn date_time(seconds: i64) -> String {
+    let time = DateTime::from_timestamp(seconds, 0).expect("years have four digits");
+    let mut text = "0000-00-00 00:00:00".to_owned().into_bytes();
+    let mut put = |mut end: usize, mut number: u32| {
+        while number > 0 {
+            end -= 1;
+            text[end] += (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    put(4, time.year().unsigned_abs());
+    for (end, number) in [
+        (7, time.month()),
+        (10, time.day()),
+        (13, time.hour()),
+        (16, time.minute()),
+        (19, time.second()),
+    ] {
+        put(end, number);
+    }
+    String::from_utf8(text).expect("digits are ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn date_times_are_those_of_chrono() {
+        // From 1753-01-01 to 9999-12-31, in steps of about 31 days with all parts changing.
+        for seconds in (-6_847_804_800..=253_402_300_799_i64).step_by(2_682_061) {
+            let expected = DateTime::from_timestamp(seconds, 0).expect("years have four digits");
+            assert_eq!(
+                date_time(seconds),
+                expected.format("%Y-%m-%d %H:%M:%S").to_string()
+            );
+        }
+    }
 }

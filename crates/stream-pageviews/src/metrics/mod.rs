@@ -1,21 +1,31 @@
-//! What the stream is doing: its counts, a log line every few seconds, and one that sums up; [`prometheus`]
-//! serves them as a page.
+//! What the stream is doing: its counts, a log line every few seconds, and one that sums up; [`prometheus`] serves them
+//! as a page.
 
+pub mod delivery_times;
 pub mod prometheus;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use datagen_process::progress::LOG_PERIOD;
 
+use self::delivery_times::Buckets;
 use crate::clock::Clock;
 use crate::message::Topic;
 use crate::sink::{Delivery, Sink};
 
+/// What the names of this program's metrics begin with.
+const NAMESPACE: &str = "stream_pageviews";
+
+/// Returns how often each effect has been planted so far, by the effect's name.
+pub type PlantedCounts = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+
 /// The counts of one run.
 pub struct Metrics {
     sink: Arc<dyn Sink>,
+    planted: PlantedCounts,
     sessions: AtomicU64,
     /// Late messages and duplicates that are not due yet.
     waiting: AtomicU64,
@@ -25,8 +35,8 @@ pub struct Metrics {
     started: Instant,
 }
 
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics")
             .field("sessions", &self.sessions)
             .finish_non_exhaustive()
@@ -38,12 +48,19 @@ impl Metrics {
     pub fn new(sink: Arc<dyn Sink>, clock: Clock) -> Self {
         Self {
             sink,
+            planted: Box::new(Vec::new),
             sessions: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             sent_until_ms: AtomicU64::new(0),
             clock,
             started: Instant::now(),
         }
+    }
+
+    /// Adds the counts of planted effects.
+    #[must_use]
+    pub fn with_planted(self, planted: PlantedCounts) -> Self {
+        Self { planted, ..self }
     }
 
     /// Counts sessions whose first message the sink has taken.
@@ -92,11 +109,14 @@ impl Metrics {
         let mut interval = tokio::time::interval(LOG_PERIOD);
         interval.tick().await;
         let (mut before, mut at) = (self.sink.delivery().delivered, Instant::now());
+        let mut times_before = self.delivery_times();
         loop {
             interval.tick().await;
             let now = self.sink.delivery();
             let rate = now.delivered.saturating_sub(before) as f64 / at.elapsed().as_secs_f64();
-            (before, at) = (now.delivered, Instant::now());
+            let times = self.delivery_times();
+            let p99 = times.quantile_since(&times_before, 0.99);
+            (before, at, times_before) = (now.delivered, Instant::now(), times);
             tracing::info!(
                 sessions = self.sessions.load(Relaxed),
                 pageviews = now.taken[Topic::Pageviews as usize],
@@ -108,10 +128,15 @@ impl Metrics {
                 waiting = self.waiting(),
                 lag_seconds = self.lag_seconds().round(),
                 rate = rate.round(),
-                p99_ms = (now.p99.as_secs_f64() * 1e3).round(),
+                p99_ms = (p99.as_secs_f64() * 1e3).round(),
                 "streaming"
             );
         }
+    }
+
+    fn delivery_times(&self) -> Buckets {
+        let times = self.sink.delivery_times();
+        times.map(|times| times.buckets()).unwrap_or_default()
     }
 
     /// Logs the one line that sums up the run.

@@ -1,7 +1,6 @@
 //! The metrics as a page for Prometheus, and its server.
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,10 +14,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Error, Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::Metrics;
+use super::{Metrics, NAMESPACE};
 use crate::message::Topic;
 
 /// How long a scraper may take to send its request's head.
@@ -36,10 +38,10 @@ const CONNECTIONS: usize = 64;
 pub struct Listener(TcpListener);
 
 impl Listener {
-    /// Opens the port, on which nobody is answered yet.
+    /// Opens the port, on which no request is answered yet.
     ///
     /// # Errors
-    /// If it cannot be had.
+    /// If the port cannot be opened.
     pub async fn bind(address: SocketAddr) -> Result<Self, DestinationError> {
         TcpListener::bind(address).await.map(Self).map_err(|error| {
             DestinationError::permanent(format!("METRICS_ADDR {address}"), error.to_string())
@@ -53,7 +55,7 @@ impl Listener {
         // The semaphore is never closed.
         while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
             let Ok((socket, _)) = self.0.accept().await else {
-                // Out of file descriptors: the next one may fare better.
+                // Out of file descriptors: the next attempt may succeed.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
@@ -69,7 +71,7 @@ impl Listener {
                     .header_read_timeout(HEAD_TIMEOUT)
                     .keep_alive(false);
                 let served = server.serve_connection(TokioIo::new(socket), answer);
-                // Nothing is to be done about a scraper that goes away or does not read.
+                // A scraper that goes away or does not read is its own problem.
                 let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
                 drop(connection);
             });
@@ -79,10 +81,13 @@ impl Listener {
 
 fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, body) = match (request.uri().path(), request.method()) {
-        ("/metrics", &Method::GET | &Method::HEAD) => (StatusCode::OK, metrics.page()),
+        ("/metrics", &Method::GET | &Method::HEAD) => match metrics.page() {
+            Ok(page) => (StatusCode::OK, page),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
         ("/metrics", _) => (
             StatusCode::METHOD_NOT_ALLOWED,
-            "this page is only read\n".to_owned(),
+            "only GET and HEAD are allowed\n".to_owned(),
         ),
         _ => (StatusCode::NOT_FOUND, "see /metrics\n".to_owned()),
     };
@@ -100,91 +105,113 @@ fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes
 
 impl Metrics {
     /// The page, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
-    fn page(&self) -> String {
+    fn page(&self) -> Result<String, Error> {
+        let page = Page(Registry::new());
         let delivery = self.sink.delivery();
-        let mut page = String::new();
-        let mut metric = |name: &str, kind: &str, help: &str, samples: &[(&str, f64)]| {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                page,
-                "# HELP stream_pageviews_{name} {help}\n# TYPE stream_pageviews_{name} {kind}"
-            );
-            for (labels, value) in samples {
-                let _ = writeln!(page, "stream_pageviews_{name}{labels} {value}");
-            }
-        };
-        let count = |value: u64| value as f64;
-        let sessions = count(self.sessions.load(Relaxed));
-        metric(
+        let version = options("build_info", "The version of this program.");
+        let build = IntGauge::with_opts(version.const_label("version", env!("CARGO_PKG_VERSION")))?;
+        build.set(1);
+        page.0.register(Box::new(build))?;
+        page.count(
             "sessions_total",
-            "counter",
             "Sessions handed to the destination.",
-            &[("", sessions)],
-        );
-        let messages = Topic::ALL.map(|topic| {
-            let label = match topic {
-                Topic::Pageviews => "{topic=\"pageviews\"}",
-                Topic::Stars => "{topic=\"stars\"}",
-            };
-            (label, count(delivery.taken[topic as usize]))
-        });
-        metric(
+            self.sessions.load(Relaxed),
+        )?;
+        page.count_by(
             "messages_total",
-            "counter",
             "Messages handed to the destination.",
-            &messages,
-        );
-        let bytes = count(delivery.bytes);
-        metric(
+            "topic",
+            Topic::ALL.map(|topic| (topic.name(), delivery.taken[topic as usize])),
+        )?;
+        page.count(
             "bytes_total",
-            "counter",
-            "Bytes of these messages, without keys.",
-            &[("", bytes)],
-        );
-        let delivered = count(delivery.delivered);
-        metric(
-            "delivered_total",
-            "counter",
-            "Messages that were acknowledged.",
-            &[("", delivered)],
-        );
-        metric(
-            "lost_total",
-            "counter",
-            "Messages given up.",
-            &[("", count(delivery.lost))],
-        );
-        metric(
+            "Bytes of the messages handed to the destination, without keys.",
+            delivery.bytes,
+        )?;
+        page.count("delivered_total", "Messages acknowledged.", delivery.delivered)?;
+        page.count("lost_total", "Messages given up.", delivery.lost)?;
+        page.count(
             "errors_total",
-            "counter",
             "Errors that passed by themselves.",
-            &[("", count(delivery.errors))],
-        );
-        metric(
+            delivery.errors,
+        )?;
+        page.count_by(
+            "planted_total",
+            "Occurrences of each planted effect, as in the answer key.",
+            "effect",
+            (self.planted)(),
+        )?;
+        page.gauge(
             "in_flight",
-            "gauge",
             "Messages not yet acknowledged.",
-            &[("", count(delivery.in_flight))],
-        );
-        let p99 = delivery.p99.as_secs_f64();
-        metric(
-            "delivery_seconds_p99",
-            "gauge",
-            "99th percentile of the time to acknowledgement.",
-            &[("", p99)],
-        );
-        page
+            delivery.in_flight as f64,
+        )?;
+        page.gauge(
+            "waiting",
+            "Late messages and duplicates that are not due yet.",
+            self.waiting() as f64,
+        )?;
+        page.gauge(
+            "lag_seconds",
+            "How far the stream is behind the clock.",
+            self.lag_seconds(),
+        )?;
+        if let Some(times) = self.sink.delivery_times() {
+            page.0.register(times.collector())?;
+        }
+        #[cfg(target_os = "linux")]
+        page.0.register(Box::new(ProcessCollector::for_self()))?;
+        TextEncoder::new().encode_to_string(&page.0.gather())
     }
+}
+
+/// The metrics of one page.
+struct Page(Registry);
+
+impl Page {
+    fn gauge(&self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        let gauge = Gauge::with_opts(options(name, help))?;
+        gauge.set(value);
+        self.0.register(Box::new(gauge))
+    }
+
+    fn count(&self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+        let counter = IntCounter::with_opts(options(name, help))?;
+        counter.inc_by(value);
+        self.0.register(Box::new(counter))
+    }
+
+    fn count_by(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Result<(), Error> {
+        let counters = IntCounterVec::new(options(name, help), &[label])?;
+        for (name, value) in values {
+            counters.with_label_values(&[name]).inc_by(value);
+        }
+        self.0.register(Box::new(counters))
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
 }
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
     use crate::clock::Clock;
+    use crate::message::Message;
+    use crate::metrics::delivery_times::DeliveryTimes;
     use crate::sink::file::Files;
+    use crate::sink::{Delivery, Sink};
 
     async fn ask(address: SocketAddr, request: &str) -> String {
         let mut connection = TcpStream::connect(address).await.unwrap();
@@ -193,6 +220,70 @@ mod tests {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    /// A sink whose deliveries take time.
+    struct Slow(DeliveryTimes);
+
+    #[async_trait]
+    impl Sink for Slow {
+        async fn send(&self, _: &[Message<'_>]) -> Result<(), DestinationError> {
+            Ok(())
+        }
+
+        async fn flush(&self, _: Duration) -> Result<(), DestinationError> {
+            Ok(())
+        }
+
+        fn delivery(&self) -> Delivery {
+            Delivery {
+                taken: [5, 2],
+                in_flight: 3,
+                ..Delivery::default()
+            }
+        }
+
+        fn delivery_times(&self) -> Option<&DeliveryTimes> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn every_metric_has_a_help_text_and_a_type_and_its_value() {
+        let times = DeliveryTimes::default();
+        times.observe(Duration::from_millis(30));
+        times.observe(Duration::from_secs(400));
+        let planted = Box::new(|| vec![("late", 7), ("robot", 0)]);
+        let metrics = Metrics::new(Arc::new(Slow(times)), Clock::system()).with_planted(planted);
+        metrics.change_waiting(0, 4);
+        let page = metrics.page().unwrap();
+        for line in [
+            concat!(
+                "stream_pageviews_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
+            "stream_pageviews_messages_total{topic=\"pageviews\"} 5",
+            "stream_pageviews_messages_total{topic=\"stars\"} 2",
+            "stream_pageviews_planted_total{effect=\"late\"} 7",
+            "stream_pageviews_planted_total{effect=\"robot\"} 0",
+            "stream_pageviews_in_flight 3",
+            "stream_pageviews_waiting 4",
+            "stream_pageviews_lag_seconds 0",
+            "# TYPE stream_pageviews_delivery_seconds histogram",
+            "stream_pageviews_delivery_seconds_bucket{le=\"0.025\"} 0",
+            "stream_pageviews_delivery_seconds_bucket{le=\"0.05\"} 1",
+            "stream_pageviews_delivery_seconds_bucket{le=\"300\"} 1",
+            "stream_pageviews_delivery_seconds_bucket{le=\"+Inf\"} 2",
+        ] {
+            assert!(page.lines().any(|found| found == line), "no {line} in\n{page}");
+        }
+        if cfg!(target_os = "linux") {
+            let memory = page
+                .lines()
+                .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+            assert!(memory.unwrap().parse::<f64>().unwrap() > 1e6, "{page}");
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use datagen_process::error::DestinationError;
 
 use crate::config::Target;
 use crate::message::Message;
+use crate::metrics::delivery_times::DeliveryTimes;
 
 /// A destination of messages, shared by all workers.
 #[async_trait]
@@ -41,6 +42,11 @@ pub trait Sink: Send + Sync {
 
     /// What became of the messages so far.
     fn delivery(&self) -> Delivery;
+
+    /// How long deliveries took, if they take time.
+    fn delivery_times(&self) -> Option<&DeliveryTimes> {
+        None
+    }
 }
 
 /// What a sink took, and what became of it.
@@ -60,8 +66,6 @@ pub struct Delivery {
     pub in_flight: u64,
     /// Errors that passed by themselves: connections lost, requests retried.
     pub errors: u64,
-    /// 99th percentile of the time from taking a message to its acknowledgement, lately.
-    pub p99: Duration,
 }
 
 /// Counts the messages that a sink takes.

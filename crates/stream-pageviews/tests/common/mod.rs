@@ -1,4 +1,4 @@
-//! What the Kafka tests share: a broker inside the test, its messages read back, a sink with short patience.
+//! What the Kafka tests share: a broker inside the test, its messages read back, a sink with short limits.
 
 // Each test binary uses its own part of it.
 #![allow(dead_code)]
@@ -13,8 +13,11 @@ use rdkafka::message::Headers as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
-use stream_pageviews::sink::kafka::producers::{Producers, Record, Route};
-use stream_pageviews::sink::kafka::settings::{Broker, Login, Patience};
+use stream_pageviews::config::kafka::{KafkaConfig, SignIn};
+use stream_pageviews::message::Topic;
+use stream_pageviews::sink::kafka::error::KafkaSinkError;
+use stream_pageviews::sink::kafka::producers::{Producers, Record};
+use stream_pageviews::sink::kafka::settings::{Limits, Login};
 
 /// Partitions of each topic: more than one, so that keys matter.
 pub(crate) const PARTITIONS: i32 = 3;
@@ -51,31 +54,39 @@ pub(crate) fn address(mock: &Mock) -> SocketAddr {
         .expect("an address")
 }
 
-/// A plain connection, with patience for a test.
-pub(crate) fn broker(bootstrap_servers: &str) -> Broker {
-    Broker {
+/// A connection without TLS and without sign-in.
+pub(crate) fn config(bootstrap_servers: &str) -> KafkaConfig {
+    KafkaConfig {
         bootstrap_servers: bootstrap_servers.to_owned(),
         security: SecurityProtocol::Plaintext,
+        sign_in: SignIn::None,
         ca_file: None,
-        extra: Vec::new(),
-        patience: Patience {
-            connect: Duration::from_secs(15),
-            role: Duration::from_secs(60),
-            delivery: Duration::from_secs(60),
-            refusal: Duration::from_secs(2),
-        },
     }
 }
 
-/// Both topics with one login.
-pub(crate) fn routes(login: Login) -> Vec<Route> {
-    ["pageviews", "stars"]
-        .map(|topic| Route {
-            topic: topic.to_owned(),
-            login: login.clone(),
-            login_name: format!("the connection string of {topic}"),
-        })
-        .to_vec()
+/// Limits for a test.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        connect: Duration::from_secs(15),
+        producer_id: Duration::from_secs(2),
+        role: Duration::from_secs(60),
+        delivery: Duration::from_secs(60),
+        refusal: Duration::from_secs(2),
+        ..Limits::default()
+    }
+}
+
+/// No sign-in for either topic.
+pub(crate) const NO_LOGINS: [Login; 2] = [Login::None, Login::None];
+
+/// A sink without sign-in.
+pub(crate) async fn open(bootstrap_servers: &str) -> Producers {
+    open_with(bootstrap_servers, &limits()).await.expect("a sink")
+}
+
+/// A sink without sign-in and with these limits.
+pub(crate) async fn open_with(bootstrap_servers: &str, limits: &Limits) -> Result<Producers, KafkaSinkError> {
+    Producers::open(&config(bootstrap_servers), &NO_LOGINS, limits).await
 }
 
 /// Sends numbered pageviews `from..to`, each key its number modulo 10.
@@ -83,7 +94,7 @@ pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
     for number in from..to {
         let (key, payload) = ((number % 10).to_string(), number.to_string());
         let message = Record {
-            route: 0,
+            topic: Topic::Pageviews,
             key: key.as_bytes(),
             payload: payload.as_bytes(),
             timestamp: 1_700_000_000_000 + i64::from(number),
@@ -112,14 +123,14 @@ pub(crate) fn read(bootstrap_servers: &str, topic: &str, count: usize) -> Vec<Re
     consumer.assign(&partitions).expect("an assignment");
     let mut messages = Vec::new();
     let mut quiet_since = Instant::now();
-    let patience = |messages: usize| {
+    let limit = |messages: usize| {
         if messages < count {
             Duration::from_secs(20)
         } else {
             Duration::from_millis(700)
         }
     };
-    while quiet_since.elapsed() < patience(messages.len()) {
+    while quiet_since.elapsed() < limit(messages.len()) {
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
             let text =
                 |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("UTF-8");

@@ -5,9 +5,9 @@
 //! a rename's source with its own SAS, parents of a rename's target. What a reader sees is only what was
 //! flushed. Faults are not its business: put [`crate::faults`] in front of it.
 //!
-//! An account has two doors: the server also speaks as much of the Blob API as writes files (Put Blob, Put
-//! Block, Put Block List, and their reads), so that both can meet in one file. Azurite is the judge of that
-//! API; here it is kept for tests that need no other program, and for comparisons on one server.
+//! An account has two APIs: the server also implements the requests of the Blob API that write files (Put Blob, Put Block,
+//! Put Block List, and their reads), so that both can be used for one file. For the Blob API, Azurite is the reference;
+//! here it is for tests without other programs, and for comparisons on one server.
 //!
 //! Paths are `/ACCOUNT/FILESYSTEM/PATH`, as with all emulators.
 
@@ -469,7 +469,7 @@ impl Call {
             Operation::Properties | Operation::Read => self.read_path(store.get(filesystem, path)?),
             Operation::Delete => {
                 let recursive = self.find("recursive") == Some("true");
-                // The service tells its APIs apart by the host, of which there is one here.
+                // The service distinguishes its APIs by the host; there is one host here.
                 let blob_api = self
                     .header("user-agent")
                     .is_some_and(|sdk| sdk.contains("storage_blob"));

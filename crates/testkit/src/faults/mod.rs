@@ -36,7 +36,7 @@ use crate::lock;
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// Nobody listens for 100 ms: other connections are refused; this one is reset.
+    /// The server does not listen for 100 ms: other connections are refused; this one is reset.
     Refuse,
     /// The connection is reset; the server saw nothing.
     ResetBefore,
@@ -61,8 +61,8 @@ pub enum Fault {
     StallBefore,
     /// As `StallBefore`, but the server did what was asked.
     StallAfter,
-    /// The server sees the request only after the plan's [`stall`](Plan::stall), even if the client has given it
-    /// up by then.
+    /// The server sees the request only after the plan's [`stall`](Plan::stall), even if the client has abandoned it by
+    /// then.
     Late,
 }
 
@@ -353,7 +353,7 @@ fn refusal(status: u16, retry_after: bool, html: bool) -> Response<Full<Bytes>> 
         .expect("the headers are ASCII")
 }
 
-/// Tells a connection to break: now, or after some more bytes were written.
+/// Breaks a connection: now, or after some more bytes were written.
 #[derive(Debug, Clone)]
 struct Cut {
     reset: Arc<AtomicBool>,
@@ -379,7 +379,7 @@ impl Cut {
     }
 }
 
-/// A connection that breaks when told to.
+/// A connection that can be broken.
 #[derive(Debug)]
 struct Breakable {
     stream: TcpStream,

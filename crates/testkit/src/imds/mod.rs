@@ -28,9 +28,9 @@ pub struct Identity {
     pub token: String,
     /// The client id that must be asked for; `None` for the system-assigned identity, which has none.
     pub client_id: Option<String>,
-    /// How long a token is good for.
+    /// How long a token is valid.
     pub lifetime: Duration,
-    /// The value of `X-IDENTITY-HEADER` that must come along.
+    /// The required value of `X-IDENTITY-HEADER`.
     pub secret: String,
 }
 
@@ -81,7 +81,7 @@ impl FakeImds {
         format!("http://{}/msi/token", self.address)
     }
 
-    /// The resources that tokens were handed out for, one a token.
+    /// The resources for which tokens were issued, one per token.
     pub fn resources(&self) -> Vec<String> {
         lock(&self.shared.resources).clone()
     }

@@ -5,7 +5,7 @@
 //! as brokers do. Afterwards frames pass through; only `Metadata` answers are changed, so that clients come back
 //! to the front. Re-authentication on a living connection (KIP-368) is answered too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,7 +51,7 @@ pub struct Front {
 pub struct FrontBuilder {
     listen: Option<SocketAddr>,
     tls: Option<ServerIdentity>,
-    plain: HashMap<String, String>,
+    plain: HashSet<(String, String)>,
     bearer: HashMap<String, Instant>,
     sasl: bool,
 }
@@ -73,12 +73,16 @@ pub struct FrontCounts {
 
 #[derive(Debug)]
 struct Shared {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     port: u16,
     sasl: bool,
-    plain: Mutex<HashMap<String, String>>,
+    /// Users with their passwords; an Event Hubs user has several.
+    plain: Mutex<HashSet<(String, String)>>,
     bearer: Mutex<HashMap<String, Instant>>,
     down: AtomicBool,
+    hung: watch::Sender<bool>,
+    /// Requests that get no answer.
+    ignored: Mutex<Vec<ApiKey>>,
     /// Changing it closes every connection.
     epoch: watch::Sender<u64>,
     connections: AtomicU64,
@@ -101,10 +105,10 @@ impl FrontBuilder {
         self
     }
 
-    /// Requires SASL and lets this user in by PLAIN.
+    /// Requires SASL and lets this user in by PLAIN. A user may have several passwords.
     pub fn plain(mut self, user: &str, password: &str) -> Self {
         self.sasl = true;
-        self.plain.insert(user.to_owned(), password.to_owned());
+        self.plain.insert((user.to_owned(), password.to_owned()));
         self
     }
 
@@ -127,12 +131,14 @@ impl FrontBuilder {
         .await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: Mutex::new(upstream),
             port: address.port(),
             sasl: self.sasl,
             plain: Mutex::new(self.plain),
             bearer: Mutex::new(self.bearer),
             down: AtomicBool::new(false),
+            hung: watch::Sender::new(false),
+            ignored: Mutex::default(),
             epoch: watch::Sender::new(0),
             connections: AtomicU64::new(0),
             authenticated: AtomicU64::new(0),
@@ -171,9 +177,28 @@ impl Front {
         lock(&self.shared.bearer).insert(token.to_owned(), Instant::now() + lifetime);
     }
 
-    /// Changes a user's password; connections already authenticated stay.
+    /// Replaces a user's passwords; connections already authenticated stay.
     pub fn set_password(&self, user: &str, password: &str) {
-        lock(&self.shared.plain).insert(user.to_owned(), password.to_owned());
+        let mut plain = lock(&self.shared.plain);
+        plain.retain(|(known, _)| known != user);
+        plain.insert((user.to_owned(), password.to_owned()));
+    }
+
+    /// Leaves requests of this kind without an answer from now on.
+    pub fn ignore(&self, api: ApiKey) {
+        lock(&self.shared.ignored).push(api);
+    }
+
+    /// Plays a broker that hangs (`true`: connections stay open and are accepted, but nothing is answered) or that goes
+    /// on (`false`).
+    pub fn set_hung(&self, hung: bool) {
+        self.shared.hung.send_replace(hung);
+    }
+
+    /// Puts another broker in the place of the one before: connections are closed, and clients come back to the new one.
+    pub fn set_upstream(&self, upstream: SocketAddr) {
+        *lock(&self.shared.upstream) = upstream;
+        self.drop_connections();
     }
 
     /// Closes every connection; clients may come back at once.
@@ -206,6 +231,14 @@ impl Drop for Front {
     fn drop(&mut self) {
         self.accepting.abort();
         self.drop_connections();
+    }
+}
+
+impl Shared {
+    /// Waits while the front plays a broker that hangs.
+    async fn until_answering(&self) {
+        // The sender is ours, so it is never gone.
+        let _ = self.hung.subscribe().wait_for(|hung| !hung).await;
     }
 }
 
@@ -252,7 +285,8 @@ where
     S: AsyncRead + AsyncWrite,
 {
     let (mut from_client, mut to_client) = split(client);
-    let upstream = TcpStream::connect(shared.upstream).await?;
+    let address = *lock(&shared.upstream);
+    let upstream = TcpStream::connect(address).await?;
     upstream.set_nodelay(true)?;
     let (mut from_broker, mut to_broker) = upstream.into_split();
     let (answers, mut to_write) = mpsc::channel::<Bytes>(16);
@@ -265,6 +299,10 @@ where
         };
         while let Some(frame) = read_frame(&mut from_client).await? {
             let head = peek_request(&frame)?;
+            shared.until_answering().await;
+            if head.api.is_some_and(|api| lock(&shared.ignored).contains(&api)) {
+                continue;
+            }
             match head.api {
                 Some(ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) if shared.sasl => {
                     let answer = answer_sasl(&frame, head, &mut session, shared)?;
@@ -306,6 +344,7 @@ where
 
     let writing = async {
         while let Some(frame) = to_write.recv().await {
+            shared.until_answering().await;
             to_client.write_all(&with_length(&frame)?).await?;
             to_client.flush().await?;
         }
@@ -430,14 +469,11 @@ fn answer_sasl(
 }
 
 /// RFC 4616: `[authzid] NUL authcid NUL passwd`. `Some(0)` is a session without an end.
-fn check_plain(message: &[u8], users: &HashMap<String, String>) -> Option<i64> {
-    let mut fields = message.split(|byte| *byte == 0).skip(1);
-    let user = std::str::from_utf8(fields.next()?).ok()?;
-    let password = fields.next()?;
-    users
-        .get(user)
-        .filter(|known| known.as_bytes() == password)
-        .map(|_| 0)
+fn check_plain(message: &[u8], users: &HashSet<(String, String)>) -> Option<i64> {
+    let message = std::str::from_utf8(message).ok()?;
+    let mut fields = message.split('\0').skip(1);
+    let credential = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    users.contains(&credential).then_some(0)
 }
 
 /// RFC 7628: `n,,` then fields that end in `^A`, among them `auth=Bearer TOKEN`. The milliseconds that the token

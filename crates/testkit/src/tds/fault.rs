@@ -1,4 +1,4 @@
-//! Faults on demand: what goes wrong, where, and how often.
+//! Fault injection: what goes wrong, where, and how often.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::wire::ServerError;
 pub enum Point {
     /// The connection was accepted, nothing was read.
     Accept,
-    /// LOGIN7 was read and is right.
+    /// LOGIN7 was read, and the login is valid.
     Login,
     /// A batch or a procedure call was read that is neither `INSERT BULK` nor a COMMIT.
     Batch,
@@ -23,13 +23,10 @@ pub enum Point {
     Commit,
 }
 
-/// A moment at which a fault may happen.
+/// A point in time at which a fault may be injected.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// Where it is.
     pub point: Point,
-    /// Number of the connection, from 0 in the order of arrival.
-    pub connection: u64,
     /// The SQL text, where there is one.
     pub sql: &'a str,
 }
@@ -44,16 +41,15 @@ pub enum Action {
     DropBefore,
     /// The request is carried out and the connection is cut instead of an answer.
     DropAfter,
-    /// The request is not carried out and nothing is ever answered.
+    /// The request is not carried out, and there is no response.
     Stall,
-    /// The answer comes later by so much.
+    /// The response is delayed.
     Delay(Duration),
     /// Only at [`Point::Login`]: the client is sent to another server.
     Route(String, u16),
 }
 
 impl Action {
-    /// An error of this number.
     pub fn error(number: u32) -> Self {
         Self::Error(ServerError::new(
             number,
@@ -63,9 +59,8 @@ impl Action {
 }
 
 /// Decides at every [`Event`] whether something goes wrong.
-pub type Faults = Box<dyn FnMut(&Event<'_>) -> Option<Action> + Send>;
+pub type Faults = Box<dyn FnMut(&Event<'_>) -> Option<Action> + Send + Sync>;
 
-/// Nothing ever goes wrong.
 pub fn none() -> Faults {
     Box::new(|_| None)
 }
@@ -89,8 +84,8 @@ pub fn on_sql(text: &'static str, action: Action) -> Faults {
     Box::new(move |event| event.sql.contains(text).then(|| action.clone()))
 }
 
-/// One request in `one_in` fails in a random transient way; the same `seed` gives the same choices
-/// for the same order of events.
+/// One request in `one_in` fails in a random transient way. For the same sequence of events, the same `seed` makes the
+/// same choices.
 pub fn random(seed: u64, one_in: u64) -> Faults {
     let mut state = seed;
     let mut next = move || {
@@ -120,11 +115,7 @@ mod tests {
     use super::*;
 
     fn event(point: Point) -> Event<'static> {
-        Event {
-            point,
-            connection: 0,
-            sql: "",
-        }
+        Event { point, sql: "" }
     }
 
     #[test]

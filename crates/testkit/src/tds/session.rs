@@ -1,21 +1,20 @@
 //! One connection: from PRELOGIN to its end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
-use super::Shared;
-use super::engine::{Outcome, Session, Step};
+use super::engine::{Outcome, Session};
 use super::fault::{Action, Point};
 use super::login::{parse_login, parse_prelogin, prelogin_answer};
 use super::sql::{Statement, parse};
 use super::wire::{
-    self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadEnd, Reader, ServerError, Value,
+    self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadError, Reader, ServerError, Value,
     violation,
 };
+use super::{Bulk, Shared};
 
 /// The packet size before LOGIN7 negotiates another.
 const FIRST_PACKET_SIZE: usize = 4096;
@@ -37,11 +36,11 @@ impl From<ProtocolError> for Exit {
     }
 }
 
-impl From<ReadEnd> for Exit {
-    fn from(end: ReadEnd) -> Self {
-        match end {
-            ReadEnd::Closed => Self::Over,
-            ReadEnd::Violation(error) => Self::Violation(error),
+impl From<ReadError> for Exit {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Over,
+            ReadError::Violation(error) => Self::Violation(error),
         }
     }
 }
@@ -52,10 +51,10 @@ impl From<std::io::Error> for Exit {
     }
 }
 
-/// Serves a connection to its end; an error is the client's breach of the protocol.
-pub(super) async fn serve(shared: &Shared, tcp: TcpStream, id: u64) -> Result<(), ProtocolError> {
+/// Serves a connection until its end. An error is a violation of the protocol by the client.
+pub(super) async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ProtocolError> {
     let _ = tcp.set_nodelay(true);
-    match connection(shared, tcp, id).await {
+    match connection(shared, tcp).await {
         Ok(()) | Err(Exit::Over | Exit::Cut) => Ok(()),
         Err(Exit::Violation(error)) => Err(error),
     }
@@ -68,8 +67,8 @@ async fn stall<S: AsyncRead + Unpin>(stream: &mut S) -> Exit {
     Exit::Over
 }
 
-async fn connection(shared: &Shared, mut tcp: TcpStream, id: u64) -> Result<(), Exit> {
-    match shared.fault(Point::Accept, id, "") {
+async fn connection(shared: &Shared, mut tcp: TcpStream) -> Result<(), Exit> {
+    match shared.fault(Point::Accept, "") {
         None => {}
         Some(Action::Delay(time)) => tokio::time::sleep(time).await,
         Some(Action::Stall) => return Err(stall(&mut tcp).await),
@@ -101,14 +100,13 @@ async fn connection(shared: &Shared, mut tcp: TcpStream, id: u64) -> Result<(), 
     };
     let mut conversation = Conversation {
         shared,
-        id,
         stream: BufReader::with_capacity(64 * 1024, stream),
         packet_size: FIRST_PACKET_SIZE,
-        session: Session::default(),
-        busy: false,
+        session: Session::new(Arc::clone(&shared.engine)),
     };
     let ended = conversation.run(prelogin.fed_auth).await;
-    conversation.hang_up();
+    // Before the client can see the end of the connection.
+    conversation.session.end(false);
     if !matches!(ended, Err(Exit::Cut)) {
         let _ = conversation.stream.shutdown().await;
     }
@@ -119,21 +117,12 @@ async fn connection(shared: &Shared, mut tcp: TcpStream, id: u64) -> Result<(), 
 async fn message<S: AsyncRead + Unpin>(
     stream: &mut S,
     limit: usize,
-) -> Result<(PacketType, Vec<u8>), ReadEnd> {
-    let first = wire::read_packet(stream, limit).await?;
-    rest(stream, limit, first).await
-}
-
-async fn rest<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    limit: usize,
-    first: Packet,
-) -> Result<(PacketType, Vec<u8>), ReadEnd> {
+) -> Result<(PacketType, Vec<u8>), ReadError> {
     let Packet {
         kind,
         mut last,
         mut body,
-    } = first;
+    } = wire::read_packet(stream, limit).await?;
     while !last {
         let next = wire::read_packet(stream, limit).await?;
         if next.kind != kind {
@@ -161,27 +150,20 @@ enum Verdict {
     Refuse(ServerError),
 }
 
-/// The table and the columns that an `INSERT BULK` announced.
-type Expected = (String, Vec<(String, ColumnType)>);
-
 struct Conversation<'a> {
     shared: &'a Shared,
-    id: u64,
     stream: BufReader<Box<dyn Duplex>>,
     packet_size: usize,
     session: Session,
-    /// Counted as having a transaction open.
-    busy: bool,
 }
 
 impl Conversation<'_> {
     async fn run(&mut self, fed_auth: bool) -> Result<(), Exit> {
         self.log_in(fed_auth).await?;
         loop {
-            let first = wire::read_packet(&mut self.stream, self.packet_size).await?;
-            match first.kind {
+            let (kind, body) = message(&mut self.stream, self.packet_size).await?;
+            match kind {
                 PacketType::SqlBatch => {
-                    let (_, body) = rest(&mut self.stream, self.packet_size, first).await?;
                     let mut reader = Reader::new(&body);
                     self.check_descriptor(wire::all_headers(&mut reader)?)?;
                     let text = wire::utf16(&body[reader.position()..])?;
@@ -189,14 +171,8 @@ impl Conversation<'_> {
                     self.request(&text, Frame::Batch).await?;
                 }
                 PacketType::Rpc => {
-                    let (_, body) = rest(&mut self.stream, self.packet_size, first).await?;
                     let text = self.parse_rpc(&body)?;
                     self.request(&text, Frame::Procedure).await?;
-                }
-                PacketType::TransactionManager => {
-                    let (_, body) = rest(&mut self.stream, self.packet_size, first).await?;
-                    let text = self.parse_transaction_request(&body)?;
-                    self.request(text, Frame::Batch).await?;
                 }
                 PacketType::Attention => {
                     let mut out = Vec::new();
@@ -204,38 +180,14 @@ impl Conversation<'_> {
                     out[1] |= 0x20;
                     self.answer(&out).await?;
                 }
-                PacketType::BulkLoad => {
-                    return Err(ProtocolError("rows of a bulk load without INSERT BULK".into()).into());
-                }
                 other => return Err(ProtocolError(format!("a {other:?} message after the login")).into()),
             }
         }
     }
 
-    /// Rolls back what is open, as a server does when a client goes.
-    fn hang_up(&mut self) {
-        if let Some(tx) = self.session.tx.take() {
-            self.shared.engine().rollback(tx);
-        }
-        self.note_busy();
-        self.shared.ended.notify_waiters();
-    }
-
-    fn note_busy(&mut self) {
-        let counters = &self.shared.counters;
-        let busy = self.session.tx.is_some();
-        if busy && !self.busy {
-            let now = counters.busy.fetch_add(1, Ordering::Relaxed) + 1;
-            counters.most_busy.fetch_max(now, Ordering::Relaxed);
-        } else if !busy && self.busy {
-            counters.busy.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.busy = busy;
-    }
-
     async fn answer(&mut self, body: &[u8]) -> Result<(), Exit> {
-        if !self.shared.latency.is_zero() {
-            tokio::time::sleep(self.shared.latency).await;
+        if !self.shared.options.latency.is_zero() {
+            tokio::time::sleep(self.shared.options.latency).await;
         }
         wire::write_message(
             &mut self.stream,
@@ -255,7 +207,7 @@ impl Conversation<'_> {
     }
 
     fn check_descriptor(&self, sent: u64) -> Result<(), ProtocolError> {
-        let expected = self.session.tx.unwrap_or(0);
+        let expected = self.session.transaction().unwrap_or(0);
         if sent == expected {
             return Ok(());
         }
@@ -269,39 +221,33 @@ impl Conversation<'_> {
         }
         let login = parse_login(&body, fed_auth)?;
         let refused = {
-            let options = self.shared.options.lock().expect("no fault plan panicked");
+            let options = &self.shared.options;
             let known = match &login.token {
                 Some(token) => options.token.as_ref() == Some(token),
                 None => login.user == options.user && login.password == options.password,
             };
             if !known {
-                let user = if login.token.is_some() {
-                    "<token-identified principal>"
-                } else {
-                    &login.user
+                let user = match login.token {
+                    Some(_) => "<token-identified principal>",
+                    None => &login.user,
                 };
-                Some(ServerError::new(
-                    18456,
-                    format!("Login failed for user '{user}'."),
-                ))
+                Some((18456, format!("Login failed for user '{user}'.")))
             } else if !login.database.eq_ignore_ascii_case(&options.database) {
-                Some(ServerError::new(
-                    4060,
-                    format!(
-                        "Cannot open database \"{}\" requested by the login. The login failed.",
-                        login.database
-                    ),
-                ))
+                let problem = format!(
+                    "Cannot open database \"{}\" requested by the login. The login failed.",
+                    login.database
+                );
+                Some((4060, problem))
             } else {
                 None
             }
         };
-        if let Some(error) = refused {
-            self.answer_error(&error).await?;
+        if let Some((number, problem)) = refused {
+            self.answer_error(&ServerError::new(number, problem)).await?;
             return Err(Exit::Over);
         }
         let mut out = Vec::new();
-        match self.shared.fault(Point::Login, self.id, "") {
+        match self.shared.fault(Point::Login, "") {
             None => {}
             Some(Action::Delay(time)) => tokio::time::sleep(time).await,
             Some(Action::Stall) => return Err(stall(&mut self.stream).await),
@@ -323,7 +269,7 @@ impl Conversation<'_> {
         } else {
             login.packet_size as usize
         };
-        let size = asked.clamp(512, self.shared.packet_size);
+        let size = asked.clamp(512, self.shared.options.packet_size);
         wire::put_env_text(&mut out, 1, &login.database, "master");
         wire::put_env_collation(&mut out);
         wire::put_login_ack(&mut out);
@@ -336,7 +282,6 @@ impl Conversation<'_> {
         wire::put_done(&mut out, Done::Batch, false, false, None);
         self.answer(&out).await?;
         self.packet_size = size;
-        self.shared.counters.logins.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(user = login.user, server = login.server, "login");
         Ok(())
     }
@@ -386,32 +331,6 @@ impl Conversation<'_> {
         Ok(text)
     }
 
-    /// A transaction manager request (MS-TDS 2.2.6.9) as the statement that does the same.
-    fn parse_transaction_request(&self, body: &[u8]) -> Result<&'static str, ProtocolError> {
-        let mut reader = Reader::new(body);
-        self.check_descriptor(wire::all_headers(&mut reader)?)?;
-        let request = reader.u16()?;
-        let text = match request {
-            5 => {
-                if reader.u8()? > 5 {
-                    return violation("unknown isolation level");
-                }
-                "BEGIN TRANSACTION"
-            }
-            7 => "COMMIT TRANSACTION",
-            8 => "ROLLBACK TRANSACTION",
-            other => return violation(format!("transaction request {other} is not supported")),
-        };
-        reader.b_varchar()?;
-        if request != 5 && reader.u8()? != 0 {
-            return violation("the end of a transaction that begins another");
-        }
-        if !reader.is_empty() {
-            return violation("bytes after a transaction request");
-        }
-        Ok(text)
-    }
-
     /// Carries out a batch, and the faults that the plan has for it.
     async fn request(&mut self, text: &str, frame: Frame) -> Result<(), Exit> {
         self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
@@ -422,12 +341,10 @@ impl Conversation<'_> {
                 return self.refuse(&error).await;
             }
         };
-        let point = if statements.iter().any(|s| matches!(s, Statement::Commit)) {
+        let any = |is: fn(&Statement) -> bool| statements.iter().any(is);
+        let point = if any(|statement| *statement == Statement::Commit) {
             Point::Commit
-        } else if statements
-            .iter()
-            .any(|s| matches!(s, Statement::InsertBulk { .. }))
-        {
+        } else if any(|statement| matches!(statement, Statement::InsertBulk { .. })) {
             Point::BulkStart
         } else {
             Point::Batch
@@ -436,9 +353,7 @@ impl Conversation<'_> {
         if let Verdict::Refuse(error) = &verdict {
             return self.refuse(error).await;
         }
-        let (out, bulk) = self.statements(&statements, frame).await?;
-        self.note_busy();
-        self.shared.ended.notify_waiters();
+        let (out, bulk) = self.statements(statements, frame).await;
         if verdict == Verdict::GoThenDrop {
             return Err(Exit::Cut);
         }
@@ -451,7 +366,7 @@ impl Conversation<'_> {
 
     /// Lets the plan's fault happen.
     async fn before(&mut self, point: Point, text: &str) -> Result<Verdict, Exit> {
-        match self.shared.fault(point, self.id, text) {
+        match self.shared.fault(point, text) {
             None | Some(Action::Route(..)) => Ok(Verdict::Go),
             Some(Action::Delay(time)) => {
                 tokio::time::sleep(time).await;
@@ -464,144 +379,87 @@ impl Conversation<'_> {
         }
     }
 
-    /// Answers with an error, and ends the session after one of severity 20 and above.
+    /// Answers with an error, rolls back where SQL Server would, and ends the session after an error of severity 20
+    /// and above.
     async fn refuse(&mut self, error: &ServerError) -> Result<(), Exit> {
+        let open = self.session.transaction();
+        if error.number == 1205 || error.class >= 20 || self.session.xact_abort {
+            self.session.end(false);
+        }
         let mut out = Vec::new();
-        self.fail(error, &mut out);
+        self.put_error(&mut out, error, open);
+        wire::put_done(&mut out, Done::Batch, false, true, None);
         self.answer(&out).await?;
         if error.class >= 20 {
-            Err(Exit::Over)
-        } else {
-            Ok(())
+            return Err(Exit::Over);
         }
+        Ok(())
     }
 
-    /// Writes an error's tokens; rolls back where SQL Server would.
-    fn fail(&mut self, error: &ServerError, out: &mut Vec<u8>) {
+    /// Writes an error of a statement. `open` is the transaction that was open before it.
+    fn put_error(&self, out: &mut Vec<u8>, error: &ServerError, open: Option<u64>) {
         wire::put_error(out, error);
-        if (error.number == 1205 || error.class >= 20 || self.session.xact_abort)
-            && let Some(tx) = self.session.tx.take()
-        {
-            self.shared.engine().rollback(tx);
-            wire::put_env_end(out, false, tx);
+        if let (Some(lost), None) = (open, self.session.transaction()) {
+            wire::put_env_end(out, false, lost);
         }
-        wire::put_done(out, Done::Batch, false, true, None);
-        self.note_busy();
-        self.shared.ended.notify_waiters();
     }
 
-    /// Executes statements until one fails. Returns the answer, and the table that rows may come for.
+    /// Executes statements until one fails. Returns the answer, and the table and columns that rows may come for.
     async fn statements(
         &mut self,
-        statements: &[Statement],
+        statements: Vec<Statement>,
         frame: Frame,
-    ) -> Result<(Vec<u8>, Option<Expected>), Exit> {
+    ) -> (Vec<u8>, Option<(String, Vec<(String, ColumnType)>)>) {
         let mut out = Vec::new();
         let mut bulk = None;
-        for (index, statement) in statements.iter().enumerate() {
-            let more = index + 1 < statements.len() || frame == Frame::Procedure;
-            let done = if frame == Frame::Procedure {
-                Done::InProc
-            } else {
-                Done::Batch
-            };
-            match self.execute(statement).await {
-                Ok(outcome) => match outcome {
-                    Outcome::Nothing => wire::put_done(&mut out, done, more, false, None),
-                    Outcome::Began(tx) => {
-                        wire::put_env_begin(&mut out, tx);
-                        wire::put_done(&mut out, done, more, false, None);
-                    }
-                    Outcome::Ended(tx, committed) => {
-                        if committed {
-                            self.shared.counters.commits.fetch_add(1, Ordering::Relaxed);
-                        }
-                        wire::put_env_end(&mut out, committed, tx);
-                        wire::put_done(&mut out, done, more, false, None);
-                    }
-                    Outcome::Affected(rows) => {
-                        let told = self.shared.counts.then_some(rows);
-                        wire::put_done(&mut out, done, more, false, told);
-                    }
-                    Outcome::Rows(columns, rows) => {
-                        wire::put_col_metadata(&mut out, &columns);
-                        rows.iter().for_each(|row| wire::put_row(&mut out, &columns, row));
-                        wire::put_done(&mut out, done, more, false, Some(rows.len() as u64));
-                    }
-                    Outcome::Bulk(table) => {
-                        let Statement::InsertBulk { columns, .. } = statement else {
-                            unreachable!()
-                        };
-                        wire::put_done(&mut out, done, more, false, None);
-                        bulk = Some((table, columns.clone()));
-                    }
-                },
-                Err((error, lost)) => {
-                    wire::put_error(&mut out, &error);
-                    if let Some(tx) = lost {
-                        wire::put_env_end(&mut out, false, tx);
-                    }
+        let done = match frame {
+            Frame::Procedure => Done::InProc,
+            Frame::Batch => Done::Batch,
+        };
+        let mut left = statements.len();
+        for statement in statements {
+            left -= 1;
+            let more = left > 0 || frame == Frame::Procedure;
+            let open = self.session.transaction();
+            let outcome = match self.session.execute(statement).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.put_error(&mut out, &error, open);
                     wire::put_done(&mut out, done, frame == Frame::Procedure, true, None);
                     bulk = None;
                     break;
                 }
+            };
+            let mut count = None;
+            match outcome {
+                Outcome::Nothing => {}
+                Outcome::Began(transaction) => wire::put_env_begin(&mut out, transaction),
+                Outcome::Committed(transaction) => wire::put_env_end(&mut out, true, transaction),
+                Outcome::RolledBack(transaction) => wire::put_env_end(&mut out, false, transaction),
+                Outcome::Affected(rows) => count = self.shared.options.counts.then_some(rows),
+                Outcome::Rows(columns, rows) => {
+                    wire::put_col_metadata(&mut out, &columns);
+                    rows.iter().for_each(|row| wire::put_row(&mut out, &columns, row));
+                    count = Some(rows.len() as u64);
+                }
+                Outcome::Bulk(table, columns) => bulk = Some((table, columns)),
             }
+            wire::put_done(&mut out, done, more, false, count);
         }
         if frame == Frame::Procedure {
             wire::put_return_status(&mut out, 0);
             wire::put_done(&mut out, Done::Proc, false, false, None);
-        } else if statements.is_empty() {
+        } else if out.is_empty() {
             wire::put_done(&mut out, Done::Batch, false, false, None);
         }
-        Ok((out, bulk))
-    }
-
-    /// Executes a statement, waiting for other transactions where it has to. An error comes with the
-    /// transaction that it ended.
-    async fn execute(&mut self, statement: &Statement) -> Result<Outcome, (ServerError, Option<u64>)> {
-        let shared = self.shared;
-        let started = Instant::now();
-        let limit = match statement {
-            Statement::AppLock { timeout, .. } => *timeout,
-            _ => self.session.lock_timeout,
-        };
-        loop {
-            let before = self.session.tx;
-            let mut ended = std::pin::pin!(shared.ended.notified());
-            ended.as_mut().enable();
-            let step = shared.engine().execute(&mut self.session, statement);
-            match step {
-                Ok(Step::Done(outcome)) => {
-                    shared.ended.notify_waiters();
-                    return Ok(outcome);
-                }
-                Err(error) => {
-                    shared.ended.notify_waiters();
-                    return Err((error, before.filter(|_| self.session.tx.is_none())));
-                }
-                Ok(Step::Wait) => {}
-            }
-            let waited = started.elapsed();
-            let left = limit.map(|ms| Duration::from_millis(ms).saturating_sub(waited));
-            if left == Some(Duration::ZERO) {
-                if let Statement::AppLock { result, .. } = statement {
-                    self.session.variables.insert(result.clone(), Value::Int(-1));
-                    return Ok(Outcome::Nothing);
-                }
-                return Err((
-                    ServerError::new(1222, "Lock request time out period exceeded."),
-                    None,
-                ));
-            }
-            let _ = tokio::time::timeout(left.unwrap_or(Duration::MAX), ended).await;
-        }
+        (out, bulk)
     }
 
     /// Takes the rows that follow an `INSERT BULK`.
     async fn bulk_load(&mut self, table: &str, columns: &[(String, ColumnType)]) -> Result<(), Exit> {
         let mut body = Vec::new();
         let mut refused = None;
-        loop {
+        let verdict = loop {
             let packet = wire::read_packet(&mut self.stream, self.packet_size).await?;
             if packet.kind != PacketType::BulkLoad {
                 return Err(ProtocolError(format!("a {:?} message where rows are due", packet.kind)).into());
@@ -612,78 +470,47 @@ impl Conversation<'_> {
             } else {
                 Point::BulkPacket
             };
-            let verdict = self.before(point, "").await?;
-            if !packet.last && verdict == Verdict::GoThenDrop {
-                return Err(Exit::Cut);
+            match self.before(point, "").await? {
+                Verdict::GoThenDrop if !packet.last => return Err(Exit::Cut),
+                Verdict::Refuse(error) => refused = refused.or(Some(error)),
+                verdict if packet.last => break verdict,
+                _ => {}
             }
-            if let Verdict::Refuse(error) = &verdict {
-                refused.get_or_insert(error.clone());
+            if packet.last {
+                break Verdict::Go;
             }
-            if !packet.last {
-                continue;
-            }
-            // A server takes a whole load off the wire before it says why it refuses it.
-            if let Some(error) = refused {
-                return self.refuse(&error).await;
-            }
-            let mut out = Vec::new();
-            let layout = self.shared.engine().columns(table).map(<[wire::Column]>::to_vec);
-            let Some(layout) = layout else {
-                return Err(ProtocolError(format!("table {table} went away during a bulk load")).into());
-            };
-            let rows = decode_rows(&body, columns, &layout)?;
-            match self.store(table, &rows).await {
-                Ok(count) => {
-                    self.shared.counters.bulks.fetch_add(1, Ordering::Relaxed);
-                    let told = self.shared.counts.then_some(count);
-                    wire::put_done(&mut out, Done::Batch, false, false, told);
-                }
-                Err((error, lost)) => {
-                    wire::put_error(&mut out, &error);
-                    if let Some(tx) = lost {
-                        wire::put_env_end(&mut out, false, tx);
-                    }
-                    wire::put_done(&mut out, Done::Batch, false, true, None);
-                }
-            }
-            self.note_busy();
-            if verdict == Verdict::GoThenDrop {
-                return Err(Exit::Cut);
-            }
-            return self.answer(&out).await;
+        };
+        // A server takes a whole load off the wire before it says why it refuses it.
+        if let Some(error) = refused {
+            return self.refuse(&error).await;
         }
-    }
-
-    async fn store(&mut self, table: &str, rows: &[Box<[Value]>]) -> Result<u64, (ServerError, Option<u64>)> {
-        let shared = self.shared;
-        let started = Instant::now();
-        loop {
-            let before = self.session.tx;
-            let mut ended = std::pin::pin!(shared.ended.notified());
-            ended.as_mut().enable();
-            let step = shared.engine().bulk(&mut self.session, table, rows);
-            match step {
-                Ok(Step::Done(Outcome::Affected(count))) => {
-                    shared.ended.notify_waiters();
-                    return Ok(count);
-                }
-                Ok(Step::Done(other)) => unreachable!("a bulk load affects rows, not {other:?}"),
-                Err(error) => {
-                    shared.ended.notify_waiters();
-                    return Err((error, before.filter(|_| self.session.tx.is_none())));
-                }
-                Ok(Step::Wait) => {}
+        let open = self.session.transaction();
+        let layout = match self.session.columns(table) {
+            Ok(layout) => layout,
+            Err(error) => return self.refuse(&error).await,
+        };
+        let rows = decode_rows(&body, columns, &layout)?;
+        let count = rows.len() as u64;
+        let stored = match self.shared.options.bulk {
+            Bulk::Store => self.session.bulk(table, &rows).await,
+            Bulk::Count => Ok(()),
+        };
+        let mut out = Vec::new();
+        match &stored {
+            Ok(()) => {
+                self.shared.counters.bulks.fetch_add(1, Ordering::Relaxed);
+                let count = self.shared.options.counts.then_some(count);
+                wire::put_done(&mut out, Done::Batch, false, false, count);
             }
-            let limit = self.session.lock_timeout.map(Duration::from_millis);
-            let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-            if left == Some(Duration::ZERO) {
-                return Err((
-                    ServerError::new(1222, "Lock request time out period exceeded."),
-                    None,
-                ));
+            Err(error) => {
+                self.put_error(&mut out, error, open);
+                wire::put_done(&mut out, Done::Batch, false, true, None);
             }
-            let _ = tokio::time::timeout(left.unwrap_or(Duration::MAX), ended).await;
         }
+        if verdict == Verdict::GoThenDrop {
+            return Err(Exit::Cut);
+        }
+        self.answer(&out).await
     }
 }
 

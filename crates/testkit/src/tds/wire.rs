@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Bytes of a packet header (MS-TDS 2.2.3.1).
 pub(super) const HEADER: usize = 8;
 
-/// What the client sent that no TDS server would take.
+/// A message of the client that violates MS-TDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProtocolError(pub String);
 
@@ -19,12 +19,11 @@ impl std::fmt::Display for ProtocolError {
     }
 }
 
-/// Shorthand for the many checks below.
 pub(super) fn violation<T>(text: impl Into<String>) -> Result<T, ProtocolError> {
     Err(ProtocolError(text.into()))
 }
 
-/// Type of a client's message (MS-TDS 2.2.3.1.1), of those that this server takes.
+/// The types of messages (MS-TDS 2.2.3.1.1) that this server supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PacketType {
     SqlBatch = 0x01,
@@ -32,7 +31,6 @@ pub(super) enum PacketType {
     TabularResult = 0x04,
     Attention = 0x06,
     BulkLoad = 0x07,
-    TransactionManager = 0x0E,
     Login7 = 0x10,
     PreLogin = 0x12,
 }
@@ -45,7 +43,6 @@ impl PacketType {
             0x04 => Self::TabularResult,
             0x06 => Self::Attention,
             0x07 => Self::BulkLoad,
-            0x0E => Self::TransactionManager,
             0x10 => Self::Login7,
             0x12 => Self::PreLogin,
             other => return violation(format!("packet type 0x{other:02x} is unknown")),
@@ -64,14 +61,14 @@ pub(super) struct Packet {
 
 /// Why reading a packet ended.
 #[derive(Debug)]
-pub(super) enum ReadEnd {
+pub(super) enum ReadError {
     /// The client closed the connection, between packets or within one.
     Closed,
     /// The client broke the protocol.
     Violation(ProtocolError),
 }
 
-impl From<ProtocolError> for ReadEnd {
+impl From<ProtocolError> for ReadError {
     fn from(error: ProtocolError) -> Self {
         Self::Violation(error)
     }
@@ -81,12 +78,12 @@ impl From<ProtocolError> for ReadEnd {
 pub(super) async fn read_packet<S: AsyncRead + Unpin>(
     stream: &mut S,
     limit: usize,
-) -> Result<Packet, ReadEnd> {
+) -> Result<Packet, ReadError> {
     let mut header = [0u8; HEADER];
     stream
         .read_exact(&mut header)
         .await
-        .map_err(|_| ReadEnd::Closed)?;
+        .map_err(|_| ReadError::Closed)?;
     let kind = PacketType::from_byte(header[0])?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
     if length < HEADER {
@@ -111,7 +108,10 @@ pub(super) async fn read_packet<S: AsyncRead + Unpin>(
         .into());
     }
     let mut body = vec![0u8; length - HEADER];
-    stream.read_exact(&mut body).await.map_err(|_| ReadEnd::Closed)?;
+    stream
+        .read_exact(&mut body)
+        .await
+        .map_err(|_| ReadError::Closed)?;
     Ok(Packet { kind, last, body })
 }
 
@@ -267,6 +267,20 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// The type that T-SQL calls `name`.
+    pub(super) fn from_sql_name(name: &str) -> Option<Self> {
+        Some(match name.to_lowercase().as_str() {
+            "int" => Self::Int(4),
+            "bigint" => Self::Int(8),
+            "float" => Self::Float,
+            "datetime" => Self::DateTime,
+            name => {
+                let length = name.strip_prefix("nvarchar(")?.strip_suffix(')')?.parse().ok()?;
+                (1..=4000).contains(&length).then_some(Self::NVarChar(length))?
+            }
+        })
+    }
+
     /// The type's name as T-SQL writes it.
     pub fn sql_name(&self) -> String {
         match self {
@@ -284,29 +298,22 @@ impl ColumnType {
 /// A stored value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// NULL.
     Null,
-    /// Any integer type.
     Int(i64),
-    /// `float`.
     Float(f64),
     /// `datetime`: days since 1900-01-01, then ticks of 1/300 s since midnight.
     DateTime(i32, u32),
-    /// `nvarchar`.
     Text(String),
 }
 
 /// Latin1_General_CI_AS as COLLATION bytes (MS-TDS 2.2.5.1.2).
 const COLLATION: [u8; 5] = [0x09, 0x04, 0xD0, 0x00, 0x34];
 
-/// A column of a result or of a bulk load.
+/// A column of a table, a result or a bulk load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: String,
-    /// Its type.
     pub kind: ColumnType,
-    /// Whether it takes NULL.
     pub nullable: bool,
 }
 
@@ -408,7 +415,6 @@ pub struct ServerError {
     pub number: u32,
     /// Severity; 20 and above end the connection.
     pub class: u8,
-    /// The text.
     pub message: String,
 }
 

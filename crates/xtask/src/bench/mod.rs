@@ -5,7 +5,7 @@
 //!
 //! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
 //! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
-//! - [`sql`]: orders into SQL Server, bulk loads against statements of VALUES;
+//! - [`sql`]: orders into SQL Server, CPU time per row;
 //! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
 
 mod lake;

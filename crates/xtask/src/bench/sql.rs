@@ -1,4 +1,4 @@
-//! Orders into SQL Server: bulk loads against statements of VALUES, by the bench of gen-orders.
+//! Orders into SQL Server: CPU time per row, measured by the benchmark of gen-orders.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::succeed;
 
-/// Runs the comparison, which needs both sides' libraries and the test kit's server, in a process of its own.
+/// Runs the benchmark, which needs the test kit's server, in a process of its own.
 pub(crate) fn run() -> Result<()> {
     succeed(Command::new(env!("CARGO")).args([
         "bench",

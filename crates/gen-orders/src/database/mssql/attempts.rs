@@ -1,14 +1,15 @@
-//! How long a failing request is repeated, which depends on what its failure points to.
+//! How long a request is retried, which depends on the cause of its failure.
 
 use std::time::Duration;
 
 use datagen_process::error::DestinationError;
+use datagen_process::retry::{Retries, RetryPolicy};
 
 use super::errors::Cause;
-use crate::retry::Retries;
+use crate::retry;
 
-/// How long a firewall rule that lets this machine in is waited for. A deployment may create it after the process has
-/// started, and then it takes up to 5 minutes to take effect:
+/// How long to wait for a firewall rule that admits this machine. A deployment may create the rule after the process has
+/// started, and then it takes up to 5 minutes to become effective:
 /// <https://learn.microsoft.com/azure/azure-sql/database/firewall-configure>.
 const FIREWALL_WAIT: Duration = Duration::from_secs(600);
 
@@ -18,31 +19,30 @@ pub(super) struct Attempts {
     retries: Retries,
     wrong_name: Retries,
     firewall: Retries,
-    /// Whether the log says already that a firewall rule is waited for.
+    /// Whether the wait for a firewall rule was logged.
     awaits_firewall: bool,
 }
 
 impl Attempts {
-    /// Attempts as often as `retries` allow, unless the cause of a failure is known better. `timeout` is that of
-    /// one answer.
-    pub(super) fn new(retries: Retries, timeout: Duration) -> Self {
+    /// Retries as `policy` says, unless the cause of a failure is known better. `timeout` is that of one response.
+    pub(super) fn new(policy: RetryPolicy, timeout: Duration) -> Self {
         Self {
-            retries,
-            wrong_name: Retries::new(timeout / 2),
-            firewall: Retries::new(FIREWALL_WAIT),
+            retries: policy.start(),
+            wrong_name: retry::policy(timeout / 2).start(),
+            firewall: retry::policy(FIREWALL_WAIT).start(),
             awaits_firewall: false,
         }
     }
 
-    /// Notes the failure of an attempt at `what`, and logs it if there is to be another. Returns how long to wait
-    /// before the next attempt; `None` if there is to be none.
+    /// Counts the failure of an attempt at `what`, and logs it if there is to be another attempt. Returns the pause before
+    /// that attempt; `None` if there is to be none.
     pub(super) fn pause(&mut self, what: &str, cause: Cause, error: &DestinationError) -> Option<Duration> {
         let retries = match cause {
             Cause::Firewall => &mut self.firewall,
             Cause::WrongName => &mut self.wrong_name,
             Cause::Other => &mut self.retries,
         };
-        let pause = retries.pause(error)?;
+        let pause = retry::next_pause(retries, error)?;
         if cause != Cause::Firewall {
             tracing::warn!("{what} again in {pause:.1?}: {error}");
         } else if !self.awaits_firewall {
@@ -65,7 +65,7 @@ mod tests {
     async fn waits(cause: impl Fn(u32) -> Cause) -> Duration {
         let error = DestinationError::transient("x", "y");
         let timeout = Duration::from_secs(60);
-        let mut attempts = Attempts::new(Retries::new(timeout * 5), timeout);
+        let mut attempts = Attempts::new(retry::policy(timeout * 5), timeout);
         let start = Instant::now();
         let mut failures = 0;
         while let Some(pause) = attempts.pause("connecting", cause(failures), &error) {
@@ -99,7 +99,7 @@ mod tests {
     fn a_permanent_failure_is_not_repeated() {
         let error = DestinationError::permanent("x", "y");
         let timeout = Duration::from_secs(60);
-        let mut attempts = Attempts::new(Retries::new(timeout), timeout);
+        let mut attempts = Attempts::new(retry::policy(timeout), timeout);
         assert_eq!(attempts.pause("connecting", Cause::Other, &error), None);
     }
 }

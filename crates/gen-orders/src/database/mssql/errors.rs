@@ -1,26 +1,28 @@
-//! What went wrong with a SQL Server, in one line and with what to do; and whether it may pass.
+//! Errors of SQL Server: one line with advice for each, and whether it is transient.
 
 use std::time::Duration;
 
+use datagen_azure::http::describe_certificate_error;
 use datagen_process::error::DestinationError;
 use tiberius::error::{Error, IoErrorKind};
 
-/// A key is there already: "Violation of PRIMARY KEY constraint".
+/// "Violation of PRIMARY KEY constraint": the key exists already.
 pub(super) const DUPLICATE_KEY: u32 = 2627;
 
-/// "Lock request time out period exceeded", which our sessions ask for.
+/// "Lock request time out period exceeded": the sessions of `session.rs` set a LOCK_TIMEOUT.
 pub(super) const LOCK_TIMEOUT: u32 = 1222;
 
-/// "Cannot open database requested by the login": not there, or not ready yet.
+/// "Cannot open database requested by the login": it does not exist, or is not ready yet.
 const CANNOT_OPEN_DATABASE: u32 = 4060;
 
-/// "Client with IP address … is not allowed to access the server": no firewall rule lets it in, or none does yet.
+/// "Client with IP address … is not allowed to access the server": a firewall rule is missing or has not
+/// taken effect yet.
 const FIREWALL: u32 = 40615;
 
-/// Errors of SQL Server and Azure SQL that pass by themselves. Microsoft names them in
+/// Transient errors of SQL Server and Azure SQL. Microsoft lists them in
 /// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues> and
-/// <https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory>; beside these
-/// it is what a restart, a failover, an upgrade or an administrator's KILL looks like: 596, 983, 6005, 6006 and
+/// <https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory>; and there are
+/// those of a restart, a failover, an upgrade or an administrator's KILL looks like: 596, 983, 6005, 6006 and
 /// 18401; and 8645, no memory for a query now
 /// (<https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors>).
 const TRANSIENT: [u32; 29] = [
@@ -28,19 +30,19 @@ const TRANSIENT: [u32; 29] = [
     18401, 40143, 40166, 40197, 40501, 40540, 40613, 42108, 42109, 49918, 49919, 49920,
 ];
 
-/// From this severity on an error is of the server and not of the request, and ends the connection.
+/// From this severity on, an error concerns the server and not the request, and ends the connection.
 /// <https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-error-severities>
 const FATAL_SEVERITY: u8 = 20;
 
-/// Whether what a server reported may pass.
-fn passes(number: u32, severity: u8) -> bool {
+/// Whether an error that the server reported is transient.
+fn is_transient_number(number: u32, severity: u8) -> bool {
     severity >= FATAL_SEVERITY || TRANSIENT.contains(&number)
 }
 
-/// Whether an attempt that failed like this may succeed later, over a new connection.
+/// Whether an attempt that failed with `error` may succeed later, over a new connection.
 pub(super) fn is_transient(error: &Error) -> bool {
     match error {
-        Error::Server(token) => passes(token.code(), token.class()) || token.code() == FIREWALL,
+        Error::Server(token) => is_transient_number(token.code(), token.class()) || token.code() == FIREWALL,
         Error::Io { .. } | Error::Routing { .. } => true,
         // The stream of tokens broke off or a connection was used after it broke; refused encryption is
         // the one protocol error that stays.
@@ -49,18 +51,16 @@ pub(super) fn is_transient(error: &Error) -> bool {
     }
 }
 
-/// What a failure points to while no login has succeeded yet. It decides how long it is worth waiting.
+/// The probable cause of an error while no login has succeeded yet. It decides how long attempts are repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// A firewall rule that is missing or has not taken effect yet.
     Firewall,
     /// A wrong address or name.
     WrongName,
-    /// Anything else.
     Other,
 }
 
-/// The cause that `error` points to.
 pub(super) fn cause(error: &Error) -> Cause {
     match error {
         Error::Server(token) => cause_of_number(token.code()),
@@ -99,8 +99,9 @@ pub(super) fn describe(destination: &str, error: &Error, entra: bool) -> Destina
             ..
         } => "the server closed the connection".to_owned(),
         Error::Io { message, .. } => format!("the connection failed ({message})"),
-        Error::Tls(text) => format!("TLS failed: {}", tls_cause(text)),
-        Error::Routing { .. } => "the server sends to another server again and again".to_owned(),
+        Error::Tls(text) => describe_certificate_error(tls_cause(text))
+            .unwrap_or_else(|| format!("TLS failed: {}", tls_cause(text))),
+        Error::Routing { .. } => "the server redirects the login again and again".to_owned(),
         other => other.to_string(),
     };
     let made = if is_transient(error) {
@@ -134,10 +135,10 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
             2714 => {
                 "a table of that name is there, but this user may not see it: grant it, or drop the table"
             }
-            3705 => "a view has the name of one of our tables: drop it, or give another database",
-            208 => "somebody dropped a table during the run: start again",
-            DUPLICATE_KEY => "somebody else writes to these tables: drop them and run again",
-            code if passes(code, token.class()) => "run again later: what is loaded is kept",
+            3705 => "a view has the name of one of the tables: drop it, or give another database",
+            208 => "a table was dropped during the run: start again",
+            DUPLICATE_KEY => "another program writes to these tables: drop them and run again",
+            code if is_transient_number(code, token.class()) => "run again later: what is loaded is kept",
             _ => return None,
         },
         Error::Tls(_) => {
@@ -151,7 +152,7 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
     })
 }
 
-/// What rustls said, without tiberius's advice, which is for programmers.
+/// The error of rustls, without tiberius's advice, which is for programmers.
 fn tls_cause(text: &str) -> &str {
     let text = text.split("during the TLS handshake: ").nth(1).unwrap_or(text);
     text.split(" To connect anyway")
@@ -160,7 +161,7 @@ fn tls_cause(text: &str) -> &str {
         .trim_end_matches('.')
 }
 
-/// A request that took longer than `limit`, as the error that tiberius has for it.
+/// The error that tiberius has for a request that took longer than `limit`.
 pub(super) fn timed_out(limit: Duration) -> Error {
     Error::Io {
         kind: IoErrorKind::TimedOut,
@@ -172,19 +173,29 @@ pub(super) fn timed_out(limit: Duration) -> Error {
 mod tests {
     use super::*;
 
+    /// Pins the text of tiberius around the cause.
     #[test]
     fn tls_errors_keep_only_their_cause() {
         let text = "the server's certificate was rejected during the TLS handshake: invalid peer certificate: \
                     UnknownIssuer. To connect anyway you can: (1) trust";
         let line = describe("host/db", &Error::Tls(text.into()), false).to_string();
         assert!(
-            line.starts_with("host/db: TLS failed: invalid peer certificate: UnknownIssuer; check"),
+            line.starts_with(
+                "host/db: the server's certificate was refused: its issuer is not trusted on this machine; check"
+            ),
+            "{line}"
+        );
+        let text =
+            "during the TLS handshake: received fatal alert: ProtocolVersion. To connect anyway you can";
+        let line = describe("host/db", &Error::Tls(text.into()), false).to_string();
+        assert!(
+            line.starts_with("host/db: TLS failed: received fatal alert: ProtocolVersion; check"),
             "{line}"
         );
     }
 
     #[test]
-    fn a_cut_connection_is_told_without_words_for_programmers() {
+    fn a_cut_connection_is_reported_without_words_for_programmers() {
         let cut = Error::Io {
             kind: IoErrorKind::UnexpectedEof,
             message: "failed to fill whole buffer".into(),
@@ -197,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_and_what_stays() {
+    fn transient_and_permanent_errors() {
         let io = |kind| Error::Io {
             kind,
             message: String::new(),
@@ -207,8 +218,12 @@ mod tests {
         assert!(!is_transient(&Error::Protocol(
             "Server does not allow the requested encryption level.".into()
         )));
-        assert!(passes(40613, 17) && passes(0, 20) && passes(596, 21));
-        assert!(!passes(18456, 14) && !passes(208, 16) && !passes(9002, 17));
+        assert!(is_transient_number(40613, 17) && is_transient_number(0, 20) && is_transient_number(596, 21));
+        assert!(
+            !is_transient_number(18456, 14)
+                && !is_transient_number(208, 16)
+                && !is_transient_number(9002, 17)
+        );
         assert!(!is_transient(&Error::Tls("no".into())));
         assert!(!is_transient(&Error::BulkInput("wrong".into())));
         assert_eq!(cause(&io(IoErrorKind::ConnectionRefused)), Cause::WrongName);

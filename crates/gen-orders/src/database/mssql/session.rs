@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use datagen_azure::entra::{EntraCredential, SQL_SCOPE};
+use datagen_azure::entra::{EntraCredential, EntraError, SQL_SCOPE};
 use datagen_process::error::DestinationError;
 use futures_util::TryStreamExt;
 use tiberius::error::Error;
@@ -14,25 +14,21 @@ use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row, ToS
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use super::super::{Batch, Values};
 use super::errors::{describe, timed_out};
 use super::statements;
 use crate::config::SqlServer;
+use crate::rows::{Table, Value};
 
-/// The largest packet of TDS (MS-TDS 2.2.3.1.3); servers may settle for less.
+/// The largest packet of TDS (MS-TDS 2.2.3.1.3); servers may choose a smaller one.
 const PACKET_SIZE: u32 = 32767;
 
 /// How long setting up a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a token may take at the least, however short SQL_TIMEOUT is: when a machine has just started, its
-/// identity endpoint takes its time.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a session may be idle and still be used: gateways and firewalls forget connections.
+/// How long an idle session is kept: gateways and firewalls drop connections that are idle for longer.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// How often a login may be sent on to another server; Azure SQL does it once.
+/// How often a login may be redirected; Azure SQL does it once.
 const MAX_ROUTES: usize = 4;
 
 /// Opens sessions on one database.
@@ -41,37 +37,36 @@ pub(super) struct Connector {
     server: SqlServer,
     destination: String,
     credential: Option<EntraCredential>,
-    /// The server that the last login was sent on to: a hint for the log, told once.
+    /// The server to which the last login was redirected, so that the log names it once.
     routed: Mutex<Option<String>>,
-    /// Sessions that wait for the next request, the latest last.
+    /// Sessions that are ready for the next request, the latest last.
     idle: Mutex<Vec<(Instant, Session)>>,
 }
 
-/// What can go wrong with a session.
 #[derive(Debug)]
-pub(super) enum Fault {
-    /// The server or the way to it.
+pub(super) enum SessionError {
+    /// An error of the server or of the connection to it.
     Server(Error),
-    /// Anything else, told already.
+    /// Any other error, which is described already.
     Other(DestinationError),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for SessionError {
     fn from(error: Error) -> Self {
         Self::Server(error)
     }
 }
 
 impl Connector {
-    /// Finds out how to sign in; connects nowhere yet.
+    /// Determines how to sign in, without connecting.
     pub(super) async fn new(server: &SqlServer) -> Result<Self, DestinationError> {
         let destination = format!("{}/{}", server.host, server.database);
         let credential = match server.login {
             Some(_) => None,
-            None => Some(EntraCredential::from_env().await.map_err(|error| {
-                DestinationError::permanent(&destination, format!("no sign-in by Entra ID: {error}"))
-                    .advise("set SQL_USER and SQL_PASSWORD, or mend the sign-in")
-            })?),
+            None => {
+                let credential = EntraCredential::from_env().await;
+                Some(credential.map_err(|error| sign_in_failed(&destination, error))?)
+            }
         };
         Ok(Self {
             server: server.clone(),
@@ -87,43 +82,35 @@ impl Connector {
         &self.destination
     }
 
-    /// The one line about a fault.
-    pub(super) fn describe(&self, fault: Fault) -> DestinationError {
-        match fault {
-            Fault::Server(error) => describe(&self.destination, &error, self.credential.is_some()),
-            Fault::Other(error) => error,
+    /// The one line about an error.
+    pub(super) fn describe(&self, error: SessionError) -> DestinationError {
+        match error {
+            SessionError::Server(error) => describe(&self.destination, &error, self.credential.is_some()),
+            SessionError::Other(error) => error,
         }
     }
 
-    /// How long an answer may take.
+    /// How long a response may take.
     pub(super) fn timeout(&self) -> Duration {
         self.server.timeout
     }
 
-    async fn authentication(&self) -> Result<AuthMethod, Fault> {
+    async fn authentication(&self) -> Result<AuthMethod, SessionError> {
         match (&self.server.login, &self.credential) {
             (Some((user, password)), _) => Ok(AuthMethod::sql_server(user, password.expose())),
             (None, Some(credential)) => {
-                let limit = self.server.timeout.max(TOKEN_TIMEOUT);
-                let token = tokio::time::timeout(limit, credential.token(SQL_SCOPE)).await;
-                let (problem, permanent) = match token {
-                    Ok(Ok(token)) => return Ok(AuthMethod::aad_token(token.secret())),
-                    Ok(Err(error)) => (error.to_string(), error.is_permanent()),
-                    Err(_) => (format!("no token came within {limit:?}"), false),
-                };
-                let problem = format!("no sign-in by Entra ID: {problem}");
-                Err(Fault::Other(if permanent {
-                    DestinationError::permanent(&self.destination, problem)
-                } else {
-                    DestinationError::transient(&self.destination, problem)
-                }))
+                // The sign-in has a limit and retries of its own.
+                match credential.token(SQL_SCOPE).await {
+                    Ok(token) => Ok(AuthMethod::aad_token(token.secret())),
+                    Err(error) => Err(SessionError::Other(sign_in_failed(&self.destination, error))),
+                }
             }
             (None, None) => unreachable!("without a login there is a credential"),
         }
     }
 
     /// A session whose answers may take `timeout`: an idle one, or a new one.
-    pub(super) async fn session(&self, timeout: Duration) -> Result<Session, Fault> {
+    pub(super) async fn session(&self, timeout: Duration) -> Result<Session, SessionError> {
         match self.idle_session(timeout) {
             Some(session) => Ok(session),
             None => self.connect(timeout).await,
@@ -143,14 +130,13 @@ impl Connector {
         idle.push((Instant::now(), session));
     }
 
-    /// Logs in, following the server where it sends us. An answer may take `timeout`.
-    async fn connect(&self, timeout: Duration) -> Result<Session, Fault> {
-        // An IPv6 address may stand in brackets, as in a URL; neither a certificate nor a socket has them.
-        let mut host = self.server.host.trim_matches(['[', ']']).to_owned();
+    /// Logs in, following redirects. A response may take `timeout`.
+    async fn connect(&self, timeout: Duration) -> Result<Session, SessionError> {
+        let mut host = self.server.host.clone();
         let mut port = self.server.port;
         for _ in 0..MAX_ROUTES {
             let mut config = Config::new();
-            // Certificate and host name are checked against the server that we are sent to.
+            // The certificate is checked against the name of the server to which the login was redirected.
             config.host(&host);
             config.port(port);
             config.database(&self.server.database);
@@ -176,7 +162,7 @@ impl Connector {
             match Client::connect(config, tcp.compat_write()).await {
                 Ok(client) => {
                     let mut session = Session { client, timeout };
-                    // Half of the patience of this side, so that the server's word comes first.
+                    // Half of the client's timeout, so that the server reports the lock first.
                     session
                         .batch(&statements::session(timeout.as_millis() / 2))
                         .await?;
@@ -188,7 +174,7 @@ impl Connector {
                 }) => {
                     let mut routed = self.routed.lock().expect("nothing panics with it");
                     if routed.as_ref() != Some(&next) {
-                        tracing::info!(server = %next, port = next_port, "the login is sent on");
+                        tracing::info!(server = %next, port = next_port, "the login is redirected");
                         *routed = Some(next.clone());
                     }
                     (host, port) = (next, next_port);
@@ -198,6 +184,12 @@ impl Connector {
         }
         Err(Error::Routing { host, port }.into())
     }
+}
+
+fn sign_in_failed(destination: &str, error: EntraError) -> DestinationError {
+    DestinationError::permanent(destination, error.to_string())
+        .advise("alternatively, set SQL_USER and SQL_PASSWORD")
+        .caused_by(error)
 }
 
 /// Whether this machine has certificate authorities of its own.
@@ -271,26 +263,31 @@ impl Session {
         .await
     }
 
-    /// Sends a batch's rows by `INSERT BULK`. Returns how many rows the server says it took; 0 if it does not
-    /// say. The rows are in the order of the primary key, but it is not told by an ORDER hint: that would spare
-    /// the server a sort of one chunk in memory, and not every server that speaks TDS knows the hint.
-    pub(super) async fn bulk(&mut self, table: &str, batch: &Batch) -> Result<u64, Error> {
-        let columns: Vec<&str> = batch.table.columns.iter().map(|column| column.name).collect();
-        // tiberius bounds the wait for answers only: this also bounds a server that stops reading.
+    /// Loads rows via `INSERT BULK`. Returns the number of rows that the server reports; 0 if it reports none. The rows
+    /// are in the order of the primary key, but without an ORDER hint: it would save the server a sort of one chunk in
+    /// memory, and not every server that speaks TDS accepts it.
+    pub(super) async fn bulk<const N: usize>(
+        &mut self,
+        table: &Table,
+        rows: impl Iterator<Item = [Value; N]>,
+    ) -> Result<u64, Error> {
+        let name = format!("dbo.{}", table.name);
+        let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        // tiberius limits the wait for responses only; this also limits the wait for a server that stops reading.
         within(self.timeout * 4, async {
-            let mut bulk = self.client.bulk_insert_columns(table, &columns).await?;
-            for index in 0..batch.rows() {
-                let mut row = TokenRow::with_capacity(batch.columns.len());
-                for values in &batch.columns {
-                    row.push(match values {
-                        Values::Int(values) => ColumnData::I32(Some(values[index])),
-                        Values::Float(values) => ColumnData::F64(Some(values[index])),
-                        Values::DateTime(values) => ColumnData::DateTime(Some(datetime(values[index]))),
+            let mut bulk = self.client.bulk_insert_columns(&name, &columns).await?;
+            for values in rows {
+                let mut row = TokenRow::with_capacity(N);
+                for value in values {
+                    row.push(match value {
+                        Value::Int(value) => ColumnData::I32(Some(value)),
+                        Value::Float(value) => ColumnData::F64(Some(value)),
+                        Value::DateTime(seconds) => ColumnData::DateTime(Some(datetime(seconds))),
                     });
                 }
                 bulk.send(row).await?;
             }
-            // Without this nothing is stored.
+            // Without this no row is stored.
             Ok(bulk.finalize().await?.total())
         })
         .await
@@ -305,7 +302,7 @@ pub(super) fn integer(row: &Row, index: usize) -> Result<Option<i64>, Error> {
     }
 }
 
-/// SQL Server's `datetime` of a second of Unix time: days since 1900-01-01 and ticks of 1/300 s.
+/// SQL Server's `datetime` for a number of seconds since 1970-01-01 00:00:00: days since 1900-01-01 and ticks of 1/300 s.
 /// (`chrono`'s types would be sent as `datetime2`, which a bulk load does not convert.)
 fn datetime(seconds: i64) -> tiberius::time::DateTime {
     /// Days from 1900-01-01 to 1970-01-01.

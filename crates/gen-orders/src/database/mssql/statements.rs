@@ -1,18 +1,18 @@
-//! The T-SQL that is sent: all of it but what tiberius makes for a bulk load.
+//! The T-SQL that is sent, except for what tiberius generates for a bulk load.
 //!
-//! Every text is one batch, and one round trip: statements that follow each other without a decision of ours
-//! between them are sent together. XACT_ABORT makes sure that none is carried out after one that failed.
+//! Every text is one batch and one round trip: statements between which gen-orders decides nothing are sent together.
+//! XACT_ABORT makes sure that no statement is carried out after one that failed.
 //! `@P1`… are parameters of `sp_executesql`. Tables are named with their schema, so that a user whose default
-//! schema is another never drops what is not ours.
+//! schema is another never drops tables of that schema.
 
 use super::super::plan::RUN_TABLE;
-use super::super::{ColumnKind, Table};
 use crate::config::{Reader, ReaderKind};
+use crate::rows::{ColumnKind, TABLES, Table};
 
-/// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction
-/// back, so that none is committed half done. LOCK_TIMEOUT, in milliseconds: whoever waits for a lock is told
-/// so (1222) before the client loses its patience and its connection. NOCOUNT: a bulk load says how many rows
-/// it took. IMPLICIT_TRANSACTIONS: transactions begin and end where we say so.
+/// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction back, so
+/// that no part of it is committed. LOCK_TIMEOUT, in milliseconds: a request that waits for a lock fails (1222) before
+/// the client's timeout closes the connection. NOCOUNT: the response to a bulk load has the number of its rows.
+/// IMPLICIT_TRANSACTIONS: transactions begin and end only by statements.
 pub(super) fn session(lock_timeout_ms: u128) -> String {
     format!(
         "SET XACT_ABORT ON; SET NOCOUNT OFF; SET IMPLICIT_TRANSACTIONS OFF; \
@@ -20,18 +20,16 @@ pub(super) fn session(lock_timeout_ms: u128) -> String {
     )
 }
 
-/// Begins a transaction.
 pub(super) const BEGIN: &str = "BEGIN TRANSACTION;";
 
-/// Commits it.
 pub(super) const COMMIT: &str = "COMMIT TRANSACTION;";
 
 /// Begins a transaction, takes the lock under which one process at a time sets up the tables, and asks which of
 /// `names` tables have, or views. The first row has the lock's result, the others a name each.
 ///
 /// The lock is the transaction's and goes with it, however that ends. Every user of a database may take it
-/// (`sp_getapplock` needs no more than `public`). Its result is negative where the lock was not had: -1 in
-/// time, -3 for a deadlock.
+/// (`sp_getapplock` needs no more than `public`). Its result is negative if the lock was not granted: -1
+/// after the timeout, -3 after a deadlock.
 pub(super) fn begin_set_up(timeout_ms: u128, names: &[&str]) -> String {
     format!(
         "{BEGIN} DECLARE @result int; EXEC @result = sp_getapplock @Resource = N'datagen gen-orders', \
@@ -43,17 +41,17 @@ pub(super) fn begin_set_up(timeout_ms: u128, names: &[&str]) -> String {
     )
 }
 
-/// How many rows each of `tables` has, a row each, and then the run that they belong to: what is a run's own
-/// after its rows were counted still was when they were.
-pub(super) fn count(tables: &[&Table]) -> String {
-    let count = |table: &&Table| format!("SELECT COUNT_BIG(*) AS found FROM dbo.{}; ", table.name);
-    tables.iter().map(count).collect::<String>() + CURRENT_RUN
+/// How many rows each of the tables has, a row each, and then the run that they belong to: tables that belong to a run
+/// after they were counted belonged to it before.
+pub(super) fn count() -> String {
+    let count = |table: &Table| format!("SELECT COUNT_BIG(*) AS found FROM dbo.{}; ", table.name);
+    TABLES.into_iter().map(count).collect::<String>() + CURRENT_RUN
 }
 
 /// The run that the tables belong to.
 pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
-/// Our own tables and what they are made of, in the order in which they are dropped. A transaction that
+/// The tables that gen-orders keeps for itself, with their columns, in the order in which they are dropped. A transaction that
 /// loads or leaves a manifest inserts into `_datagen_chunks` or `_datagen_manifest` first and reads
 /// `_datagen_run` then. The lock of its insert keeps a drop of that table waiting until it ends, and a drop
 /// keeps new inserts waiting: so the drop of `_datagen_run`, after both, never happens under a transaction
@@ -74,27 +72,26 @@ const OWN_TABLES: [(&str, &str); 3] = [
     ),
 ];
 
-/// Names of our own tables.
 pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
     OWN_TABLES.iter().map(|(name, _)| *name)
 }
 
-/// Drops those of our tables and the run's that exist. A batch of its own, since a server compiles a whole batch
-/// before it carries out any of it, and the tables may have had other columns.
-pub(super) fn drop_tables(tables: &[&Table], exists: impl Fn(&str) -> bool) -> String {
+/// Drops those of all tables that exist. A batch of its own, since a server compiles a whole batch before it carries
+/// out any of it, and the tables may have had other columns.
+pub(super) fn drop_tables(exists: impl Fn(&str) -> bool) -> String {
     own_tables()
-        .chain(tables.iter().rev().map(|table| table.name))
+        .chain(TABLES.into_iter().rev().map(|table| table.name))
         .filter(|name| exists(name))
         .map(|name| format!("DROP TABLE dbo.{name}; "))
         .collect()
 }
 
-/// Creates all tables, says which run they are for, and commits.
-pub(super) fn create_tables(tables: &[&Table], parameters: &str, chunk_orders: u32) -> String {
+/// Creates all tables, stores which run they are for, and commits.
+pub(super) fn create_tables(parameters: &str, chunk_orders: u32) -> String {
     let own = OWN_TABLES
         .iter()
         .map(|(name, columns)| format!("CREATE TABLE dbo.{name} ({columns});"));
-    let mut statements: Vec<String> = tables.iter().map(|table| create(table)).chain(own).collect();
+    let mut statements: Vec<String> = TABLES.into_iter().map(create).chain(own).collect();
     let parameters = parameters.replace('\'', "''");
     statements.push(format!(
         "INSERT INTO dbo.{RUN_TABLE} (parameters, chunk_orders) VALUES (N'{parameters}', {chunk_orders});"
@@ -104,13 +101,13 @@ pub(super) fn create_tables(tables: &[&Table], parameters: &str, chunk_orders: u
 }
 
 fn create(table: &Table) -> String {
-    let columns = table.columns.iter().map(|column| {
-        let kind = match column.kind {
+    let columns = table.columns.iter().map(|(name, kind)| {
+        let kind = match kind {
             ColumnKind::Int => "int",
             ColumnKind::DateTime => "datetime",
             ColumnKind::Float => "float",
         };
-        format!("{} {kind} NOT NULL, ", column.name)
+        format!("{name} {kind} NOT NULL, ")
     });
     let columns: String = columns.collect();
     format!(
@@ -120,37 +117,37 @@ fn create(table: &Table) -> String {
     )
 }
 
-/// Without escalation switched off a chunk's many row locks become a lock of the whole table, and the
-/// connections wait for each other.
-pub(super) fn escalate_locks(tables: &[&Table], escalate: bool) -> String {
+/// While a run loads, escalation is off: otherwise the many row locks of a chunk would become a lock of the whole table,
+/// and the connections would wait for each other.
+pub(super) fn escalate_locks(escalate: bool) -> String {
     let value = if escalate { "TABLE" } else { "DISABLE" };
-    let set = |table: &&Table| format!("ALTER TABLE dbo.{} SET (LOCK_ESCALATION = {value}); ", table.name);
-    tables.iter().map(set).collect()
+    let set = |table: &Table| format!("ALTER TABLE dbo.{} SET (LOCK_ESCALATION = {value}); ", table.name);
+    TABLES.into_iter().map(set).collect()
 }
 
 /// Statistics as after any bulk load, so that a consumer's first query has a good plan.
-pub(super) fn update_statistics(tables: &[&Table]) -> String {
-    let update = |table: &&Table| format!("UPDATE STATISTICS dbo.{}; ", table.name);
-    tables.iter().map(update).collect()
+pub(super) fn update_statistics() -> String {
+    let update = |table: &Table| format!("UPDATE STATISTICS dbo.{}; ", table.name);
+    TABLES.into_iter().map(update).collect()
 }
 
-/// Begins a transaction, claims a chunk in it, and reads which run the tables belong to. A chunk that is in is
-/// error 2627, and one that another transaction is loading makes this one wait for that.
+/// Begins a transaction, claims a chunk in it, and reads which run the tables belong to. If the chunk is loaded, this is
+/// error 2627; if another transaction is loading it, this waits for the end of that transaction.
 pub(super) fn claim_chunk(chunk: i64, rows: i64) -> String {
     format!(
         "{BEGIN} INSERT INTO dbo._datagen_chunks (chunk, row_count) VALUES ({chunk}, {rows}); {CURRENT_RUN}"
     )
 }
 
-/// The row count of a chunk that is in.
+/// The row count of a chunk that is loaded.
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
 
-/// The chunks that are in from the first to before the second. Only they: where readers wait for writers
+/// The chunks that are loaded, from the first to before the second. Only they: where readers wait for writers
 /// (READ_COMMITTED_SNAPSHOT is off), a chunk that another shard is loading would hold up this one.
 pub(super) const CHUNKS: &str =
     "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk;";
 
-/// How many chunks are in, and how many rows they have.
+/// How many chunks are loaded, and how many rows they have.
 pub(super) const TALLY: &str =
     "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks;";
 
@@ -158,7 +155,7 @@ pub(super) const TALLY: &str =
 pub(super) const MANIFEST: &str = "SELECT shard_count FROM dbo._datagen_manifest \
      WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
 
-/// Leaves a shard's manifest, in place of one that is there, and reads which run the tables belong to: kind,
+/// Writes a shard's manifest, in place of one that is there, and reads which run the tables belong to: kind,
 /// index, count, text.
 pub(super) const REPLACE_MANIFEST: &str = "DELETE FROM dbo._datagen_manifest \
      WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; \
@@ -188,7 +185,7 @@ pub(super) fn create_user(reader: &Reader) -> String {
     )
 }
 
-/// Lets a user read all tables. Nothing changes for one who may already.
+/// Lets a user read all tables. A user that may already is not changed.
 pub(super) fn let_read(user: &str) -> String {
     format!("ALTER ROLE db_datareader ADD MEMBER {};", quoted(user))
 }
@@ -206,14 +203,11 @@ fn quoted(name: &str) -> String {
     format!("[{}]", name.replace(']', "]]"))
 }
 
-/// Every text that this module can make for the tables: for tests that parse them.
+/// Every text of this module, for tests that parse them.
 #[cfg(test)]
-pub(super) fn all(tables: &[&Table]) -> Vec<String> {
-    let names: Vec<&str> = tables
-        .iter()
-        .map(|table| table.name)
-        .chain(own_tables())
-        .collect();
+pub(super) fn all() -> Vec<String> {
+    let names = TABLES.into_iter().map(|table| table.name);
+    let names: Vec<&str> = names.chain(own_tables()).collect();
     let constant = [
         BEGIN,
         COMMIT,
@@ -232,13 +226,13 @@ pub(super) fn all(tables: &[&Table]) -> Vec<String> {
     let mut texts = vec![
         session(30_000),
         begin_set_up(30_000, &names),
-        drop_tables(tables, |_| true),
-        create_tables(tables, r#"{"name":"it's"}"#, 5_000),
+        drop_tables(|_| true),
+        create_tables(r#"{"name":"it's"}"#, 5_000),
         claim_chunk(7, 32_000),
-        count(tables),
-        update_statistics(tables),
-        escalate_locks(tables, true),
-        escalate_locks(tables, false),
+        count(),
+        update_statistics(),
+        escalate_locks(true),
+        escalate_locks(false),
         find_user(&reader),
         create_user(&reader),
         let_read("Data team"),

@@ -1,13 +1,17 @@
-//! The Kafka destination: Event Hubs by its Kafka endpoint, its emulator, Kafka, Redpanda.
+//! The Kafka destination: Event Hubs through its Kafka endpoint, its emulator, Kafka, Redpanda.
 //!
-//! - [`settings`] turns a connection into librdkafka's properties, each with its reason;
+//! - [`settings`] turns a configuration into librdkafka's properties, each with its reason;
 //! - [`token`] is where bearer tokens come from;
-//! - [`health`] listens to what librdkafka reports and decides when to give up;
-//! - [`producers`] sends.
+//! - [`producers`] connects and sends;
+//! - `callbacks` receives what librdkafka reports, `stall` notices what it does not report, and [`error`] classifies it;
+//! - [`health`] counts, logs, and decides when the stream must end.
 
+mod callbacks;
+pub mod error;
 pub mod health;
 pub mod producers;
 pub mod settings;
+mod stall;
 pub mod token;
 
 use std::sync::Arc;
@@ -18,18 +22,14 @@ use datagen_azure::entra::EntraCredential;
 use datagen_core::model::session::ClockText;
 use datagen_process::error::DestinationError;
 
-use self::health::Undeliverable;
-use self::producers::{Producers, Record, Route};
-use self::settings::{Broker, Login, Patience};
-use self::token::EntraTokens;
+use self::error::KafkaSinkError;
+use self::producers::{Producers, Record};
+use self::settings::{Limits, Login};
+use self::token::{EntraTokens, TokenSource};
 use super::{Delivery, Sink, Taken};
-use crate::config::KafkaConfig;
-use crate::connection_string::ConnectionString;
+use crate::config::kafka::{CONNECTION_STRINGS, KafkaConfig, SignIn};
 use crate::message::{Message, Topic};
-
-/// The user name that goes with a connection string as password.
-/// <https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-apache-kafka-overview>
-const CONNECTION_STRING_USER: &str = "$ConnectionString";
+use crate::metrics::delivery_times::DeliveryTimes;
 
 /// A Kafka endpoint that takes messages.
 #[derive(Debug)]
@@ -43,20 +43,15 @@ impl Kafka {
     /// Connects, signs in, and makes sure that both topics are there.
     ///
     /// # Errors
-    /// If nobody can be signed in, the broker refuses us or stays away, or a topic is missing.
+    /// If nothing can be signed in, the broker refuses us or does not answer, or a topic is missing.
     pub async fn open(config: &KafkaConfig) -> Result<Self, DestinationError> {
-        let failed = |failure: Undeliverable| {
-            DestinationError::permanent(config.bootstrap_servers.as_str(), failure.to_string())
+        let failed = |error: KafkaSinkError| {
+            DestinationError::permanent(config.bootstrap_servers.as_str(), error.to_string())
         };
-        let routes = routes(config).await.map_err(failed)?;
-        let broker = Broker {
-            bootstrap_servers: config.bootstrap_servers.clone(),
-            security: config.security,
-            ca_file: config.ca_file.clone(),
-            extra: Vec::new(),
-            patience: Patience::default(),
-        };
-        let producers = Producers::open(&broker, &routes).await.map_err(failed)?;
+        let logins = logins(&config.sign_in).await.map_err(failed)?;
+        let producers = Producers::open(config, &logins, &Limits::default())
+            .await
+            .map_err(failed)?;
         tracing::info!(
             servers = config.bootstrap_servers,
             security = config.security.as_str(),
@@ -70,58 +65,38 @@ impl Kafka {
         })
     }
 
-    fn error(&self, problem: impl Into<String>) -> DestinationError {
-        DestinationError::permanent(self.bootstrap_servers.as_str(), problem)
+    fn error(&self, error: &KafkaSinkError) -> DestinationError {
+        DestinationError::permanent(self.bootstrap_servers.as_str(), error.to_string())
     }
 }
 
-/// The two topics, each with the login that may send there, by [`Topic`].
-async fn routes(config: &KafkaConfig) -> Result<Vec<Route>, Undeliverable> {
-    let route = |topic: Topic, login: Login, login_name: &str| Route {
-        topic: topic.name().to_owned(),
-        login,
-        login_name: login_name.to_owned(),
-    };
-    if !config.security.has_sasl() {
-        return Ok(Topic::ALL.map(|topic| route(topic, Login::None, "us")).to_vec());
-    }
-    if let Some(strings) = &config.connection_strings {
-        let login = |topic: Topic, name: &str| {
-            let string = ConnectionString::parse(strings[topic as usize].expose())
-                .map_err(|error| Undeliverable::new(format!("{name} {error}")))?;
-            let login = Login::Plain {
-                user: CONNECTION_STRING_USER.to_owned(),
-                password: string.secret().clone(),
-            };
-            Ok(route(topic, login, name))
-        };
-        return Ok(vec![
-            login(Topic::Pageviews, "EVENTHUB_CONNECTION_STRING_PAGEVIEWS")?,
-            login(Topic::Stars, "EVENTHUB_CONNECTION_STRING_STARS")?,
-        ]);
-    }
-    let Some(namespace) = &config.namespace else {
-        return Err(Undeliverable::new(
-            "there is nothing to sign in with: give connection strings or EVENTHUB_NAMESPACE",
-        ));
+/// The logins of the topics, in the order of [`Topic::ALL`].
+async fn logins(sign_in: &SignIn) -> Result<[Login; 2], KafkaSinkError> {
+    let namespace = match sign_in {
+        SignIn::None => return Ok([Login::None, Login::None]),
+        SignIn::ConnectionStrings(strings) => {
+            return Ok(Topic::ALL.map(|topic| Login::ConnectionString {
+                variable: CONNECTION_STRINGS[topic as usize],
+                string: strings[topic as usize].clone(),
+            }));
+        }
+        SignIn::EntraId { namespace } => namespace,
     };
     let credential = EntraCredential::from_env()
         .await
-        .map_err(|error| Undeliverable::new(error.to_string()))?;
-    // https://learn.microsoft.com/azure/event-hubs/authenticate-application: the resource is the namespace
-    // itself.
+        .map_err(|error| KafkaSinkError::new(error.to_string()).because(error))?;
+    // https://learn.microsoft.com/azure/event-hubs/authenticate-application: the resource is the namespace itself.
     let tokens = EntraTokens::new(
         credential,
         format!("https://{namespace}.servicebus.windows.net/.default"),
     );
-    // Asked for once before the broker is: if nobody can be signed in, that is the thing to say.
-    token::TokenSource::token(&tokens)
+    // One request before the broker is asked: if it fails, the sign-in is the problem to report.
+    tokens
+        .token()
         .await
-        .map_err(Undeliverable::new)?;
-    let login = Login::Bearer(Arc::new(tokens));
-    Ok(Topic::ALL
-        .map(|topic| route(topic, login.clone(), "the Microsoft Entra ID sign-in"))
-        .to_vec())
+        .map_err(|error| KafkaSinkError::new(error.to_string()).because(error))?;
+    let login = Login::EntraId(Arc::new(tokens));
+    Ok([login.clone(), login])
 }
 
 #[async_trait]
@@ -133,7 +108,7 @@ impl Sink for Kafka {
             let id = message.id();
             let time = clock.text(message.event.time_ms);
             let record = Record {
-                route: message.topic as usize,
+                topic: message.topic,
                 key: key.format(message.user_id).as_bytes(),
                 payload: message.payload,
                 // Events are before the year 10000.
@@ -145,37 +120,36 @@ impl Sink for Kafka {
             self.producers
                 .send(record)
                 .await
-                .map_err(|failure| self.error(failure.to_string()))?;
+                .map_err(|error| self.error(&error))?;
             taking.add(message);
         }
         Ok(())
     }
 
     async fn flush(&self, limit: Duration) -> Result<(), DestinationError> {
-        let outcome = self.producers.flush(limit).await;
-        if outcome.lost == 0 {
+        if self.producers.flush(limit).await.lost == 0 {
             return Ok(());
         }
-        // Each message lost is a failure, and the first one says why.
-        let failure = self.producers.health().failed().await;
-        Err(self.error(failure.to_string()))
+        // Each lost message is an error, and the first one says why.
+        Err(self.failed().await)
     }
 
     async fn failed(&self) -> DestinationError {
-        let failure = self.producers.health().failed().await;
-        self.error(failure.to_string())
+        self.error(&self.producers.health().failed().await)
     }
 
     fn delivery(&self) -> Delivery {
-        let health = self.producers.health();
-        let counts = health.counts();
+        let health = self.producers.health().delivery();
         Delivery {
-            delivered: counts.delivered,
-            lost: counts.lost,
+            delivered: health.delivered,
+            lost: health.lost,
+            errors: health.errors,
             in_flight: self.producers.in_flight(),
-            errors: counts.errors,
-            p99: health.latest_p99(),
             ..self.taken.delivered()
         }
+    }
+
+    fn delivery_times(&self) -> Option<&DeliveryTimes> {
+        Some(self.producers.health().delivery_times())
     }
 }

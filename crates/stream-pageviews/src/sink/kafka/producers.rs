@@ -8,21 +8,25 @@ use datagen_process::retry::Backoff;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
-use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
-use super::health::{Context, Health, Undeliverable};
-use super::settings::{Broker, Login, client_config};
+use super::callbacks::ProducerCallbacks;
+use super::error::KafkaSinkError;
+use super::health::{Health, Stage};
+use super::settings::{Limits, Login, client_config};
+use crate::config::kafka::KafkaConfig;
+use crate::message::Topic;
+use crate::sink::Delivery;
 
-/// How long to wait before another try when librdkafka's queue is full: it holds far more than is sent
-/// meanwhile.
+/// How long to wait before another attempt when librdkafka's queue is full: it holds far more than is sent meanwhile.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long to wait at the start before looking again whether all is ready.
-const START_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait at the start before asking for a topic again.
+const TOPIC_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a broker may take to say what it knows of a topic before it is asked again.
-const ANSWER: Duration = Duration::from_secs(2);
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a topic may be unknown at the start: a broker that creates topics on demand needs a moment.
 const TOPIC_CREATION: Duration = Duration::from_secs(4);
@@ -33,10 +37,10 @@ const ROLE_BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(10),
 };
 
-/// How often the end looks whether all is delivered.
+/// How often the end checks whether everything is delivered.
 const SETTLING_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long the end waits for messages on their way once it is known that not all will arrive.
+/// How long the end waits for messages in flight once it is known that not all will arrive.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// How long the reports of messages given up may take: they come from this process.
@@ -45,22 +49,11 @@ const PURGE_LIMIT: Duration = Duration::from_millis(500);
 /// How long disconnecting may hold up the process.
 const DISCONNECT_LIMIT: Duration = Duration::from_millis(500);
 
-/// A topic and how to sign in for it.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The topic's (event hub's) name.
-    pub topic: String,
-    /// The login whose rule may send there.
-    pub login: Login,
-    /// What the login is called in messages, such as the variable it came from.
-    pub login_name: String,
-}
-
 /// One message, on its way to a topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Which of the sink's routes, by its place in the list given to [`Producers::open`].
-    pub route: usize,
+    /// The topic.
+    pub topic: Topic,
     /// Decides the partition.
     pub key: &'a [u8],
     /// The value.
@@ -75,180 +68,180 @@ pub struct Record<'a> {
     pub event_id: &'a str,
 }
 
-/// What became of everything sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Messages acknowledged by the broker.
-    pub delivered: u64,
-    /// Messages that were not.
-    pub lost: u64,
-}
-
-type KafkaProducer = ThreadedProducer<Context>;
+type KafkaProducer = ThreadedProducer<ProducerCallbacks>;
 
 /// A connection to a broker that takes messages until it is [flushed](Producers::flush).
 pub struct Producers {
     producers: Vec<Arc<KafkaProducer>>,
-    /// Of each route: its topic and its producer's place.
-    routes: Vec<(String, usize)>,
+    /// The place of each topic's producer, in the order of [`Topic::ALL`].
+    places: [usize; 2],
     health: Arc<Health>,
     idempotent: bool,
-    /// Whose turn it is to ask a full queue for room.
+    /// Taken by the one sender that asks a full queue for room.
     full: Mutex<()>,
 }
 
 impl std::fmt::Debug for Producers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Producers")
-            .field("routes", &self.routes)
             .field("producers", &self.producers.len())
             .field("idempotent", &self.idempotent)
             .finish_non_exhaustive()
     }
 }
 
+/// Why producers could not start.
+enum StartError {
+    /// There are topics but no producer ids, for this reason: without idempotence it may work.
+    NoProducerId(String),
+    Final(KafkaSinkError),
+}
+
+impl From<KafkaSinkError> for StartError {
+    fn from(error: KafkaSinkError) -> Self {
+        Self::Final(error)
+    }
+}
+
 impl Producers {
-    /// Connects, signs in, and makes sure that the topics are there.
+    /// Connects, signs in with the login of each topic, in the order of [`Topic::ALL`], and makes sure that the topics
+    /// are there.
     ///
-    /// Routes with the same login share a producer. A broker that refuses idempotent producers gets a plain
-    /// one.
+    /// Topics with the same login share a producer. If the broker hands out no ids for idempotent producers, the
+    /// producers are not idempotent.
     ///
     /// # Errors
-    /// When librdkafka refuses the settings (a CA file that cannot be read), when the broker refuses the
-    /// certificate, the login or the topic, and when [`connect`](super::settings::Patience::connect) has
-    /// passed. An identity that may not send gets [`role`](super::settings::Patience::role), since its role may have
-    /// been assigned a moment ago.
+    /// If librdkafka does not accept the properties (a CA file that cannot be read), if the broker refuses the sign-in
+    /// or the topic, and after [`Limits::connect`]. An identity that may not send gets [`Limits::role`], since its role
+    /// may be new.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn open(broker: &Broker, routes: &[Route]) -> Result<Self, Undeliverable> {
-        match Self::open_as(broker, routes, true).await {
-            Err(failure) if failure.idempotence_refused => {
-                tracing::warn!(
-                    "the broker takes no idempotent producer ({failure}): a retry may deliver a message twice"
-                );
-                Self::open_as(broker, routes, false).await
-            }
-            opened => opened,
+    pub async fn open(
+        config: &KafkaConfig,
+        logins: &[Login; 2],
+        limits: &Limits,
+    ) -> Result<Self, KafkaSinkError> {
+        match Self::start(config, logins, limits, true).await {
+            Ok(producers) => return Ok(producers),
+            Err(StartError::Final(error)) => return Err(error),
+            Err(StartError::NoProducerId(reason)) => tracing::warn!(
+                "the broker accepts no idempotent producer ({reason}): a retry may deliver a message twice"
+            ),
         }
+        let started = Self::start(config, logins, limits, false).await;
+        started.map_err(|error| match error {
+            StartError::NoProducerId(reason) => KafkaSinkError::new(reason),
+            StartError::Final(error) => error,
+        })
     }
 
-    async fn open_as(broker: &Broker, routes: &[Route], idempotent: bool) -> Result<Self, Undeliverable> {
+    async fn start(
+        config: &KafkaConfig,
+        logins: &[Login; 2],
+        limits: &Limits,
+        idempotent: bool,
+    ) -> Result<Self, StartError> {
         let health = Arc::new(Health::new());
-        let mut logins: Vec<&Route> = Vec::new();
-        let mut placed = Vec::new();
-        for route in routes {
-            let place = logins.iter().position(|known| known.login.same_as(&route.login));
-            placed.push((route.topic.clone(), place.unwrap_or(logins.len())));
-            if place.is_none() {
-                logins.push(route);
-            }
-        }
+        let is_shared = logins[0].is_same(&logins[1]);
+        let logins = if is_shared { &logins[..1] } else { &logins[..] };
         let mut producers = Vec::new();
-        let share = logins.len();
-        for route in logins {
-            let context = Context::new(
-                Arc::clone(&health),
-                route.login.clone(),
-                route.login_name.clone(),
-                broker.patience,
-                Handle::current(),
-            );
-            let producer = client_config(broker, &route.login, idempotent, share)
-                .create_with_context(context)
-                .map_err(|error| bad_settings(&error))?;
+        for login in logins {
+            let callbacks = ProducerCallbacks::new(Arc::clone(&health), login.clone(), limits.refusal);
+            let producer = client_config(config, login, limits, idempotent, logins.len())
+                .create_with_context(callbacks)
+                .map_err(KafkaSinkError::properties)?;
             producers.push(Arc::new(producer));
         }
         let sink = Self {
+            places: [0, producers.len() - 1],
             producers,
-            routes: placed,
             health,
             idempotent,
             full: Mutex::default(),
         };
-        sink.wait_until_ready(broker).await?;
-        sink.health.open();
+        tokio::select! {
+            biased;
+            // A producer that has sent nothing yet fails fatally only for want of an id.
+            error = sink.health.failed() => Err(match error.code() {
+                Some(RDKafkaErrorCode::Fatal) => StartError::NoProducerId(error.to_string()),
+                _ => StartError::Final(error),
+            }),
+            ready = sink.wait_until_ready(limits) => ready,
+        }?;
+        sink.health.enter(Stage::Sending);
         Ok(sink)
     }
 
-    async fn wait_until_ready(&self, broker: &Broker) -> Result<(), Undeliverable> {
+    async fn wait_until_ready(&self, limits: &Limits) -> Result<(), StartError> {
+        // At the same time: a broker that closes the connection when it is asked for an id has then answered both.
+        tokio::try_join!(
+            self.wait_for_topic(Topic::Pageviews, limits),
+            self.wait_for_topic(Topic::Stars, limits),
+        )?;
+        if !self.idempotent {
+            return Ok(());
+        }
+        self.health.enter(Stage::AwaitingProducerIds);
+        let ids = self.health.has_producer_ids(self.producers.len());
+        timeout(limits.producer_id, ids).await.map_err(|_| {
+            let mut producers = self.producers.iter();
+            let refusal = producers.find_map(|producer| producer.context().producer_id_refusal());
+            let seconds = limits.producer_id.as_secs();
+            StartError::NoProducerId(refusal.unwrap_or_else(|| format!("no producer id within {seconds} s")))
+        })
+    }
+
+    async fn wait_for_topic(&self, topic: Topic, limits: &Limits) -> Result<(), KafkaSinkError> {
         let mut started = Instant::now();
         let mut unknown_since = None;
-        let mut role_wait = RoleWait::default();
-        let mut waiting = (0..self.routes.len()).collect::<Vec<_>>();
+        let mut role = RoleWait::default();
         loop {
-            if let Some(failure) = self.health.failure() {
-                return Err(failure);
-            }
-            let left = broker.patience.connect.saturating_sub(started.elapsed());
+            let left = limits.connect.saturating_sub(started.elapsed());
             if left.is_zero() {
-                return Err(self.no_connection(broker));
+                return Err(self.no_connection(limits));
             }
-            // At the start a refusal is final: nothing is in flight that could be saved by waiting.
-            if let Some(refusal) = self
-                .producers
-                .iter()
-                .find_map(|producer| producer.context().refusal())
-            {
-                return Err(Undeliverable::new(refusal));
-            }
-            match waiting.last() {
-                Some(&route) => match self.find_topic(route, left.min(ANSWER)).await? {
-                    TopicState::Ready => {
-                        waiting.pop();
-                        unknown_since = None;
-                        continue;
+            match self.find_topic(topic, left.min(TOPIC_TIMEOUT)).await? {
+                TopicState::Ready => return Ok(()),
+                TopicState::Unknown => {
+                    let since: Instant = *unknown_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= TOPIC_CREATION {
+                        return Err(KafkaSinkError::new(format!(
+                            "the topic {} does not exist: create it (the event hub) first",
+                            topic.name()
+                        )));
                     }
-                    TopicState::Unknown => {
-                        let since: Instant = *unknown_since.get_or_insert_with(Instant::now);
-                        if since.elapsed() >= TOPIC_CREATION {
-                            return Err(Undeliverable::new(format!(
-                                "the topic {} does not exist: create it (the event hub) first",
-                                self.routes[route].0
-                            )));
-                        }
-                    }
-                    TopicState::Forbidden => {
-                        let pause = self.wait_for_role(route, broker, &mut role_wait)?;
-                        tokio::time::sleep(pause).await;
-                        // The broker answers: whatever else is waited for begins now.
-                        started = Instant::now();
-                        continue;
-                    }
-                    TopicState::NotYet => {}
-                },
-                None if !self.idempotent => return Ok(()),
-                None if self
-                    .producers
-                    .iter()
-                    .all(|producer| producer.context().has_producer_id()) =>
-                {
-                    return Ok(());
                 }
-                None => {}
+                TopicState::Forbidden => {
+                    let pause = self.wait_for_role(topic, limits, &mut role)?;
+                    tokio::time::sleep(pause).await;
+                    // The broker answers: the time for a connection begins again.
+                    started = Instant::now();
+                    continue;
+                }
+                TopicState::NotYet => {}
             }
-            tokio::time::sleep(START_PAUSE).await;
+            tokio::time::sleep(TOPIC_PAUSE).await;
         }
     }
 
-    /// Notes that the broker does not let us send to a route's topic. Returns how long to wait before asking again.
+    /// Notes that the broker does not let us send to a topic. Returns how long to wait before asking again.
     fn wait_for_role(
         &self,
-        route: usize,
-        broker: &Broker,
+        topic: Topic,
+        limits: &Limits,
         wait: &mut RoleWait,
-    ) -> Result<Duration, Undeliverable> {
-        let (topic, place) = &self.routes[route];
-        let refusal = format!("the broker does not let us send to the topic {topic}");
-        if !self.producers[*place].context().login().has_roles() {
-            return Err(Undeliverable::new(format!(
+    ) -> Result<Duration, KafkaSinkError> {
+        let refusal = format!("the broker does not let us send to the topic {}", topic.name());
+        if !self.producer(topic).context().login().has_roles() {
+            return Err(KafkaSinkError::new(format!(
                 "{refusal}: give the rule or role the right to send"
             )));
         }
         let since = *wait.since.get_or_insert_with(Instant::now);
-        let left = broker.patience.role.saturating_sub(since.elapsed());
+        let left = limits.role.saturating_sub(since.elapsed());
         if left.is_zero() {
-            return Err(Undeliverable::new(format!(
+            return Err(KafkaSinkError::new(format!(
                 "{refusal} (tried for {} s): give this identity the role Azure Event Hubs Data Sender on the namespace",
                 since.elapsed().as_secs()
             )));
@@ -256,7 +249,7 @@ impl Producers {
         if wait.failures == 0 {
             tracing::warn!(
                 "{refusal}: a new role assignment takes minutes to arrive; waiting up to {} minutes for it",
-                broker.patience.role.as_secs() / 60
+                limits.role.as_secs() / 60
             );
         }
         let pause = ROLE_BACKOFF.pause(wait.failures).min(left);
@@ -264,22 +257,21 @@ impl Producers {
         Ok(pause)
     }
 
-    fn no_connection(&self, broker: &Broker) -> Undeliverable {
-        let reason = self.health.last_trouble();
-        Undeliverable::new(format!(
+    fn no_connection(&self, limits: &Limits) -> KafkaSinkError {
+        let reason = self.health.last_error();
+        KafkaSinkError::new(format!(
             "no connection within {} s ({}): check the name, the port, KAFKA_SECURITY_PROTOCOL and the firewall",
-            broker.patience.connect.as_secs(),
+            limits.connect.as_secs(),
             reason.as_deref().unwrap_or("no answer")
         ))
     }
 
-    /// Asks the broker for a route's topic.
-    async fn find_topic(&self, route: usize, limit: Duration) -> Result<TopicState, Undeliverable> {
-        let (topic, place) = self.routes[route].clone();
-        let producer = Arc::clone(&self.producers[place]);
-        let name = topic.clone();
+    /// Asks the broker for a topic.
+    async fn find_topic(&self, topic: Topic, limit: Duration) -> Result<TopicState, KafkaSinkError> {
+        let producer = Arc::clone(self.producer(topic));
+        let name = topic.name();
         let answer = blocking(move || {
-            let answer = producer.client().fetch_metadata(Some(&name), limit)?;
+            let answer = producer.client().fetch_metadata(Some(name), limit)?;
             let found = answer.topics().iter().find(|topic| topic.name() == name);
             Ok(found.map(|found| {
                 (
@@ -296,15 +288,19 @@ impl Producers {
                 | None,
             ) => Ok(TopicState::Unknown),
             Ok(Some((Some(RDKafkaErrorCode::TopicAuthorizationFailed), _))) => Ok(TopicState::Forbidden),
-            Ok(Some((Some(RDKafkaErrorCode::InvalidTopic), _))) => Err(Undeliverable::new(format!(
-                "the broker does not accept {topic} as the name of a topic"
+            Ok(Some((Some(RDKafkaErrorCode::InvalidTopic), _))) => Err(KafkaSinkError::new(format!(
+                "the broker does not accept {name} as the name of a topic"
             ))),
-            Ok(Some(_)) => Ok(TopicState::NotYet),
-            Err(KafkaError::MetadataFetch(_)) => Ok(TopicState::NotYet),
-            Err(error) => Err(Undeliverable::new(format!(
-                "the topic {topic} could not be looked up: {error}"
-            ))),
+            Ok(Some(_)) | Err(KafkaError::MetadataFetch(_)) => Ok(TopicState::NotYet),
+            Err(error) => {
+                let problem = format!("the topic {name} could not be looked up: {error}");
+                Err(KafkaSinkError::new(problem).because(error))
+            }
         }
+    }
+
+    fn producer(&self, topic: Topic) -> &Arc<KafkaProducer> {
+        &self.producers[self.places[topic as usize]]
     }
 
     /// What the producers report.
@@ -312,7 +308,7 @@ impl Producers {
         &self.health
     }
 
-    /// Whether the broker took an idempotent producer, with which a retry never delivers twice.
+    /// Whether the producers are idempotent, so that a retry never delivers twice.
     pub fn is_idempotent(&self) -> bool {
         self.idempotent
     }
@@ -328,25 +324,25 @@ impl Producers {
     /// Hands a message to the queue; waits while the queue is full.
     ///
     /// # Errors
-    /// When nothing can be delivered any more; see [`Health::failure`]. The message was not taken.
-    pub async fn send(&self, record: Record<'_>) -> Result<(), Undeliverable> {
+    /// When nothing can be delivered any more; see [`Health::error`]. The message was not taken.
+    pub async fn send(&self, record: Record<'_>) -> Result<(), KafkaSinkError> {
         if self.try_send(record)? {
             return Ok(());
         }
-        // One of those who wait asks again and again; the others wait behind it.
+        // One of the waiting senders asks again and again; the others wait behind it.
         let _turn = self.full.lock().await;
         while !self.try_send(record)? {
-            if let Some(failure) = self.health.failure() {
-                return Err(failure);
+            if let Some(error) = self.health.error() {
+                return Err(error);
             }
             tokio::time::sleep(FULL_QUEUE_PAUSE).await;
         }
         Ok(())
     }
 
-    /// Hands a message to the queue, or answers `false` when the queue is full.
-    fn try_send(&self, record: Record<'_>) -> Result<bool, Undeliverable> {
-        let (topic, place) = &self.routes[record.route];
+    /// Hands a message to the queue, or returns `false` if the queue is full.
+    fn try_send(&self, record: Record<'_>) -> Result<bool, KafkaSinkError> {
+        let topic = record.topic.name();
         let headers = [
             ("event_time", record.event_time),
             ("session_id", record.session_id),
@@ -359,31 +355,31 @@ impl Producers {
                 headers.insert(Header { key, value })
             },
         );
-        let message = BaseRecord::to(topic)
+        let message = BaseRecord::with_opaque_to(topic, self.health.clock())
             .key(record.key)
             .payload(record.payload)
             .timestamp(record.timestamp)
             .headers(headers);
-        match self.producers[*place].send(message) {
+        match self.producer(record.topic).send(message) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(self.health.failure().unwrap_or_else(|| {
-                Undeliverable::new(format!("the topic {topic} takes no messages: {error}"))
+            Err((error, _)) => Err(self.health.error().unwrap_or_else(|| {
+                KafkaSinkError::new(format!("the topic {topic} takes no messages: {error}")).because(error)
             })),
         }
     }
 
-    /// Delivers what is queued and gives up what is not delivered within `patience`, half a second later at
-    /// the most: the end, after which nothing is sent. May be called again with less patience.
-    pub async fn flush(&self, patience: Duration) -> Outcome {
-        // After a failure most will not be delivered, but what is on its way may still arrive.
+    /// Delivers what is queued and gives up what is not delivered within `limit`, half a second later at most.
+    /// Afterwards nothing is sent. May be called again with a shorter limit. Returns what became of all messages.
+    pub async fn flush(&self, limit: Duration) -> Delivery {
+        // After an error most will not be delivered, but what is in flight may still arrive.
         let given_up = async {
             self.health.failed().await;
             tokio::time::sleep(AFTER_FAILURE).await;
         };
         tokio::select! {
             () = self.settled() => {}
-            () = tokio::time::sleep(patience) => {}
+            () = tokio::time::sleep(limit) => {}
             () = given_up => {}
         }
         if self.in_flight() > 0 {
@@ -392,13 +388,9 @@ impl Producers {
                 producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
             }
             // Purged messages come back as reports of their loss, behind those of deliveries.
-            let _ = tokio::time::timeout(PURGE_LIMIT, self.settled()).await;
+            let _ = timeout(PURGE_LIMIT, self.settled()).await;
         }
-        let counts = self.health.counts();
-        Outcome {
-            delivered: counts.delivered,
-            lost: counts.lost,
-        }
+        self.health.delivery()
     }
 
     /// Waits until all that was sent is delivered or lost.
@@ -410,17 +402,20 @@ impl Producers {
 }
 
 impl Drop for Producers {
-    /// Disconnects. librdkafka waits for its threads, which a name server may hold up for longer than a
-    /// process may take to end: they are left behind then.
+    /// Disconnects. librdkafka waits for its threads, which a name server may hold up for longer than a process may
+    /// take to end: they are then left behind.
     fn drop(&mut self) {
         self.health.close();
         let producers = std::mem::take(&mut self.producers);
         let (disconnected, waiting) = mpsc::sync_channel(1);
-        std::thread::spawn(move || {
+        let disconnect = move || {
             drop(producers);
             let _ = disconnected.send(());
-        });
-        let _ = waiting.recv_timeout(DISCONNECT_LIMIT);
+        };
+        // Without another thread, the closure is dropped here, and disconnecting takes as long as it takes.
+        if std::thread::Builder::new().spawn(disconnect).is_ok() {
+            let _ = waiting.recv_timeout(DISCONNECT_LIMIT);
+        }
     }
 }
 
@@ -439,17 +434,4 @@ enum TopicState {
     Unknown,
     Forbidden,
     NotYet,
-}
-
-/// librdkafka names the property and quotes its value, which may be a password.
-fn bad_settings(error: &KafkaError) -> Undeliverable {
-    Undeliverable::new(match error {
-        KafkaError::ClientConfig(_, description, name, _) => {
-            format!("the setting {name} is not accepted: {description}")
-        }
-        KafkaError::ClientCreation(reason) if reason.contains("ssl.ca.location") => {
-            format!("KAFKA_CA_FILE cannot be used: {reason}; it must be a file of PEM certificates")
-        }
-        other => format!("no producer could be made: {other}"),
-    })
 }

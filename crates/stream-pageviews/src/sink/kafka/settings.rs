@@ -1,116 +1,111 @@
-//! A connection to a broker, and the librdkafka properties it is made of.
+//! How a producer connects: its login, the limits, and the librdkafka properties.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datagen_azure::entra::ROLE_ASSIGNMENT_DELAY;
-use datagen_settings::Secret;
+use datagen_settings::Variable;
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use super::token::TokenSource;
-use datagen_settings::catalog::SecurityProtocol;
+use crate::config::kafka::KafkaConfig;
+use crate::connection_string::ConnectionString;
+
+/// The user name that belongs to a connection string as the password.
+/// <https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-apache-kafka-overview>
+const CONNECTION_STRING_USER: &str = "$ConnectionString";
 
 /// How a producer signs in.
 #[derive(Clone)]
 pub enum Login {
     /// Not at all.
     None,
-    /// SASL PLAIN; Event Hubs: `$ConnectionString` and the connection string.
-    Plain {
-        /// The user's name.
-        user: String,
+    /// With SASL PLAIN.
+    ConnectionString {
+        /// The setting that the string came from.
+        variable: Variable,
         /// The password.
-        password: Secret,
+        string: ConnectionString,
     },
-    /// SASL OAUTHBEARER with tokens from this source.
-    Bearer(Arc<dyn TokenSource>),
+    /// With SASL OAUTHBEARER and tokens from this source.
+    EntraId(Arc<dyn TokenSource>),
 }
 
 impl Login {
-    /// Two producers that sign in alike can be one.
-    pub fn same_as(&self, other: &Self) -> bool {
+    /// Whether one producer can serve both logins.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
-            (
-                Self::Plain { user, password },
-                Self::Plain {
-                    user: other_user,
-                    password: other_password,
-                },
-            ) => user == other_user && password == other_password,
-            (Self::Bearer(source), Self::Bearer(other)) => Arc::ptr_eq(source, other),
+            (Self::ConnectionString { string: a, .. }, Self::ConnectionString { string: b, .. }) => a == b,
+            (Self::EntraId(a), Self::EntraId(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
 
-    /// Whether roles decide what it may do. A role that was assigned a moment ago is not known everywhere yet.
-    pub fn has_roles(&self) -> bool {
-        matches!(self, Self::Bearer(_))
+    /// What it is called in messages.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::None => "us",
+            Self::ConnectionString { variable, .. } => variable.name,
+            Self::EntraId(_) => "the Microsoft Entra ID sign-in",
+        }
     }
 
-    /// What must never be printed, if the text of an error should contain it.
-    pub fn secret(&self) -> Option<&str> {
+    /// Whether roles decide what it may do. A new role assignment takes minutes to arrive everywhere.
+    pub(super) fn has_roles(&self) -> bool {
+        matches!(self, Self::EntraId(_))
+    }
+
+    /// What must never be printed, even if the text of an error contains it.
+    pub(super) fn secret(&self) -> Option<&str> {
         match self {
-            Self::Plain { password, .. } => Some(password.expose()),
-            Self::None | Self::Bearer(_) => None,
+            Self::ConnectionString { string, .. } => Some(string.secret().expose()),
+            Self::None | Self::EntraId(_) => None,
         }
     }
 }
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Plain { user, password } => f
-                .debug_struct("Plain")
-                .field("user", user)
-                .field("password", password)
-                .finish(),
-            Self::Bearer(_) => f.debug_tuple("Bearer").finish_non_exhaustive(),
-        }
+        f.write_str(self.name())
     }
 }
 
-/// A broker and the limits of patience with it.
-#[derive(Clone, Debug)]
-pub struct Broker {
-    /// `HOST:PORT[,HOST:PORT…]`.
-    pub bootstrap_servers: String,
-    /// Encryption and sign-in.
-    pub security: SecurityProtocol,
-    /// A PEM file with the certificate authorities to trust instead of the machine's.
-    pub ca_file: Option<PathBuf>,
-    /// What else librdkafka should know; these win over our own settings.
-    pub extra: Vec<(String, String)>,
-    /// The limits.
-    pub patience: Patience,
-}
-
-/// How long the sink waits for a broker before it gives up.
+/// How long the sink waits before it gives up, and how much may wait in it.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Limits {
     /// At the start, for a connection and for the topics.
     pub connect: Duration,
-    /// For one message, retries included; then it is lost.
-    pub delivery: Duration,
+    /// At the start, when the topics are known, for the id of an idempotent producer. Afterwards the producer is not
+    /// idempotent.
+    pub producer_id: Duration,
     /// At the start, for the role that lets an identity of Microsoft Entra ID send.
     pub role: Duration,
-    /// For a broker that refuses our certificate, our name or our topic to change its mind.
+    /// For one message, retries included; then it is lost.
+    pub delivery: Duration,
+    /// For a broker that refuses our sign-in, or whose certificate we refuse, in the middle of a run.
     pub refusal: Duration,
+    /// Messages that wait for the broker. Each takes about 200 bytes of librdkafka's memory besides its own bytes.
+    pub queued_messages: usize,
+    /// Memory that these messages take, KiB.
+    pub queued_kib: usize,
 }
 
-impl Default for Patience {
+impl Default for Limits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
+            // Brokers that have one hand it out within milliseconds; some that have none do not answer.
+            producer_id: Duration::from_secs(5),
             role: ROLE_ASSIGNMENT_DELAY,
-            // librdkafka's and Kafka's own default neighbourhood: failovers and upgrades take a minute or
-            // two.
+            // Failovers and upgrades take a minute or two; librdkafka's own default is the same.
             delivery: Duration::from_secs(300),
             // Less than the 30 s in which a refusal must have ended the process.
             refusal: Duration::from_secs(10),
+            queued_messages: 100_000,
+            queued_kib: 32_768,
         }
     }
 }
@@ -118,89 +113,89 @@ impl Default for Patience {
 /// How often librdkafka reports its statistics.
 pub const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Memory that messages may take while they wait for the broker, KiB, and how many there may be (each costs
-/// librdkafka some 200 bytes more). All producers together.
-const QUEUE: (usize, usize) = (32_768, 100_000);
-
-/// The properties of one producer of `producers`, which share the memory.
+/// The properties of one of `producers` producers, which share the memory.
 ///
-/// Without `idempotent` it still keeps the order, at one request in flight, but a retry may deliver twice.
-pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers: usize) -> ClientConfig {
-    let mut config = ClientConfig::new();
+/// Without `idempotent` it still keeps the order, with one request in flight, but a retry may deliver twice.
+pub(super) fn client_config(
+    config: &KafkaConfig,
+    login: &Login,
+    limits: &Limits,
+    idempotent: bool,
+    producers: usize,
+) -> ClientConfig {
+    let mut properties = ClientConfig::new();
     let mut set = |name: &str, value: &str| {
-        config.set(name, value);
+        properties.set(name, value);
     };
-    set("bootstrap.servers", &broker.bootstrap_servers);
+    set("bootstrap.servers", &config.bootstrap_servers);
     set(
         "client.id",
         concat!("stream-pageviews/", env!("CARGO_PKG_VERSION")),
     );
-    set("security.protocol", broker.security.as_str());
+    set("security.protocol", config.security.as_str());
 
-    if broker.security.has_tls() {
+    if config.security.has_tls() {
         set("enable.ssl.certificate.verification", "true");
         set("ssl.endpoint.identification.algorithm", "https");
-        match &broker.ca_file {
+        match &config.ca_file {
             Some(file) => set("ssl.ca.location", &file.to_string_lossy()),
-            // The OpenSSL inside looks where it was built, not where this machine keeps its authorities.
+            // The vendored OpenSSL looks where it was built, not where this machine keeps its authorities.
             None => set("ssl.ca.location", "probe"),
         }
     }
-    if broker.security.has_sasl() {
-        match login {
-            Login::None => {}
-            Login::Plain { user, password } => {
-                set("sasl.mechanism", "PLAIN");
-                set("sasl.username", user);
-                set("sasl.password", password.expose());
-            }
-            Login::Bearer(_) => set("sasl.mechanism", "OAUTHBEARER"),
+    match login {
+        Login::None => {}
+        Login::ConnectionString { string, .. } => {
+            set("sasl.mechanism", "PLAIN");
+            set("sasl.username", CONNECTION_STRING_USER);
+            set("sasl.password", string.secret().expose());
         }
+        Login::EntraId(_) => set("sasl.mechanism", "OAUTHBEARER"),
     }
 
     // Delivery: acknowledged by all replicas, retried until the message's own time is over.
     set("acks", "all");
-    set(
-        "message.timeout.ms",
-        &broker.patience.delivery.as_millis().to_string(),
-    );
+    set("message.timeout.ms", &limits.delivery.as_millis().to_string());
     if idempotent {
         set("enable.idempotence", "true");
+        // Logs when the broker has handed out the producer's id.
+        set("debug", "eos");
     } else {
         set("max.in.flight.requests.per.connection", "1");
     }
     // A topic that was there and is gone is a loss now, not after `message.timeout.ms`.
     set("topic.metadata.propagation.max.ms", "10000");
 
-    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: a connection
-    // without a word for 240 s is cut, so keep-alive, an own limit below that, and metadata (of the topics,
-    // and how long what is known of them holds) asked for in time.
+    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: an idle connection is closed
+    // after 240 s. Hence keep-alive, a limit of our own below that, and a refresh of the metadata in time.
     set("socket.keepalive.enable", "true");
     set("connections.max.idle.ms", "180000");
     set("topic.metadata.refresh.interval.ms", "180000");
     set("metadata.max.age.ms", "180000");
-    // Same page: at least 60 s for the service to acknowledge; and the connection is given a little more, so
-    // that the service's own answer arrives.
+    // Same page: at least 60 s for the service to acknowledge. The connection gets a little more, so that the service's
+    // own answer arrives.
     set("request.timeout.ms", "60000");
     set("socket.timeout.ms", "65000");
     // Same page: a request above 1046528 bytes closes the connection.
     set("message.max.bytes", "1000000");
     set("batch.size", "900000");
-    // Throttled (ServerBusy) or failing over: wait longer each time instead of hammering.
+    // While the service throttles (ServerBusy) or fails over, wait longer each time.
     set("retry.backoff.ms", "100");
     set("retry.backoff.max.ms", "5000");
     // A broker that comes back is noticed within seconds.
     set("reconnect.backoff.ms", "100");
     set("reconnect.backoff.max.ms", "3000");
-    // Requests are few and large under load, and a lone pageview waits no longer than anyone would notice.
+    // Requests are few and large under load, and a single pageview still arrives quickly.
     set("linger.ms", "20");
     // Above this the generator waits.
-    let (kbytes, messages) = QUEUE;
     set(
         "queue.buffering.max.messages",
-        &(messages / producers).to_string(),
+        &(limits.queued_messages / producers).to_string(),
     );
-    set("queue.buffering.max.kbytes", &(kbytes / producers).to_string());
+    set(
+        "queue.buffering.max.kbytes",
+        &(limits.queued_kib / producers).to_string(),
+    );
     // The same key goes to the same partition as from any Java client.
     set("partitioner", "murmur2_random");
 
@@ -208,27 +203,26 @@ pub fn client_config(broker: &Broker, login: &Login, idempotent: bool, producers
         "statistics.interval.ms",
         &STATISTICS_INTERVAL.as_millis().to_string(),
     );
-    // We say ourselves, and less often, that a broker is gone.
+    // This program reports lost connections itself, and less often.
     set("log.connection.close", "false");
-    for (name, value) in &broker.extra {
-        set(name, value);
-    }
-    config
+    set("log.thread.name", "false");
+    properties.set_log_level(RDKafkaLogLevel::Debug);
+    properties
 }
 
 #[cfg(test)]
 mod tests {
+    use datagen_settings::catalog::MessageSettings;
+
     use super::*;
 
     #[test]
     fn a_login_prints_no_password() {
-        let login = Login::Plain {
-            user: "$ConnectionString".into(),
-            password: Secret::new("PLANTED"),
+        let string = "Endpoint=sb://x/;SharedAccessKeyName=send;SharedAccessKey=PLANTED";
+        let login = Login::ConnectionString {
+            variable: MessageSettings::EVENTHUB_CONNECTION_STRING_STARS,
+            string: ConnectionString::parse(string).unwrap(),
         };
-        assert_eq!(
-            format!("{login:?}"),
-            r#"Plain { user: "$ConnectionString", password: Secret(…) }"#
-        );
+        assert_eq!(format!("{login:?}"), "EVENTHUB_CONNECTION_STRING_STARS");
     }
 }

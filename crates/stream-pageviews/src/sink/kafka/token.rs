@@ -1,16 +1,21 @@
-//! Bearer tokens for SASL OAUTHBEARER, from wherever they come.
+//! Bearer tokens for SASL OAUTHBEARER.
+
+use std::error::Error;
 
 use async_trait::async_trait;
 use datagen_azure::entra::{AccessToken, EntraCredential};
 
+/// Why there is no token; the text contains no secrets.
+pub type TokenError = Box<dyn Error + Send + Sync>;
+
 /// A source of access tokens. librdkafka asks again when 80 % of a token's life is over.
 #[async_trait]
 pub trait TokenSource: Send + Sync {
-    /// A token that is good now.
+    /// A token that is valid now.
     ///
     /// # Errors
-    /// One line that says why there is none; it must not contain secrets.
-    async fn token(&self) -> Result<AccessToken, String>;
+    /// If nothing can be signed in.
+    async fn token(&self) -> Result<AccessToken, TokenError>;
 }
 
 /// Tokens of Microsoft Entra ID for one scope.
@@ -29,10 +34,7 @@ impl EntraTokens {
 
 #[async_trait]
 impl TokenSource for EntraTokens {
-    async fn token(&self) -> Result<AccessToken, String> {
-        self.credential
-            .token(&self.scope)
-            .await
-            .map_err(|error| error.to_string())
+    async fn token(&self) -> Result<AccessToken, TokenError> {
+        Ok(self.credential.token(&self.scope).await?)
     }
 }
