@@ -46,16 +46,28 @@ check(
     (0,),
 )
 views_of_products = one(f"SELECT count(*) FROM {views} v JOIN (SELECT unnest(pages) AS uri FROM {products}) USING (uri)")[0]
-all_views = one(f"SELECT count(*) FROM {views}")[0]
-print(f"pageviews: {all_views}, of products: {views_of_products}")
-if not 0.54 < views_of_products / all_views < 0.64 or not 18_000 < all_views < 24_000:
-    sys.exit("about 59 % of pageviews should be of products, and 2 000 sessions should have about 21 000 of them")
-check("stars out of range", one(f"SELECT count(*) FROM {stars} WHERE stars NOT BETWEEN 1 AND 5"), (0,))
+all_views, sessions, first, last = one(
+    f"SELECT count(*), count(DISTINCT session_id), min(event_time)::text, max(event_time)::text FROM {views}"
+)
+print(f"pageviews: {all_views} of {sessions} sessions, of products: {views_of_products}; from {first} to {last}")
+if not 0.54 < views_of_products / all_views < 0.64 or not 265_000 < all_views < 285_000 or not 25_000 < sessions < 26_500:
+    sys.exit("about 59 % of pageviews should be of products, and three days should have 25 700 sessions with 276 000 of them")
+check("star ratings out of range", one(f"SELECT count(*) FROM {stars} WHERE stars NOT BETWEEN 1 AND 5"), (0,))
 
 orders = sqlite3.connect(root / "orders.db")
 check("orders", orders.execute("SELECT COUNT(*), MIN(orderId), MAX(orderId) FROM orders").fetchone(), (50000, 1, 50000))
 check("orders without items", orders.execute("SELECT COUNT(*) FROM orders WHERE orderId NOT IN (SELECT orderId FROM items)").fetchone(), (0,))
 check("references out of range", orders.execute("SELECT (SELECT COUNT(*) FROM orders WHERE userId NOT BETWEEN 0 AND 19999) + (SELECT COUNT(*) FROM items WHERE productId NOT BETWEEN 0 AND 999)").fetchone(), (0,))
+
+last_order = orders.execute("SELECT date(MAX(orderDate)) FROM orders").fetchone()[0]
+check("the last day of the stream and of the orders", last[:10], last_order)
+manifest = json.loads((stream / "_datagen/stream.json").read_text())
+all_stars = one(f"SELECT count(*) FROM {stars}")[0]
+check("messages", (manifest["pageviews"], manifest["stars"]), (all_views, all_stars))
+duplicates = next(effect["count"] for effect in manifest["planted"] if effect["effect"] == "duplicate")
+copy = sqlite3.connect(root / "playground.db")
+without_duplicates = copy.execute("SELECT (SELECT COUNT(*) FROM pageviews) + (SELECT COUNT(*) FROM stars)").fetchone()[0]
+check("messages without duplicates", without_duplicates, all_views + all_stars - duplicates)
 
 manifest = json.loads((lake / "_datagen/users.json").read_text())
 data = (lake / "users/users.json").read_bytes()

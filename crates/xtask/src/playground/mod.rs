@@ -10,6 +10,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::PossibleValuesParser;
+use datagen_core::model::Profile;
+use rusqlite::Connection;
 use serde_json::Value;
 use url::Url;
 
@@ -31,9 +34,13 @@ pub(crate) struct Options {
     /// Orders, with one to ten items each.
     #[arg(long, default_value_t = 50_000)]
     orders: u64,
-    /// Sessions of the stream, with one to thirty pageviews each.
-    #[arg(long, default_value_t = 2_000)]
-    sessions: u64,
+    /// Days of the stream, which are the last ones of the orders. A day has about 8,600 sessions.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    days: u32,
+    /// What orders and sessions look like.
+    #[arg(long, default_value = Profile::default().as_str(),
+          value_parser = PossibleValuesParser::new(Profile::ALL.map(Profile::as_str)))]
+    profile: String,
     /// Which data: the same seed gives the same playground.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -44,6 +51,10 @@ pub(crate) struct Options {
 
 /// The number of VIP users, if there are that many users.
 const VIPS: u64 = 500;
+
+/// One message in this many arrives late, and one in this many twice: something to clean.
+const LATE_ONE_IN: u64 = 50;
+const DUPLICATE_ONE_IN: u64 = 100;
 
 impl Options {
     fn vips(&self) -> u64 {
@@ -104,39 +115,58 @@ fn generate(options: &Options, binaries: &Path, directory: &Path) -> Result<Time
     };
     let user_max_id = ("USER_MAX_ID", number(options.users - 1));
     let product_max_id = ("PRODUCT_MAX_ID", number(options.products - 1));
+    let profile = ("PROFILE", options.profile.clone());
+    let users = generator(
+        "gen-users",
+        &[
+            ("LAKE_URL", lake.clone()),
+            ("COUNT", number(options.users)),
+            ("VIP_COUNT", number(options.vips())),
+        ],
+    )?;
+    let products = generator(
+        "gen-products",
+        &[("LAKE_URL", lake), ("COUNT", number(options.products))],
+    )?;
+    let orders = generator(
+        "gen-orders",
+        &[
+            ("SQL_URL", database),
+            ("COUNT", number(options.orders)),
+            user_max_id.clone(),
+            product_max_id.clone(),
+            profile.clone(),
+        ],
+    )?;
+    let (from, to) = last_days(&directory.join("orders.db"), options.days)?;
+    let sessions = generator(
+        "stream-pageviews",
+        &[
+            ("STREAM_URL", stream),
+            ("STREAM_FROM", from),
+            ("STREAM_TO", to),
+            ("LATE_ONE_IN", number(LATE_ONE_IN)),
+            ("DUPLICATE_ONE_IN", number(DUPLICATE_ONE_IN)),
+            user_max_id,
+            product_max_id,
+            profile,
+        ],
+    )?;
     Ok(Times {
-        users: generator(
-            "gen-users",
-            &[
-                ("LAKE_URL", lake.clone()),
-                ("COUNT", number(options.users)),
-                ("VIP_COUNT", number(options.vips())),
-            ],
-        )?,
-        products: generator(
-            "gen-products",
-            &[("LAKE_URL", lake), ("COUNT", number(options.products))],
-        )?,
-        orders: generator(
-            "gen-orders",
-            &[
-                ("SQL_URL", database),
-                ("COUNT", number(options.orders)),
-                user_max_id.clone(),
-                product_max_id.clone(),
-            ],
-        )?,
-        sessions: generator(
-            "stream-pageviews",
-            &[
-                ("STREAM_URL", stream),
-                ("SESSIONS", number(options.sessions)),
-                ("SESSION_PAUSE_MEAN", number(0)),
-                user_max_id,
-                product_max_id,
-            ],
-        )?,
+        users,
+        products,
+        orders,
+        sessions,
     })
+}
+
+/// The first of the last `days` days of the orders in `database`, and the day after the last, from the manifest.
+fn last_days(database: &Path, days: u32) -> Result<(String, String)> {
+    let sql = "SELECT date(date_to, '-' || ? || ' days'), date_to
+               FROM (SELECT manifest ->> '$.parameters' ->> '$.date_to' AS date_to FROM _datagen_manifest)";
+    Connection::open(database)?
+        .query_row(sql, [days], |row| Ok((row.get(0)?, row.get(1)?)))
+        .context("the manifest of the orders does not say until when they are")
 }
 
 /// What was written where, by the manifests or, where there is none, by what was read back.

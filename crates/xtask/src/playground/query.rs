@@ -1,7 +1,7 @@
 //! Shows that the playground joins: loads its files into `playground.db` and asks it a few questions.
 //!
-//! The generators' own output stays as it is; this database is a copy for queries with nothing but
-//! `sqlite3`.
+//! The generators' own output stays as it is. This database is a copy, without duplicate messages, for queries that need
+//! nothing but `sqlite3`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
-/// A question, as one would ask it by `sqlite3`.
+/// A question, as one would ask it using `sqlite3`.
 struct Question {
     title: &'static str,
     sql: &'static str,
@@ -27,21 +27,19 @@ FROM orders o JOIN users u ON u.id = o.userId LEFT JOIN vipusers v ON v.id = u.i
 GROUP BY region ORDER BY revenue DESC LIMIT 5;",
     },
     Question {
-        title: "What did people look at just before a bad rating? (streams: stars, pageviews; lake: users, products.
-Files have no times, as topics have, so of several sessions of one user the last stands for the rated one.)",
-        sql: "SELECT u.name, u.city, s.stars, p.name AS last_product, COUNT(*) OVER () AS bad_ratings
-FROM stars s JOIN users u ON u.id = s.user_id
-JOIN pageviews w ON w.seq = (SELECT MAX(seq) FROM pageviews JOIN pages USING (uri)
-                             WHERE user_id = s.user_id AND seq < s.pageviews_before)
+        title: "What did users look at in the ten minutes before a bad rating? (streams: stars, pageviews; lake: products)",
+        sql: "SELECT p.name, p.description, COUNT(DISTINCT s.event_id) AS bad_ratings, MAX(s.event_time) AS latest
+FROM stars s JOIN pageviews w ON w.user_id = s.user_id
+    AND w.event_time BETWEEN strftime('%Y-%m-%dT%H:%M:%fZ', s.event_time, '-10 minutes') AND s.event_time
 JOIN pages g ON g.uri = w.uri JOIN products p ON p.id = g.product_id
-WHERE s.stars <= 2 ORDER BY s.stars, u.name LIMIT 5;",
+WHERE s.stars <= 2 GROUP BY p.id ORDER BY bad_ratings DESC, p.id LIMIT 5;",
     },
     Question {
         title: "Does looking lead to buying, and what is there to clean? (streams, lake and SQL)",
         sql: "SELECT (SELECT COUNT(*) FROM pageviews JOIN pages USING (uri)) AS views_of_products,
-       (SELECT COUNT(DISTINCT w.seq) FROM orders o JOIN items i USING (orderId)
-        JOIN pageviews w ON w.user_id = o.userId
-        JOIN pages g ON g.uri = w.uri AND g.product_id = i.productId) AS of_products_they_bought,
+       (SELECT COUNT(*) FROM pageviews JOIN pages USING (uri)
+        JOIN (SELECT DISTINCT userId, productId FROM orders JOIN items USING (orderId))
+            ON userId = user_id AND productId = product_id) AS of_products_they_bought,
        (SELECT COUNT(*) FROM pageviews WHERE client_ip = '') AS without_ip,
        (SELECT COUNT(*) FROM pageviews WHERE latency >= 500) AS slow_outliers,
        (SELECT COUNT(*) FROM items WHERE productId NOT IN (SELECT id FROM products)) AS items_without_product;",
@@ -64,12 +62,13 @@ impl Loaded {
         transaction.execute_batch(
             "CREATE TABLE users (id integer PRIMARY KEY, name text, city text, administrative_unit text);
              CREATE TABLE vipusers (id integer PRIMARY KEY);
-             CREATE TABLE products (id integer PRIMARY KEY, name text);
+             CREATE TABLE products (id integer PRIMARY KEY, name text, description text);
              CREATE TABLE pages (uri text PRIMARY KEY, product_id integer) WITHOUT ROWID;
-             CREATE TABLE pageviews (seq integer PRIMARY KEY, user_id integer, http_method text, uri text,
-                                     client_ip text, user_agent text, latency real);
-             CREATE TABLE stars (user_id integer, stars integer, pageviews_before integer);
-             CREATE INDEX pageviews_of_users ON pageviews (user_id, seq);",
+             CREATE TABLE pageviews (event_id text PRIMARY KEY, session_id text, event_time text, user_id integer,
+                                     http_method text, uri text, client_ip text, user_agent text, latency real)
+                 WITHOUT ROWID;
+             CREATE TABLE stars (event_id text PRIMARY KEY, session_id text, event_time text, user_id integer,
+                                 stars integer) WITHOUT ROWID;",
         )?;
         let insert = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> Result<()> {
             transaction.prepare_cached(sql)?.execute(values)?;
@@ -91,8 +90,8 @@ impl Loaded {
             each_line(&entry?.path(), |product| {
                 let id = integer(product, "id");
                 insert(
-                    "INSERT INTO products VALUES (?, ?)",
-                    &[&id, &product["name"].as_str()],
+                    "INSERT INTO products VALUES (?, ?, ?)",
+                    &[&id, &product["name"].as_str(), &product["description"].as_str()],
                 )?;
                 let pages = product["pages"].as_array().into_iter().flatten();
                 pages
@@ -100,12 +99,15 @@ impl Loaded {
                     .try_for_each(|page| insert("INSERT INTO pages VALUES (?, ?)", &[&page, &id]))
             })?;
         }
+        // A message may arrive twice.
         let pageviews = each_line(&directory.join("stream/pageviews.jsonl"), |view| {
             let text = |field: &str| view[field].as_str();
             insert(
-                "INSERT INTO pageviews (user_id, http_method, uri, client_ip, user_agent, latency)
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO pageviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 &[
+                    &text("event_id"),
+                    &text("session_id"),
+                    &text("event_time"),
                     &integer(view, "user_id"),
                     &text("http_method"),
                     &text("uri"),
@@ -115,14 +117,20 @@ impl Loaded {
                 ],
             )
         })?;
-        // A rating follows its session's pageviews. In a file without times the user's last pageview stands for
-        // the moment.
         let stars = each_line(&directory.join("stream/stars.jsonl"), |star| {
+            let text = |field: &str| star[field].as_str();
             insert(
-                "INSERT INTO stars VALUES (?1, ?2, (SELECT MAX(seq) + 1 FROM pageviews WHERE user_id = ?1))",
-                &[&integer(star, "user_id"), &integer(star, "stars")],
+                "INSERT OR IGNORE INTO stars VALUES (?, ?, ?, ?, ?)",
+                &[
+                    &text("event_id"),
+                    &text("session_id"),
+                    &text("event_time"),
+                    &integer(star, "user_id"),
+                    &integer(star, "stars"),
+                ],
             )
         })?;
+        transaction.execute_batch("CREATE INDEX pageviews_of_users ON pageviews (user_id, event_time);")?;
         transaction.commit()?;
         let orders = Connection::open(directory.join("orders.db"))?;
         let count = |table: &str| {
