@@ -131,7 +131,7 @@ run "identity" {
 
   assert {
     condition     = local.sql_readers == "user:0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01:deployer"
-    error_message = "The deployer should be able to read the orders, not ${coalesce(local.sql_readers, "nobody")}."
+    error_message = "The deployer should be able to read the orders, not ${coalesce(local.sql_readers, "no one")}."
   }
 
   assert {

@@ -154,7 +154,7 @@ fn every_city_is_in_its_region_and_all_municipalities_of_the_list_occur() {
     for town in towns {
         assert!(
             seen.contains(&(town[0].clone(), regions[&town[1]].clone())),
-            "nobody lives in {}",
+            "no inhabitants in {}",
             town[0]
         );
     }

@@ -182,7 +182,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // When the threads have ended nobody waits for it.
+        // When the threads have ended, nothing waits for it.
         let _ = self.give_back.send(std::mem::take(&mut self.buffer));
     }
 }

@@ -66,7 +66,7 @@ fn other_brokers_are_reached_as_they_want_it() {
         (VIEWS_NAME, VIEWS),
         (STARS_NAME, STARS),
     ]);
-    // On this machine nobody listens in.
+    // Traffic within this machine cannot be intercepted.
     for servers in ["localhost:9092", "127.0.0.1:9092,[::1]:9093"] {
         let here = [
             ("KAFKA_BOOTSTRAP_SERVERS", servers),

@@ -76,7 +76,7 @@ impl Dummy<CareerOf> for Career {
             LifeStage::Pensioner => {
                 let age = age.min(LAST_WORKING_AGE);
                 let profession = profession(gender, age, rng);
-                // An earlier job may be one that nobody has at that age any more.
+                // An earlier job may be one that is not held at that age any more.
                 let third = other_job(gender, 0..=age, profession, [profession, profession], rng);
                 [PENSIONER, profession, third]
             }

@@ -8,7 +8,7 @@ use crate::rng::{Kind, RecordSeed, below};
 use crate::text::{Cursor, TextBuf, WriteText, text_value};
 use crate::world::Catalogue;
 
-/// The shop's address. `.example` is reserved (RFC 2606), so that nobody's real site is ever meant.
+/// The shop's address. `.example` is reserved (RFC 2606), so it is never the address of a real site.
 pub const SHOP: &str = "https://www.obchod.example";
 
 /// What follows a product's address in the pages of that product; the first is the product's own page.

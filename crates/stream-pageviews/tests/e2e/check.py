@@ -158,7 +158,7 @@ def check_tls_and_the_hubs_own_strings(bin_dir, work):
             assert SECRET not in bad.text()
 
 
-def check_a_broker_that_forgot_everything_ends_it(bin_dir, work):
+def soak_a_broker_that_forgot_everything_ends_it(bin_dir, work):
     """A broker restarted without its data takes nothing from the old producer: exit code 1, for the restart policy."""
     broker = Broker()
     generator = Generator(bin_dir, work / "forgot.log", KAFKA_BOOTSTRAP_SERVERS=broker.address, RATE=2000, **LOAD)
@@ -262,9 +262,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="directory of the built binaries")
     parser.add_argument("--only", default="", help="run the checks with this in their name")
+    parser.add_argument("--soak", action="store_true", help="run the checks that take minutes instead")
     arguments = parser.parse_args()
     bin_dir = arguments.bin.resolve()
-    checks = [check for name, check in globals().items() if name.startswith("check_") and arguments.only in name]
+    prefix = "soak_" if arguments.soak else "check_"
+    checks = [check for name, check in globals().items() if name.startswith(prefix) and arguments.only in name]
     for check in checks:
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as work:

@@ -144,7 +144,7 @@ class Generator:
         return [field for field in fields if field.get("message") == message]
 
     def complaint(self):
-        """What a person is told at the end, whatever the log's filter."""
+        """The error that is reported at the end, whatever the log's filter."""
         messages = [json.loads(line)["message"] for line in self.text().splitlines()]
         return [message for message in messages if message.startswith("stream-pageviews: ")]
 

@@ -452,7 +452,7 @@ fn answer_sasl(
             session.authenticated = true;
             response.with_session_lifetime_ms(lifetime)
         }
-        // A refused token is first told to the mechanism, which the client acknowledges, and only then fails.
+        // A refused token is first reported to the mechanism, which the client acknowledges, and only then fails.
         None if session.mechanism.as_deref() == Some("OAUTHBEARER") && !session.refusal_pending => {
             session.refusal_pending = true;
             response.with_auth_bytes(Bytes::from_static(br#"{"status":"invalid_token"}"#))
