@@ -40,8 +40,9 @@ const END_LIMIT: Duration = Duration::from_secs(8);
 /// How much of it may pass until everything that is due, and late messages, is handed to the destination.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
-/// The batches of each worker: one that is filled, one that is sent, and one between them.
-const BATCHES_PER_WORKER: usize = 3;
+/// The batches of each worker: one that is filled, one that is sent, and some between them, so that workers do not wait for
+/// each other.
+const BATCHES_PER_WORKER: usize = 8;
 
 /// The shortest time between two looks at the clock. What becomes due meanwhile is sent as one batch.
 const TICK: Duration = Duration::from_millis(5);
