@@ -350,7 +350,7 @@ variable "shards_per_group" {
   description = "Containers per container group. A group of more than 4 vCPUs may exceed what a region has available."
 
   validation {
-    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * max(var.memory, local.stream_memory) <= 240
+    condition     = var.shards_per_group * max(var.cpu, var.stream_cpu) <= 31 && var.shards_per_group * var.memory <= 240
     error_message = "shards_per_group: a container group may have at most 31 vCPUs and 240 GB of memory."
   }
 }

@@ -4,6 +4,7 @@ Usage: parse_statements.py FILE   (needs sqlglot)
 """
 
 import logging
+import pathlib
 import sys
 
 import sqlglot
@@ -11,7 +12,7 @@ from sqlglot import exp
 
 logging.disable(logging.WARNING)
 statements = 0
-for line in open(sys.argv[1], encoding="utf-8"):
+for line in pathlib.Path(sys.argv[1]).read_text(encoding="utf-8").splitlines():
     for tree in sqlglot.parse(line, read="tsql"):
         # A `Command` is a text that sqlglot took without understanding it, which it does with these.
         unknown = ("UPDATE STATISTICS ", "CREATE USER ", "ALTER ROLE ")
