@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 import sqlite3
-import statistics
 import sys
 import tempfile
 
