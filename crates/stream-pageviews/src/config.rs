@@ -13,6 +13,8 @@ use datagen_settings::value::Timestamp;
 use datagen_settings::{Environment, Problems, Variable, local_path};
 
 use self::kafka::KafkaConfig;
+#[cfg(feature = "kafka")]
+use self::kafka::SignIn;
 
 /// The work of stream-pageviews.
 #[derive(Clone, Debug)]
@@ -67,12 +69,25 @@ pub enum Target {
 }
 
 #[cfg(feature = "kafka")]
-fn accept(config: KafkaConfig, _variable: &Variable, _problems: &mut Problems) -> Option<Target> {
+fn accept(
+    config: KafkaConfig,
+    environment: &Environment,
+    _variable: &Variable,
+    problems: &mut Problems,
+) -> Option<Target> {
+    if matches!(config.sign_in, SignIn::EntraId { .. }) {
+        datagen_azure::entra::check(environment, problems);
+    }
     Some(Target::Kafka(config))
 }
 
 #[cfg(not(feature = "kafka"))]
-fn accept(_config: KafkaConfig, variable: &Variable, problems: &mut Problems) -> Option<Target> {
+fn accept(
+    _config: KafkaConfig,
+    _environment: &Environment,
+    variable: &Variable,
+    problems: &mut Problems,
+) -> Option<Target> {
     problems.report(
         variable,
         "names a Kafka endpoint, which this build leaves out: build stream-pageviews with the feature `kafka`",
@@ -202,7 +217,7 @@ fn read_target(environment: &Environment, problems: &mut Problems) -> Option<Tar
         None => MessageSettings::EVENTHUB_NAMESPACE,
     };
     let config = KafkaConfig::read(settings, problems)?;
-    accept(config, &variable, problems)
+    accept(config, environment, &variable, problems)
 }
 
 /// Checks that the variables name one destination, and all of it.

@@ -31,6 +31,16 @@ fn every_problem_is_named_in_one_line() {
             &["name two destinations: unset all but one"],
         ),
         refused(
+            &[
+                ("-STREAM_URL", ""),
+                ("EVENTHUB_NAMESPACE", "ns"),
+                ("AZURE_CLIENT_SECRET", "hush-hush"),
+                ("AZURE_CLIENT_ID", "an-application"),
+            ],
+            2,
+            &["AZURE_TENANT_ID is not set: it belongs to AZURE_CLIENT_SECRET"],
+        ),
+        refused(
             &[("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")],
             2,
             &["name two destinations"],
