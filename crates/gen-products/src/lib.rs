@@ -53,7 +53,7 @@ impl Generator for GenProducts {
         let ProductSettings { count, .. } = environment.read(problems);
         let products = Products::new(seed, count);
         Some(Sample::of_ids(shard.range(count), move |id, out| {
-            products.get(id).write_json_line(out)
+            products.get(id).write_json_line(out);
         }))
     }
 

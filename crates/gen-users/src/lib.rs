@@ -88,7 +88,7 @@ impl Generator for GenUsers {
         let Records { count, seed, .. } = Records::new(&settings, environment, problems);
         let users = Users::new(seed, count);
         Some(Sample::of_ids(shard.range(count), move |id, out| {
-            users.get(id).write_json_line(out)
+            users.get(id).write_json_line(out);
         }))
     }
 
