@@ -5,7 +5,7 @@
 //! Each open session has one next message in a heap. Late messages and duplicates wait in a second heap, from which they
 //! are made again when they are due.
 //!
-//! An open session takes a [`Slot`] and a [`Queued`], a waiting message a [`Waiting`]; the crate's README derives the
+//! An open session takes a `Slot` and a `Queued`, a waiting message a `Waiting`; the crate's README derives the
 //! memory of a stream from their sizes, which a test pins.
 
 use std::cmp::Reverse;

@@ -1,6 +1,6 @@
 //! Sign-in with Microsoft Entra ID: one credential for the Data Lake, Azure SQL and Event Hubs.
 //!
-//! [`method`] chooses how to sign in. [`EntraCredential`] requests tokens, keeps them, retries within [`LIMIT`], and
+//! `method` chooses how to sign in. [`EntraCredential`] requests tokens, keeps them, retries within [`LIMIT`], and
 //! reports the wait and the cause of a failure. The SDK's own retries are off (see [`SdkHttpClient`]), so that the limit
 //! holds for every destination.
 
