@@ -303,6 +303,9 @@ async fn unless_stopped<T>(
 /// # Errors
 /// If it cannot be reached or written, with what to check.
 pub async fn open(config: &LakeConfig, writer: Writer) -> Result<Arc<dyn Lake>, DestinationError> {
+    // Only remote lakes name their temporary files after the writer.
+    #[cfg(not(feature = "azure"))]
+    let _ = writer;
     match &config.location {
         // Its locks tell unfinished files that are written from those that are left.
         Location::Directory(directory) => Ok(Arc::new(local::Directory::open(directory).await?)),
