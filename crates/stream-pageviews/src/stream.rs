@@ -196,8 +196,7 @@ pub fn sample(config: &EventConfig, shard: Shard) -> Sample {
         ..plan(config, seed, Clock::system().now_ms())
     });
     let tag = plan.tag;
-    let (first, step) = (u64::from(shard.index), u64::from(shard.count));
-    let sources = (first..plan.sources).step_by(step as usize);
+    let sources = sources_of_shard(plan.sources, shard);
     let mut schedule = Schedule::new(plan, sources);
     let mut batch = Batch::default();
     let mut next = 0;
@@ -258,28 +257,29 @@ fn planted_counts(plan: &Arc<Plan>, sink: &Arc<dyn Sink>) -> PlantedCounts {
     })
 }
 
-/// How many sources of all `sources` are those of `shard`: source `s` belongs to the shard `s` modulo the number of shards.
-fn sources_of_shard(sources: u64, shard: Shard) -> u64 {
+/// The sources of `shard` among all `sources`: source `s` belongs to the shard `s` modulo the number of shards.
+fn sources_of_shard(sources: u64, shard: Shard) -> impl Iterator<Item = u64> + use<> {
+    (u64::from(shard.index)..sources).step_by(shard.count as usize)
+}
+
+/// How many sources `shard` has among all `sources`.
+fn source_count(sources: u64, shard: Shard) -> u64 {
     (sources + u64::from(shard.count) - 1 - u64::from(shard.index)) / u64::from(shard.count)
 }
 
 /// How many of the first `count` sessions come from the sources of `shard`.
 fn sessions_of_shard(count: u64, sources: u64, shard: Shard) -> u64 {
     let (rounds, rest) = (count / sources, count % sources);
-    rounds * sources_of_shard(sources, shard) + sources_of_shard(rest, shard)
+    rounds * source_count(sources, shard) + source_count(rest, shard)
 }
 
 /// The sources of each worker: as many workers as the runtime has threads, if there are so many sources.
 fn sources_by_worker(plan: &Plan, shard: Shard) -> Vec<impl Iterator<Item = u64> + use<>> {
-    let (index, count) = (u64::from(shard.index), u64::from(shard.count));
-    let sources = sources_of_shard(plan.sources, shard);
-    let workers = (Handle::current().metrics().num_workers() as u64)
-        .min(sources)
-        .max(1);
+    let threads = Handle::current().metrics().num_workers() as u64;
+    let workers = threads.min(source_count(plan.sources, shard)).max(1) as usize;
     let sources_of = |worker| {
-        (worker..sources)
-            .step_by(workers as usize)
-            .map(move |nth| index + nth * count)
+        let sources = sources_of_shard(plan.sources, shard);
+        sources.skip(worker).step_by(workers)
     };
     (0..workers).map(sources_of).collect()
 }
@@ -906,7 +906,7 @@ mod tests {
             for count in [1, 2, 7] {
                 for sessions in [0, 1, 6, 7, 8, 1_000] {
                     let shards = || (0..count).map(|index| Shard { index, count });
-                    let all: u64 = shards().map(|shard| sources_of_shard(sources, shard)).sum();
+                    let all: u64 = shards().map(|shard| source_count(sources, shard)).sum();
                     assert_eq!(all, sources);
                     for shard in shards() {
                         let of_shard = |id: &u64| id % sources % u64::from(count) == u64::from(shard.index);
