@@ -47,9 +47,9 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     let prepared = database.prepare(&run).await?;
     let range = OrderRange {
         dates: prepared.parameters.dates(),
-        ..config.range.clone()
+        ..config.orders.range.clone()
     };
-    if range.dates != config.range.dates {
+    if range.dates != config.orders.range.dates {
         tracing::info!(
             date_from = %range.dates.start,
             date_to = %range.dates.end,
@@ -58,7 +58,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         );
     }
     let cut = Cut {
-        count: config.count,
+        count: config.orders.count,
         chunk_orders: u64::from(prepared.chunk_orders),
     };
     let shard = context.common.shard;
@@ -89,7 +89,12 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
 
     let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
     let (queue, made) = mpsc::channel(database.connections());
-    let orders = Orders::new(config.profile, config.seed, config.count, &range);
+    let orders = Orders::new(
+        config.orders.profile,
+        config.orders.seed,
+        config.orders.count,
+        &range,
+    );
     let maker = tokio::task::spawn_blocking(move || {
         let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
@@ -140,8 +145,8 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     let manifest = Manifest::new(
         KIND,
         GenOrders::VERSION,
-        config.seed,
-        config.count,
+        config.orders.seed,
+        config.orders.count,
         (shard, ids),
         planted,
         contents,
@@ -264,13 +269,13 @@ async fn check_row_counts(
 fn parameters(config: &OrdersConfig) -> Parameters {
     Parameters {
         data_version: DATA_VERSION,
-        seed: config.seed,
-        profile: config.profile,
-        count: config.count,
-        user_max_id: config.range.user_max_id,
-        product_max_id: config.range.product_max_id,
-        date_from: config.range.dates.start,
-        date_to: config.range.dates.end,
+        seed: config.orders.seed,
+        profile: config.orders.profile,
+        count: config.orders.count,
+        user_max_id: config.orders.range.user_max_id,
+        product_max_id: config.orders.range.product_max_id,
+        date_from: config.orders.range.dates.start,
+        date_to: config.orders.range.dates.end,
     }
 }
 

@@ -20,15 +20,9 @@ pub use target::{SqlServer, Target};
 /// The work of gen-orders.
 #[derive(Clone, Debug)]
 pub struct OrdersConfig {
-    /// How many orders all shards make together: ids 1 to `count`.
-    pub count: u64,
-    /// Which data.
-    pub seed: u64,
-    /// What the orders look like.
-    pub profile: Profile,
-    /// What the orders refer to, and when they were made.
-    pub range: OrderRange,
-    /// The range of order dates as configured: `range` has this year's default where there is none.
+    /// Which orders there are.
+    pub orders: OrderSet,
+    /// The range of order dates as configured: `orders.range` has this year's default where there is none.
     pub dates: Dates,
     /// Orders per second at most; 0 means no limit.
     pub rate: f64,
@@ -38,18 +32,22 @@ pub struct OrdersConfig {
     pub target: Target,
 }
 
-/// Which orders there are, as far as it is configured.
+/// Which orders there are.
 #[derive(Clone, Debug)]
-pub(crate) struct OrderSet {
-    pub(crate) count: u64,
-    pub(crate) seed: u64,
-    pub(crate) profile: Profile,
-    pub(crate) range: OrderRange,
+pub struct OrderSet {
+    /// How many orders all shards make together: ids 1 to `count`.
+    pub count: u64,
+    /// Which data.
+    pub seed: u64,
+    /// What the orders look like.
+    pub profile: Profile,
+    /// What the orders refer to, and when they were made.
+    pub range: OrderRange,
 }
 
 impl OrderSet {
     /// Validates the settings that the orders depend on.
-    pub(crate) fn read(
+    pub fn read(
         settings: &OrderSettings,
         environment: &Environment,
         problems: &mut Problems,
@@ -79,17 +77,8 @@ impl OrdersConfig {
         let settings: OrderSettings = environment.read(problems);
         let orders = OrderSet::read(&settings, environment, problems);
         let target = Target::read(environment, problems);
-        let OrderSet {
-            count,
-            seed,
-            profile,
-            range,
-        } = orders?;
         Some(Self {
-            count,
-            seed,
-            profile,
-            range,
+            orders: orders?,
             dates: configured_dates(&settings),
             rate: settings.rate,
             chunk_orders: NonZeroU32::new(settings.sql_chunk)?,
