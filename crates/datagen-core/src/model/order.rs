@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
 use super::Profile;
 use crate::rng::{Kind, RecordSeed};
-use crate::text::TextBuf;
+use crate::text::{TextBuf, date_time};
 use crate::world::World;
 pub use shop::{LATE_MAX_SECONDS, LATE_ONE_IN, PAIR_PERCENT, ShopOrders};
 use uniform::UniformOrders;
@@ -46,14 +46,14 @@ impl Order {
 
     /// Appends the order with its items as a line of JSON, with its line feed.
     pub fn write_json_line(&self, out: &mut TextBuf) {
-        let date = self.date_time().format("%Y-%m-%dT%H:%M:%S").to_string();
+        let date = date_time(self.order_date, b'T');
         out.append(128 + self.items().len() * 64, |out| {
             out.push_str("{\"orderId\":");
             out.push_number(self.order_id as u64);
             out.push_str(",\"userId\":");
             out.push_number(self.user_id as u64);
             out.push_str(",\"orderDate\":\"");
-            out.push_str(&date);
+            out.push_bytes(&date);
             out.push_str("\",\"orderValue\":");
             // Values are whole.
             out.push_number(self.order_value as u64);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Datelike, Timelike};
+use datagen_core::text::date_time;
 use datagen_process::blocking::blocking;
 use datagen_process::error::DestinationError;
 use datagen_process::file_system::create_directory;
@@ -422,52 +422,14 @@ fn insert<const N: usize>(
             match value {
                 Value::Int(value) => statement.raw_bind_parameter(index, value)?,
                 Value::Float(value) => statement.raw_bind_parameter(index, value)?,
-                Value::DateTime(seconds) => statement.raw_bind_parameter(index, &*date_time(seconds))?,
+                Value::DateTime(seconds) => {
+                    let text = date_time(seconds, b' ');
+                    let text = std::str::from_utf8(&text).expect("digits are ASCII");
+                    statement.raw_bind_parameter(index, text)?;
+                }
             }
         }
         statement.raw_execute()?;
     }
     Ok(())
-}
-
-/// `YYYY-MM-DD hh:mm:ss` of the seconds since 1970-01-01 00:00:00. chrono's own formatting, which interprets a pattern,
-/// is much slower.
-fn date_time(seconds: i64) -> String {
-    let time = DateTime::from_timestamp(seconds, 0).expect("years have four digits");
-    let mut text = "0000-00-00 00:00:00".to_owned().into_bytes();
-    let mut put = |mut end: usize, mut number: u32| {
-        while number > 0 {
-            end -= 1;
-            text[end] += (number % 10) as u8;
-            number /= 10;
-        }
-    };
-    put(4, time.year().unsigned_abs());
-    for (end, number) in [
-        (7, time.month()),
-        (10, time.day()),
-        (13, time.hour()),
-        (16, time.minute()),
-        (19, time.second()),
-    ] {
-        put(end, number);
-    }
-    String::from_utf8(text).expect("digits are ASCII")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn date_times_are_those_of_chrono() {
-        // From 1753-01-01 to 9999-12-31, in steps of about 31 days with all parts changing.
-        for seconds in (-6_847_804_800..=253_402_300_799_i64).step_by(2_682_061) {
-            let expected = DateTime::from_timestamp(seconds, 0).expect("years have four digits");
-            assert_eq!(
-                date_time(seconds),
-                expected.format("%Y-%m-%d %H:%M:%S").to_string()
-            );
-        }
-    }
 }

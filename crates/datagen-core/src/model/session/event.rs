@@ -4,12 +4,10 @@
 //! hexadecimal digits; `event_id` adds the position of the message in the session with two decimal digits. Ids in order of
 //! their text are therefore in order of their numbers.
 
-use chrono::DateTime;
-
 use super::{MOST_PAGEVIEW_BYTES, MOST_STARS_BYTES, Pageview, StarRating};
 use crate::locale::network::UserAgent;
 use crate::rng::mix;
-use crate::text::{Cursor, TextBuf};
+use crate::text::{Cursor, TextBuf, date_time};
 
 /// The bytes of `session_id`.
 const SESSION_ID_LEN: usize = 33;
@@ -188,22 +186,16 @@ impl ClockText {
 
     #[cold]
     fn set_minute(&mut self, minute: u64) {
-        let time = i64::try_from(minute * 60).ok();
-        let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-        let text = time
-            .expect("a time before the year 10000")
-            .format("%Y-%m-%dT%H:%M:");
-        self.text = text
-            .to_string()
-            .as_bytes()
-            .try_into()
-            .expect("four digits of the year");
+        let time = i64::try_from(minute * 60).expect("a time before the year 10000");
+        self.text.copy_from_slice(&date_time(time, b'T')[..MINUTE_LEN]);
         self.minute = minute;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     #[test]
