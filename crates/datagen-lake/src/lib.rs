@@ -45,7 +45,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use self::config::{LakeConfig, Location};
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::Shutdown;
 
@@ -203,7 +203,7 @@ impl From<UploadError> for DestinationError {
     }
 }
 
-impl From<UploadError> for Failure {
+impl From<UploadError> for RunError {
     fn from(error: UploadError) -> Self {
         Self::Destination(error.into())
     }
@@ -286,9 +286,9 @@ pub async fn session<T, F>(
     writer: Writer,
     shutdown: &Shutdown,
     work: impl FnOnce(Arc<dyn Lake>) -> F,
-) -> Result<T, Failure>
+) -> Result<T, RunError>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, RunError>>,
 {
     let lake = unless_stopped(shutdown, async { Ok(open(config, writer).await?) }).await?;
     let result = unless_stopped(shutdown, work(Arc::clone(&lake))).await;
@@ -302,11 +302,11 @@ where
 
 async fn unless_stopped<T>(
     shutdown: &Shutdown,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
     tokio::select! {
         biased;
-        signal = shutdown.requested() => Err(Failure::Interrupted(signal)),
+        signal = shutdown.requested() => Err(RunError::Interrupted(signal)),
         result = work => result,
     }
 }

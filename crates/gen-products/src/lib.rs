@@ -9,7 +9,7 @@ use datagen_core::text::TextBuf;
 use datagen_core::world::Catalogue;
 use datagen_lake::config::LakeConfig;
 use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{Files, FilesDigest, Manifest};
 use datagen_process::pace::Pace;
@@ -17,7 +17,7 @@ use datagen_process::progress::Progress;
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, FiniteSettings, ProductSettings};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 use tokio::task::JoinSet;
 
 /// The folder of the products.
@@ -37,7 +37,7 @@ impl Generator for GenProducts {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let FiniteSettings { seed } = environment.read(problems);
         let ProductSettings { count, rate } = environment.read(problems);
         Some(Self {
@@ -48,7 +48,7 @@ impl Generator for GenProducts {
         })
     }
 
-    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+    fn sample(environment: &Environment, shard: Shard, problems: &mut ConfigurationErrors) -> Option<Sample> {
         let FiniteSettings { seed } = environment.read(problems);
         let ProductSettings { count, .. } = environment.read(problems);
         let products = Products::new(seed, count);
@@ -57,7 +57,7 @@ impl Generator for GenProducts {
         }))
     }
 
-    async fn run(self, context: Context) -> Result<(), Failure> {
+    async fn run(self, context: Context) -> Result<(), RunError> {
         let writer = Writer::new(Self::SETTINGS.name, context.common.shard);
         let write = async |lake| Ok(self.write_all(&lake, &context).await?);
         lake::session(&self.lake, writer, &context.shutdown, write).await
