@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATORS = ["gen-users", "gen-products", "gen-orders", "stream-pageviews"]
 # Seconds within which a refusal is expected; a generator that accepts goes on to try its destination.
 REFUSAL_SECONDS = 3
 # No network, so that no server is tried. Needs root (in a container: --privileged).
@@ -20,6 +19,9 @@ def settings():
     """The settings of each generator: {generator: {variable: declaration}}."""
     dump = subprocess.run(["cargo", "xtask", "settings"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {name: {row["name"]: row for row in rows} for name, rows in json.loads(dump).items()}
+
+
+GENERATORS = list(settings())
 
 
 class Generator:

@@ -15,7 +15,7 @@ variable "location" {
   type        = string
   default     = "swedencentral"
   nullable    = false
-  description = "Azure region of everything. Not every subscription may create SQL servers in every region (infra/README.md)."
+  description = "Azure region of all resources. Not every subscription may create SQL servers in every region (infra/README.md)."
 
   validation {
     condition     = can(regex("^[a-z0-9]+$", var.location))
@@ -27,7 +27,7 @@ variable "name" {
   type        = string
   default     = "dataplayground"
   nullable    = false
-  description = "All names begin with it; six random characters follow."
+  description = "Prefix of all names; six random characters follow."
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{2,15}$", var.name))
@@ -50,7 +50,7 @@ variable "tags" {
   type        = map(string)
   default     = {}
   nullable    = false
-  description = "Tags of every resource."
+  description = "Tags of all resources."
 
   validation {
     condition     = length(var.tags) <= 45
@@ -216,28 +216,28 @@ variable "users_count" {
   type        = number
   default     = 1000000
   nullable    = false
-  description = "Users."
+  description = "Number of users."
 }
 
 variable "vip_count" {
   type        = number
   default     = 10000
   nullable    = false
-  description = "VIP users among them; all users if there are fewer."
+  description = "Number of VIP users among them; all users if there are fewer."
 }
 
 variable "products_count" {
   type        = number
   default     = 1000
   nullable    = false
-  description = "Products, one file each (each costs a write operation)."
+  description = "Number of products, one file each (each costs a write operation)."
 }
 
 variable "orders_count" {
   type        = number
   default     = 10000000
   nullable    = false
-  description = "Orders, with 1 to 10 items each."
+  description = "Number of orders, with 1 to 10 items each."
 }
 
 variable "seed" {
