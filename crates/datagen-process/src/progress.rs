@@ -53,7 +53,8 @@ impl Bar {
 
     fn on(terminal: ProgressDrawTarget) -> Self {
         Self {
-            drawn: ProgressBar::with_draw_target(Some(0), terminal),
+            // Log lines redraw the bar, which shows nothing before there is something to show.
+            drawn: ProgressBar::with_draw_target(Some(0), terminal).with_style(style("")),
             is_on_terminal: true,
         }
     }
@@ -121,15 +122,16 @@ impl Bar {
             Some(_) => "{prefix} {wide_bar} {percent:>3} %  {msg}  ETA {eta}",
             None => "{prefix} {spinner} {msg}  {elapsed}",
         };
-        let style = ProgressStyle::with_template(template).expect("the templates above are valid");
+        // Each call may draw, so the template comes last.
+        self.drawn.set_style(style(""));
         self.drawn.reset();
-        self.drawn.set_style(style);
         self.drawn.set_prefix(what);
         self.drawn.set_message("");
         match total {
             Some(total) => self.drawn.set_length(total),
             None => self.drawn.unset_length(),
         }
+        self.drawn.set_style(style(template));
     }
 
     fn draw(&self, status: &Status, rate: f64) {
@@ -142,6 +144,10 @@ impl Bar {
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.drawn.suspend(write)
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates of this module are valid")
 }
 
 /// The rate of the last [`RATE_WINDOW`].
@@ -534,6 +540,25 @@ mod tests {
             seed: 7,
             shard: Shard { index: 1, count: 3 },
         }
+    }
+
+    #[test]
+    fn nothing_is_drawn_before_there_is_something_to_show() {
+        let screen = Screen::default();
+        let bar = Bar::on(ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        bar.suspend(|| ());
+        bar.drawn.tick();
+        for total in [10, 20] {
+            bar.reset("users", Some(total));
+            bar.drawn.tick();
+            bar.drawn.finish_and_clear();
+        }
+        let lines = screen.lines();
+        let line = |text: &str| lines.iter().any(|line| line.contains(text));
+        assert!(
+            line("users") && line("  0 %") && !line("0/0") && !line("100 %"),
+            "{lines:?}"
+        );
     }
 
     #[tokio::test]
