@@ -20,7 +20,6 @@ pub mod tds;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-
 /// XXH3 of 128 bits in hexadecimal digits, as `xxh128sum` prints it.
 pub fn xxh128(bytes: &[u8]) -> String {
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
