@@ -13,9 +13,9 @@ use datagen_settings::value::Timestamp;
 
 use super::Metrics;
 use super::delivery_times::Buckets;
-use crate::config::{EventConfig, Target};
+use crate::config::{EventConfig, SinkConfig};
 use crate::message::Topic;
-use crate::schedule::Plan;
+use crate::schedule::StreamPlan;
 
 /// How long a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Extent {
 
 impl Extent {
     /// The extent of the part of a stream that has `sessions` of it, if their number is limited.
-    pub fn new(plan: &Plan, sessions: Option<u64>) -> Self {
+    pub fn new(plan: &StreamPlan, sessions: Option<u64>) -> Self {
         match (plan.end_ms, sessions) {
             (Some(to_ms), _) => Self::Time {
                 from_ms: plan.start_ms,
@@ -70,16 +70,23 @@ impl fmt::Display for Extent {
 }
 
 /// Logs the line at the start. `bar` is that of the log.
-pub fn announce(tag: StreamTag, extent: Extent, target: &Target, seed: u64, shard: Shard, bar: &Bar) {
+pub fn announce(
+    tag: StreamTag,
+    extent: Extent,
+    destination: &SinkConfig,
+    seed: u64,
+    shard: Shard,
+    bar: &Bar,
+) {
     if bar.is_on_terminal() {
         let settings = settings_text(seed, shard);
         tracing::info!(
-            "streaming pageviews and stars to {target}, {extent} ({settings}; the same SEED gives the same sessions)"
+            "streaming pageviews and stars to {destination}, {extent} ({settings}; the same SEED gives the same sessions)"
         );
     } else {
         tracing::info!(
             extent = %extent,
-            destination = %target,
+            %destination,
             seed,
             shard = (!shard.is_whole()).then(|| shard.to_string()),
             tag = tag.text(),
@@ -153,7 +160,7 @@ impl Metrics {
     }
 
     /// Logs the one line that sums up the run. `bar` is that of the log.
-    pub fn summarize(&self, target: &Target, bar: &Bar) {
+    pub fn summarize(&self, destination: &SinkConfig, bar: &Bar) {
         let sessions = self.sessions();
         let delivery = self.sink.delivery();
         let [pageviews, stars] = [Topic::Pageviews, Topic::Stars].map(|topic| delivery.taken[topic as usize]);
@@ -169,7 +176,7 @@ impl Metrics {
             };
             let [pageviews, stars, sessions] = [pageviews, stars, sessions].map(human_count);
             tracing::info!(
-                "done: {pageviews} pageviews and {stars} stars of {sessions} sessions in {target}: {effort}{lost}"
+                "done: {pageviews} pageviews and {stars} stars of {sessions} sessions in {destination}: {effort}{lost}"
             );
         } else {
             tracing::info!(
@@ -183,7 +190,7 @@ impl Metrics {
                 lag_seconds = self.lag_seconds().round(),
                 seconds = effort.seconds(),
                 messages_per_second = effort.rate().round(),
-                destination = %target,
+                %destination,
                 "done"
             );
         }
@@ -255,13 +262,13 @@ mod tests {
 
     #[test]
     fn the_first_and_the_last_line_say_what_how_many_where_and_which() {
-        let target = Target::Directory(PathBuf::from("/data/stream"));
+        let destination = SinkConfig::Directory(PathBuf::from("/data/stream"));
         let tag = StreamTag::new(&[1]);
         let first = |extent, bar: &Bar| {
             let shard = Shard { index: 0, count: 2 };
-            logged(|| announce(tag, extent, &target, 7, shard, bar))
+            logged(|| announce(tag, extent, &destination, 7, shard, bar))
         };
-        let last = |lost, bar: &Bar| logged(|| metrics(lost).summarize(&target, bar));
+        let last = |lost, bar: &Bar| logged(|| metrics(lost).summarize(&destination, bar));
 
         let terminal = Bar::hidden_on_terminal();
         assert_eq!(
