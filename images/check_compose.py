@@ -2,7 +2,8 @@
 """Checks docker-compose.yml beyond what a schema can: that each generator accepts the environment that
 it is given, by default and with everything in .env.example set; that .env.example, which is generated, names
 exactly what can be set; that the SAS is right; that only 127.0.0.1 is published; that the generators are confined; that
-no other image follows a moving tag; and that no service restarts forever.
+no other image follows a moving tag; that no service restarts forever; and that Prometheus scrapes the stream and Grafana
+finds Prometheus, both in the profile `inspect` only.
 
 Usage: check_compose.py BINARIES   (needs PyYAML, unshare and root)
 """
@@ -104,6 +105,28 @@ def main():
     check(sorted({n for n in names if names.count(n) > 1}), "each of these images has one version")
     endless = sorted(n for n, s in services.items() if s.get("restart", "no") not in ("no", "on-failure:5"))
     check(endless, "nothing restarts forever")
+
+    mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])]
+    files = [mount for mount in mounts if mount.startswith(".")]
+    check([f for f in files if not (ROOT / f).exists()] or not files, f"mounted files exist: {', '.join(files)}")
+    optional = {n for n, s in services.items() if s.get("profiles") == ["inspect"]}
+    check(optional ^ {"prometheus", "grafana"}, "only Prometheus and Grafana are in the profile inspect")
+    stream = services["stream-pageviews"]
+    network = stream["network_mode"].removeprefix("service:")
+    metrics = f"{network}:{stream['environment']['METRICS_ADDR'].rpartition(':')[2]}"
+    scraped = yaml.safe_load((ROOT / "infra/inspect/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    targets = [t for job in scraped for group in job["static_configs"] for t in group["targets"]]
+    check([t for t in targets if t != metrics] or not targets, f"Prometheus scrapes METRICS_ADDR: {', '.join(targets)}")
+    provisioning = ROOT / "infra/inspect/grafana/provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    inside = services["prometheus"]["ports"][0].rpartition(":")[2]
+    check(None if source["url"] == f"http://prometheus:{inside}" else source["url"], "Grafana's data source is Prometheus")
+    (provider,) = yaml.safe_load((provisioning / "dashboards/files.yml").read_text(encoding="utf-8"))["providers"]
+    mounted = dict(mount.split(":")[:2] for mount in services["grafana"]["volumes"])
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    directory = {inside: outside for outside, inside in mounted.items()}.get(provider["options"]["path"], "nowhere")
+    found = home.startswith(provider["options"]["path"] + "/") and (ROOT / directory / Path(home).name).is_file()
+    check(None if found else home, "Grafana opens with the dashboard")
 
     hubs = json.loads(document["configs"]["eventhubs"]["content"])
     names = [entity["Name"] for entity in hubs["UserConfig"]["NamespaceConfig"][0]["Entities"]]

@@ -20,7 +20,7 @@ ok() {
     passed=$((passed + 1))
     echo "ok: $*"
 }
-trap 'docker compose down --volumes --timeout 15 >/dev/null 2>&1' EXIT
+trap 'docker compose --profile inspect down --volumes --timeout 15 >/dev/null 2>&1' EXIT
 
 for generator in gen-users gen-products gen-orders stream-pageviews; do
     bytes=$(docker image inspect --format '{{.Size}}' "ghcr.io/${OWNER:-tkubica12}/$generator:$TAG")
@@ -28,7 +28,7 @@ for generator in gen-users gen-products gen-orders stream-pageviews; do
     ok "$generator: image of $bytes bytes"
 done
 
-docker compose up --detach --pull missing --quiet-pull
+docker compose --profile inspect up --detach --pull missing --quiet-pull
 
 for generator in gen-users gen-products gen-orders; do
     container=$(docker compose ps --all --quiet "$generator")
@@ -56,6 +56,21 @@ orders=$(docker compose exec -T --env SQLCMDPASSWORD="$password" sqlserver \
     -Q "SET NOCOUNT ON; SELECT COUNT_BIG(*) FROM orders" | tr -d '[:space:]')
 [ "$orders" = "${ORDERS_COUNT:-50000}" ] || fail "the table orders has $orders rows"
 ok "$orders orders in SQL Server"
+
+# Prometheus scrapes the stream, and Grafana has its dashboard.
+value=
+for _ in $(seq 60); do
+    value=$(curl --silent --get --data-urlencode 'query=sum(stream_pageviews_delivered_total) > 0' \
+        http://127.0.0.1:9090/api/v1/query | python3 -c 'import json, sys; print(json.load(sys.stdin)["data"]["result"])' || true)
+    [ "${value:-[]}" != "[]" ] && break
+    sleep 1
+done
+[ "${value:-[]}" != "[]" ] || fail "Prometheus has no delivered messages"
+ok "Prometheus scrapes the stream"
+curl --fail --silent --show-error --retry 30 --retry-connrefused --retry-delay 1 \
+    http://127.0.0.1:3000/api/dashboards/uid/stream-pageviews | python3 -m json.tool >/dev/null ||
+    fail "Grafana does not have the dashboard"
+ok "Grafana has the dashboard"
 
 # The stream says what it delivered when it is stopped; its exit code tells if any was lost.
 sleep 15

@@ -10,7 +10,7 @@ use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::Manifest;
 use datagen_process::pace::Pace;
-use datagen_process::progress::Progress;
+use datagen_process::progress::{Progress, Work};
 use datagen_process::shard::Shard;
 use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
@@ -44,6 +44,20 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         dates: config.dates,
         chunk_orders: chunk_orders(config),
     };
+    let shard = context.common.shard;
+    let planned = Cut {
+        count: config.orders.count,
+        chunk_orders: u64::from(run.chunk_orders),
+    };
+    let work = Work {
+        kind: KIND,
+        // A run that continues another keeps its chunks, which may give a shard a few orders more or less.
+        records: planned.orders(&shard.range(planned.chunks())),
+        destination: database.describe(),
+        seed: config.orders.seed,
+        shard,
+    };
+    work.announce(&context.bar);
     let prepared = database.prepare(&run).await?;
     let range = OrderRange {
         dates: prepared.parameters.dates(),
@@ -61,7 +75,6 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         count: config.orders.count,
         chunk_orders: u64::from(prepared.chunk_orders),
     };
-    let shard = context.common.shard;
     // One shard does this for all, since each would miss the users that another is creating.
     if shard.index == 0 {
         database.admit_readers().await;
@@ -87,7 +100,13 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         );
     }
 
-    let (progress, ticker) = Progress::start(&context.bar, KIND, Some(to_load));
+    let (progress, ticker) = Progress::start(
+        &context.bar,
+        Work {
+            records: to_load,
+            ..work
+        },
+    );
     let (queue, made) = mpsc::channel(database.connections());
     let orders = Orders::new(
         config.orders.profile,

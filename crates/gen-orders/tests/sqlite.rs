@@ -8,7 +8,9 @@ use std::time::Instant;
 use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
-use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
+use testkit::process::{
+    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+};
 
 type OrderRow = (i64, i64, String, f64);
 type ItemRow = (i64, i64, i64);
@@ -502,4 +504,11 @@ fn a_sample_has_the_orders_of_the_tables() {
         .collect();
     assert_eq!((sampled_orders, sampled_items), (orders, items));
     assert_sample_ends_with_its_reader(binary, &[]);
+}
+
+#[test]
+fn the_log_says_what_goes_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = database(&directory);
+    assert_start_and_end_name(gen_orders(&path, 100), path.to_str().unwrap());
 }

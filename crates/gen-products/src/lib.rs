@@ -13,7 +13,7 @@ use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{Files, FilesDigest, Manifest};
 use datagen_process::pace::Pace;
-use datagen_process::progress::Progress;
+use datagen_process::progress::{Progress, Work};
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, FiniteSettings, ProductSettings};
@@ -69,9 +69,17 @@ impl GenProducts {
     async fn write_all(&self, lake: &Arc<dyn Lake>, context: &Context) -> Result<(), DestinationError> {
         let shard = context.common.shard;
         let ids = shard.range(self.count);
+        let work = Work {
+            kind: FOLDER,
+            records: ids.end - ids.start,
+            destination: lake.describe(FOLDER),
+            seed: self.seed,
+            shard,
+        };
+        work.announce(&context.bar);
         let consequence = "a reader of the manifests counts every product more than once";
         lake::splits::warn_of_other_splits(&**lake, FOLDER, shard, consequence).await?;
-        let (progress, ticker) = Progress::start(&context.bar, FOLDER, Some(ids.end - ids.start));
+        let (progress, ticker) = Progress::start(&context.bar, work);
         let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);
         // All products are there and durable before the manifest says so.

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
+use testkit::process::{
+    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+};
 
 fn gen_products(lake: &Path, count: u32) -> Generator {
     let binary = env!("CARGO_BIN_EXE_gen-products");
@@ -133,4 +135,11 @@ fn a_sample_has_the_products_of_the_files() {
         assert_eq!(format!("{product}\n").as_bytes(), file);
     }
     assert_sample_ends_with_its_reader(binary, &[("COUNT", "2000000")]);
+}
+
+#[test]
+fn the_log_says_what_goes_where() {
+    let lake = tempfile::tempdir().unwrap();
+    let folder = lake.path().join("products");
+    assert_start_and_end_name(gen_products(lake.path(), 20), folder.to_str().unwrap());
 }

@@ -15,7 +15,7 @@ use datagen_process::chunks;
 use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{FilesDigest, Manifest};
-use datagen_process::progress::{Bar, Progress};
+use datagen_process::progress::{Bar, Progress, Work};
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, DEFAULT_VIPS, FiniteSettings, UserSettings};
@@ -140,7 +140,7 @@ impl GenUsers {
         // time as the users, without a progress bar.
         let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
         if vips_are_few {
-            let unseen = Bar::hidden();
+            let unseen = context.bar.hidden_beside();
             // The first error ends the other write, which would be in vain.
             tokio::try_join!(
                 self.write(lake, context, &context.bar, of_users, encode_user),
@@ -167,9 +167,17 @@ impl GenUsers {
         let ids = shard.range(count);
         let file_name = shard.file_name(folder);
         let path = LakePath::data(folder, file_name.as_str());
+        let work = Work {
+            kind: folder,
+            records: ids.end - ids.start,
+            destination: lake.describe(&path.to_string()),
+            seed: self.records.seed,
+            shard,
+        };
+        work.announce(bar);
         let consequence = "a reader of the folder reads every record more than once";
         lake::splits::warn_of_other_splits(lake, folder, shard, consequence).await?;
-        let (progress, ticker) = Progress::start(bar, folder, Some(ids.end - ids.start));
+        let (progress, ticker) = Progress::start(bar, work);
         let mut digest = self
             .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
             .await;

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
+use testkit::process::{
+    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+};
 
 fn gen_users(lake: &Path) -> Generator {
     let binary = env!("CARGO_BIN_EXE_gen-users");
@@ -237,4 +239,11 @@ fn a_sample_has_the_first_lines_of_the_file() {
     let sample = assert_samples(binary, &[("COUNT", "1000")], 1000).join("\n") + "\n";
     assert!(sample.as_bytes() == file(lake.path(), "users/users.json"));
     assert_sample_ends_with_its_reader(binary, &[]);
+}
+
+#[test]
+fn the_log_says_what_goes_where() {
+    let lake = tempfile::tempdir().unwrap();
+    let file = lake.path().join("users/users.json");
+    assert_start_and_end_name(gen_users(lake.path()).env("COUNT", "200"), file.to_str().unwrap());
 }

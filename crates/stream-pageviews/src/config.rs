@@ -2,6 +2,7 @@
 
 pub mod kafka;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -66,6 +67,17 @@ pub enum SinkConfig {
     /// A Kafka endpoint.
     #[cfg(feature = "kafka")]
     Kafka(KafkaConfig),
+}
+
+/// The place, for messages, without secrets.
+impl fmt::Display for SinkConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => f.write_str(&config.bootstrap_servers),
+        }
+    }
 }
 
 #[cfg(feature = "kafka")]

@@ -13,7 +13,6 @@ use datagen_core::model::session::{DeliveryFaults, Sessions, StreamTag};
 use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
 use datagen_process::pace::Pace;
-use datagen_process::progress::Progress;
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use tokio::runtime::Handle;
@@ -29,6 +28,7 @@ use crate::manifest::{self, StreamManifest};
 use crate::merge::{Merge, Ready};
 use crate::message::Message;
 use crate::metrics::prometheus::Listener;
+use crate::metrics::report::{self, Extent};
 use crate::metrics::{Metrics, PlantedCounts};
 use crate::schedule::{LoadSchedule, Schedule, StreamPlan};
 use crate::sink::{Delivery, Sink};
@@ -86,11 +86,10 @@ async fn run_by(
     let seed = config.events.seed.unwrap_or_else(rand::random);
     let shard = context.common.shard;
     let plan = Arc::new(plan(&config.events, seed, clock.now_ms()));
-    tracing::info!(
-        seed,
-        tag = plan.tag.text(),
-        "streaming; the same SEED gives the same sessions"
-    );
+    let sessions = config.events.sessions;
+    let sessions = sessions.map(|count| sessions_of_shard(count, plan.sources, shard));
+    let extent = Extent::new(&plan, sessions);
+    report::announce(plan.tag, extent, &config.sink, seed, shard, &context.bar);
     match &config.sink {
         SinkConfig::Directory(directory) => {
             manifest::warn_of_repetition(directory, config, &plan, shard, seed);
@@ -100,15 +99,8 @@ async fn run_by(
     }
     let metrics = Metrics::new(Arc::clone(&sink), clock.clone());
     let metrics = Arc::new(metrics.with_planted(planted_counts(&plan, &sink)));
-    let total = config
-        .events
-        .sessions
-        .filter(|_| config.events.to_ms.is_none())
-        .map(|count| sessions_of_shard(count, plan.sources, shard));
-    let shown = context
-        .bar
-        .is_shown()
-        .then(|| Progress::start(&context.bar, "sessions", total));
+    let bar = &context.bar;
+    let shown = bar.is_shown().then(|| metrics.show(bar, extent, &config.events));
     let mut background = JoinSet::new();
     if let Some(page) = page {
         background.spawn(page.serve(Arc::clone(&metrics)));
@@ -124,7 +116,6 @@ async fn run_by(
         pace: (config.rate > 0.0).then(|| Arc::new(Mutex::new(Pace::new(config.rate)))),
         chunk: chunk(config.rate),
         metrics: Arc::clone(&metrics),
-        progress: shown.as_ref().map(|(progress, _)| progress.clone()),
         clock: clock.clone(),
         closing: closing.clone(),
     };
@@ -166,7 +157,7 @@ async fn run_by(
 
     let flushed = sink.flush(deadline - Instant::now()).await;
     drop(shown);
-    metrics.summarize();
+    metrics.summarize(&config.sink, bar);
     let delivery = sink.delivery();
     let manifest = StreamManifest::new(config, &plan, shard, seed, metrics.sessions(), &delivery);
     let described = match &config.sink {
@@ -473,7 +464,6 @@ struct Sender {
     /// How many messages are sent at once.
     chunk: usize,
     metrics: Arc<Metrics>,
-    progress: Option<Progress>,
     clock: Clock,
     closing: CancellationToken,
 }
@@ -483,10 +473,6 @@ impl Sender {
         self.sink.send(messages).await?;
         let sessions = messages.iter().filter(|message| message.is_start()).count() as u64;
         self.metrics.add_sessions(sessions);
-        if let Some(progress) = &self.progress {
-            let bytes = messages.iter().map(|message| message.payload.len() as u64);
-            progress.add(sessions, bytes.sum());
-        }
         Ok(())
     }
 

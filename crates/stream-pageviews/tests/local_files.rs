@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
+use testkit::process::{
+    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+};
 
 fn stream(directory: &Path) -> Generator {
     Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
@@ -374,4 +376,13 @@ fn a_sample_has_the_messages_in_order_of_event_time() {
     let binary = env!("CARGO_BIN_EXE_stream-pageviews");
     assert_eq!(assert_samples(binary, &settings, expected.len()), expected);
     assert_sample_ends_with_its_reader(binary, &[]);
+}
+
+#[test]
+fn the_log_says_what_goes_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let stream = stream(directory.path())
+        .env("SESSIONS", "20")
+        .env("SESSION_PAUSE_MEAN", "0");
+    assert_start_and_end_name(stream, directory.path().to_str().unwrap());
 }

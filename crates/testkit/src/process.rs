@@ -327,6 +327,39 @@ pub fn assert_sample_ends_with_its_reader(path: &str, settings: &[(&str, &str)])
     assert!(first.ends_with("}\n") && output.stderr.is_empty(), "{first}");
 }
 
+/// Runs `generator` to its good end and checks that the first line of its log says that it writes to `destination` and with
+/// which seed, and that a line at the end says that it has.
+pub fn assert_start_and_end_name(generator: Generator, destination: &str) {
+    let finished = generator.env("LOG_FORMAT", "json").env("SEED", "7").succeed();
+    let lines: Vec<serde_json::Value> = finished
+        .output
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    let first = lines.first().expect("a line at the start");
+    assert_eq!(
+        (&first["destination"], &first["seed"]),
+        (&destination.into(), &7.into()),
+        "{first}"
+    );
+    let is_end = |line: &serde_json::Value| line["message"] == "done" && line["destination"] == destination;
+    let seconds = lines
+        .iter()
+        .find(|line| is_end(line))
+        .map(|line| &line["seconds"]);
+    assert!(
+        seconds.is_some_and(serde_json::Value::is_number),
+        "{}",
+        finished.output
+    );
+    assert_eq!(
+        lines.last().map(|line| &line["message"]),
+        Some(&"done".into()),
+        "{}",
+        finished.output
+    );
+}
+
 /// Checks that `output` has neither a panic nor a planted secret in it.
 pub fn assert_harmless(output: &str) {
     for bad in ["panicked", "RUST_BACKTRACE", "stack backtrace", PLANTED_SECRET] {

@@ -47,6 +47,9 @@ const COMPOSE_VARIABLES: &str = "\
 # Ports on 127.0.0.1, in case other programs use these.
 #AZURITE_PORT=10000
 #SQLSERVER_PORT=1433
+# With --profile inspect:
+#PROMETHEUS_PORT=9090
+#GRAFANA_PORT=3000
 ";
 
 /// Options of `cargo xtask docs`.

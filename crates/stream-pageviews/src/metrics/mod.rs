@@ -1,19 +1,16 @@
-//! What the stream is doing: its counts, a log line every few seconds, and one that sums up; [`prometheus`] serves them
-//! as a page.
+//! What the stream is doing: its counts. [`report`] shows them in the log and on the terminal, [`prometheus`] serves them as
+//! a page.
 
 pub mod delivery_times;
 pub mod prometheus;
+pub mod report;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use datagen_process::progress::LOG_PERIOD;
-
-use self::delivery_times::Buckets;
 use crate::clock::Clock;
-use crate::message::Topic;
 use crate::sink::{Delivery, Sink};
 
 /// What the names of this program's metrics begin with.
@@ -102,59 +99,5 @@ impl Metrics {
     /// What became of the messages so far, and what was planted in them.
     pub fn delivery(&self) -> Delivery {
         self.sink.delivery()
-    }
-
-    /// Writes a log line every [`LOG_PERIOD`], for ever.
-    pub async fn log_periodically(&self) {
-        let mut interval = tokio::time::interval(LOG_PERIOD);
-        interval.tick().await;
-        let (mut before, mut at) = (self.sink.delivery().delivered, Instant::now());
-        let mut times_before = self.delivery_times();
-        loop {
-            interval.tick().await;
-            let now = self.sink.delivery();
-            let rate = now.delivered.saturating_sub(before) as f64 / at.elapsed().as_secs_f64();
-            let times = self.delivery_times();
-            let p99 = times.quantile_since(&times_before, 0.99);
-            (before, at, times_before) = (now.delivered, Instant::now(), times);
-            tracing::info!(
-                sessions = self.sessions.load(Relaxed),
-                pageviews = now.taken[Topic::Pageviews as usize],
-                stars = now.taken[Topic::Stars as usize],
-                delivered = now.delivered,
-                in_flight = now.in_flight,
-                lost = now.lost,
-                errors = now.errors,
-                waiting = self.waiting(),
-                lag_seconds = self.lag_seconds().round(),
-                rate = rate.round(),
-                p99_ms = (p99.as_secs_f64() * 1e3).round(),
-                "streaming"
-            );
-        }
-    }
-
-    fn delivery_times(&self) -> Buckets {
-        let times = self.sink.delivery_times();
-        times.map(|times| times.buckets()).unwrap_or_default()
-    }
-
-    /// Logs the one line that sums up the run.
-    pub fn summarize(&self) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let delivery = self.sink.delivery();
-        tracing::info!(
-            sessions = self.sessions.load(Relaxed),
-            pageviews = delivery.taken[Topic::Pageviews as usize],
-            stars = delivery.taken[Topic::Stars as usize],
-            bytes = delivery.bytes,
-            delivered = delivery.delivered,
-            lost = delivery.lost,
-            errors = delivery.errors,
-            lag_seconds = self.lag_seconds().round(),
-            seconds = (seconds * 1e3).round() / 1e3,
-            messages_per_second = (delivery.delivered as f64 / seconds.max(1e-9)).round(),
-            "done"
-        );
     }
 }

@@ -47,6 +47,9 @@ pub(crate) struct Options {
     /// Where to put it; what an earlier playground created there is replaced.
     #[arg(long, default_value = "playground")]
     dir: PathBuf,
+    /// Directory of the four generators, such as those of a release, to use instead of compiling them.
+    #[arg(long)]
+    bin_dir: Option<PathBuf>,
 }
 
 /// The number of VIP users, if there are that many users.
@@ -74,7 +77,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.users
     );
     let directory = Directory::open(&options.dir)?;
-    let binaries = build::local_generators()?;
+    let binaries = match &options.bin_dir {
+        Some(directory) => build::generators_in(directory)?,
+        None => build::local_generators()?,
+    };
     let directory = directory.clear()?;
     eprintln!("filling {}", directory.display());
     let times = generate(options, &binaries, &directory)?;
