@@ -1,12 +1,11 @@
 """Checks the report of a playground: its queries, its numbers, and how it looks in headless Chromium.
 
-Usage: report.py PLAYGROUND UNIFORM
+Usage: report.py PLAYGROUND UNIFORM [SCREENSHOTS]
 
 PLAYGROUND has all effects, which the report must find. UNIFORM has the answer key of PLAYGROUND beside data without effects,
 in which the report must find none. Needs DuckDB, Playwright for Python and Chromium.
 """
 
-import datetime
 import json
 import pathlib
 import re
@@ -49,6 +48,9 @@ READ = r"""() => {
 FAULTS = r"""(minContrast) => {
     const faults = [];
     if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is wider than the window");
+    for (const card of document.querySelectorAll("figure, .findings")) {
+        if (card.scrollWidth > card.clientWidth) faults.push(`${card.textContent.slice(0, 30)}: wider than its card`);
+    }
     for (const svg of document.querySelectorAll("svg")) {
         const area = svg.getBoundingClientRect();
         if (area.width === 0) continue;
@@ -116,8 +118,9 @@ def equal(shown, value):
     if value is None:
         return shown == "NULL"
     if isinstance(value, (int, float)) or hasattr(value, "as_tuple"):
-        # Queries round what is not whole, and two engines may round differently.
-        return abs(float(shown) - float(value)) <= 0.1001 * (float(value) % 1 != 0 or "." in shown)
+        # Two engines may round the last decimal differently.
+        decimals = len(shown.partition(".")[2])
+        return abs(float(shown) - float(value)) <= (1.001 * 10**-decimals if decimals else 0)
     return shown == str(value)
 
 
@@ -199,7 +202,7 @@ def check_page(browser, path, screenshots):
 
 def main():
     playground, uniform = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
-    screenshots = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    screenshots = pathlib.Path(sys.argv[3]) if sys.argv[3:] and sys.argv[3] else None
     path = playground / "report.html"
     if path.stat().st_size > MAX_BYTES:
         fail(f"{path.stat().st_size} bytes are too many")

@@ -117,10 +117,7 @@ impl Times {
             ("gen-orders", self.orders),
             ("stream-pageviews", self.sessions),
         ] {
-            database.execute(
-                "INSERT INTO runs VALUES (?, ?)",
-                (generator, time.as_secs_f64()),
-            )?;
+            database.execute("INSERT INTO runs VALUES (?, ?)", (generator, time.as_secs_f64()))?;
         }
         Ok(())
     }

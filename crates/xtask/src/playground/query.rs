@@ -94,7 +94,10 @@ impl Loaded {
         let mut rank = 0;
         each_line(&directory.join("lake/vipusers/vipusers.json"), |vip| {
             rank += 1;
-            insert("INSERT INTO vipusers VALUES (?, ?)", &[&rank, &integer(vip, "id")])
+            insert(
+                "INSERT INTO vipusers VALUES (?, ?)",
+                &[&rank, &integer(vip, "id")],
+            )
         })?;
         for entry in std::fs::read_dir(directory.join("lake/products"))? {
             each_line(&entry?.path(), |product| {

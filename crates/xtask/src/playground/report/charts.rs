@@ -42,7 +42,11 @@ pub(super) fn grouped(number: f64, decimals: usize) -> String {
 
 /// A number for an axis: no decimals that are not needed.
 pub(super) fn short(number: f64) -> String {
-    let decimals = if number.abs() >= 1.0 || number == 0.0 { 0 } else { (-number.abs().log10()).ceil() as usize };
+    let decimals = if number.abs() >= 1.0 || number == 0.0 {
+        0
+    } else {
+        (-number.abs().log10()).ceil() as usize
+    };
     let fraction = (number * 10.0).round() / 10.0 != number.round() && number.abs() < 10.0;
     grouped(number, if fraction && decimals == 0 { 1 } else { decimals })
 }
@@ -81,7 +85,13 @@ impl Scale {
     }
 
     pub(super) fn at(&self, value: f64) -> f64 {
-        let transform = |value: f64| if self.is_log { value.max(self.from).log10() } else { value };
+        let transform = |value: f64| {
+            if self.is_log {
+                value.max(self.from).log10()
+            } else {
+                value
+            }
+        };
         let (from, to) = (transform(self.from), transform(self.to));
         let share = (transform(value) - from) / (to - from);
         self.pixels.0 + share.clamp(0.0, 1.0) * (self.pixels.1 - self.pixels.0)
@@ -122,10 +132,11 @@ impl Frame {
         Self {
             width,
             height,
-            left: 48.0,
-            right: 12.0,
-            top: 14.0,
-            bottom: 38.0,
+            left: 46.0,
+            // For half of a label.
+            right: 22.0,
+            top: 26.0,
+            bottom: 42.0,
         }
     }
 
@@ -155,13 +166,17 @@ impl Frame {
                 line.grid x1=(Px(self.left)) x2=(Px(self.width - self.right)) y1=(Px(scale.at(value))) y2=(Px(scale.at(value))) {}
                 text.tick x=(Px(self.left - 6.0)) y=(Px(scale.at(value) + 4.0)) text-anchor="end" { (short(value)) }
             }
-            text.axis x="2" y=(Px(self.top - 18.0)) { (title) }
+            text.axis x="2" y="11" { (title) }
         }
     }
 
     /// Values below the chart, and the axis title below them.
     pub(super) fn x_axis(&self, scale: &Scale, title: &str) -> Markup {
-        let labels: Vec<_> = scale.ticks(6).into_iter().map(|value| (scale.at(value), short(value))).collect();
+        let labels: Vec<_> = scale
+            .ticks(6)
+            .into_iter()
+            .map(|value| (scale.at(value), short(value)))
+            .collect();
         self.x_labels(&labels, title)
     }
 
@@ -171,7 +186,7 @@ impl Frame {
         html! {
             line.base x1=(Px(self.left)) x2=(Px(self.width - self.right)) y1=(Px(y)) y2=(Px(y)) {}
             @for (x, label) in labels {
-                text.tick x=(Px(*x)) y=(Px(y + 15.0)) text-anchor="middle" { (label) }
+                text.tick x=(Px(*x)) y=(Px(y + 19.0)) text-anchor="middle" { (label) }
             }
             text.axis x=(Px((self.left + self.width - self.right) / 2.0)) y=(Px(self.height - 5.0)) text-anchor="middle" { (title) }
         }
@@ -215,11 +230,20 @@ pub(super) fn legend(entries: &[(&str, &str)]) -> Markup {
 /// Horizontal bars with names on the left and values on the right.
 pub(super) fn bars(width: f64, label: &str, class: &str, entries: &[(String, f64, String)]) -> Markup {
     const ROW: f64 = 22.0;
-    let longest = entries.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
-    let value = entries.iter().map(|(_, _, value)| value.chars().count()).max().unwrap_or(0);
+    const CHARACTER: f64 = 6.8;
+    let longest = entries
+        .iter()
+        .map(|(name, ..)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let value = entries
+        .iter()
+        .map(|(_, _, value)| value.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut frame = Frame::new(width, ROW * entries.len().max(1) as f64 + 4.0);
-    frame.left = longest as f64 * 6.6 + 10.0;
-    frame.right = value as f64 * 6.6 + 8.0;
+    frame.left = longest as f64 * CHARACTER + 10.0;
+    frame.right = value as f64 * CHARACTER + 8.0;
     let most = entries.iter().map(|&(_, number, _)| number).fold(0.0, f64::max);
     let scale = Scale::linear(0.0, most, frame.x());
     frame.svg(
@@ -253,10 +277,16 @@ mod tests {
     #[test]
     fn scales_map_both_ends_and_stay_within_them() {
         let linear = Scale::linear(0.0, 50.0, (10.0, 110.0));
-        assert_eq!((linear.at(0.0), linear.at(25.0), linear.at(80.0)), (10.0, 60.0, 110.0));
+        assert_eq!(
+            (linear.at(0.0), linear.at(25.0), linear.at(80.0)),
+            (10.0, 60.0, 110.0)
+        );
         assert_eq!(linear.ticks(5), [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
         let log = Scale::log(1.0, 1_000.0, (0.0, 300.0));
-        assert_eq!((log.at(0.0), log.at(10.0).round(), log.at(1_000.0)), (0.0, 100.0, 300.0));
+        assert_eq!(
+            (log.at(0.0), log.at(10.0).round(), log.at(1_000.0)),
+            (0.0, 100.0, 300.0)
+        );
         assert_eq!(log.ticks(5), [1.0, 10.0, 100.0, 1_000.0]);
         // Without data, there is still a scale.
         assert!(Scale::linear(0.0, 0.0, (0.0, 1.0)).at(0.0).is_finite());

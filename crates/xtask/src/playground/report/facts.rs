@@ -57,7 +57,8 @@ impl Tables {
         let run = || {
             let mut statement = self.connection.prepare(sql)?;
             let columns: Vec<_> = statement.column_names().iter().map(ToString::to_string).collect();
-            let rows = statement.query_map([], |row| (0..columns.len()).map(|index| row.get(index)).collect())?;
+            let rows =
+                statement.query_map([], |row| (0..columns.len()).map(|index| row.get(index)).collect())?;
             let rows = rows.collect::<rusqlite::Result<_>>()?;
             Ok::<_, Error>(Answer { columns, rows })
         };
@@ -72,7 +73,9 @@ impl Tables {
     /// The manifest of the orders.
     pub(super) fn orders_manifest(&self) -> Result<Json> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
-        let text = self.connection.query_row("SELECT manifest FROM _datagen_manifest", [], read);
+        let text = self
+            .connection
+            .query_row("SELECT manifest FROM _datagen_manifest", [], read);
         Ok(serde_json::from_str(&text.context("orders.db has no manifest")?)?)
     }
 
@@ -152,9 +155,10 @@ fn epoch_ms(context: &Context<'_>) -> rusqlite::Result<Value> {
             let time = time.map_err(|error| Error::UserFunctionError(error.into()))?;
             Ok(Value::Integer(time.and_utc().timestamp_millis()))
         }
-        ValueRef::Integer(millis) => Ok(DateTime::from_timestamp_millis(millis).map_or(Value::Null, |time| {
-            Value::Text(time.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
-        })),
+        ValueRef::Integer(millis) => Ok(DateTime::from_timestamp_millis(millis)
+            .map_or(Value::Null, |time| {
+                Value::Text(time.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
+            })),
         _ => Ok(Value::Null),
     }
 }

@@ -27,24 +27,48 @@ pub(super) struct Figure {
     pub(super) answer: Answer,
 }
 
-/// A chart that is as wide as a column of the page, or one that has a wide and a narrow form.
-pub(super) enum Chart {
-    Column(Markup),
-    Page { broad: Markup, narrow: Markup },
+/// A chart, in a form for screens and one for phones.
+pub(super) struct Chart {
+    /// Whether it is as wide as the page, not as a column of it.
+    pub(super) is_wide: bool,
+    pub(super) broad: Markup,
+    /// `None` if the other form adapts itself.
+    pub(super) narrow: Option<Markup>,
 }
 
 impl Chart {
+    /// A chart as wide as a column.
+    fn column(draw: impl Fn(f64) -> Markup) -> Self {
+        Self {
+            is_wide: false,
+            broad: draw(COLUMN),
+            narrow: Some(draw(PHONE)),
+        }
+    }
+
+    /// A chart as wide as the page.
     fn page(draw: impl Fn(f64) -> Markup) -> Self {
-        Self::Page {
+        Self {
+            is_wide: true,
             broad: draw(PAGE),
-            narrow: draw(COLUMN),
+            narrow: Some(draw(PHONE)),
+        }
+    }
+
+    /// A table.
+    pub(super) fn table(is_wide: bool, table: Markup) -> Self {
+        Self {
+            is_wide,
+            broad: table,
+            narrow: None,
         }
     }
 }
 
-/// Widths in pixels: of a column, which is also that of a phone, and of the page.
-const COLUMN: f64 = 440.0;
+/// Widths in pixels.
 const PAGE: f64 = 940.0;
+const COLUMN: f64 = 440.0;
+const PHONE: f64 = 330.0;
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MONTHS: [&str; 12] = [
@@ -96,19 +120,26 @@ fn towns(tables: &Tables) -> Result<Figure> {
 FROM users GROUP BY region, city HAVING COUNT(*) >= (SELECT COUNT(*) / 2000.0 FROM users)
 ORDER BY users DESC, region, city";
     let answer = tables.query(sql)?;
-    let towns: Vec<_> = answer.texts("region").into_iter().zip(answer.texts("city")).collect();
+    let towns: Vec<_> = answer
+        .texts("region")
+        .into_iter()
+        .zip(answer.texts("city"))
+        .collect();
     let regions = tables.query(REGIONS)?;
-    let chart = map::country(
-        COLUMN,
-        &regions.texts("region").into_iter().zip(regions.numbers("users")).collect(),
-        &towns.into_iter().zip(answer.numbers("users")).collect::<Vec<_>>(),
-    );
+    let regions = regions
+        .texts("region")
+        .into_iter()
+        .zip(regions.numbers("users"))
+        .collect();
+    let towns: Vec<_> = towns.into_iter().zip(answer.numbers("users")).collect();
+    let chart = Chart::column(|width| map::country(width, &regions, &towns));
     Ok(Figure {
         title: "Where users live".to_owned(),
-        look_for: "Look for the real towns: Praha, Brno, Ostrava and Plzeň are the largest circles, and darker \
+        look_for:
+            "Look for the real towns: Praha, Brno, Ostrava and Plzeň are the largest circles, and darker \
                    regions have more users."
-            .to_owned(),
-        chart: Chart::Column(chart),
+                .to_owned(),
+        chart,
         sql: sql.to_owned(),
         answer,
     })
@@ -131,7 +162,7 @@ fn regions(tables: &Tables) -> Result<Figure> {
         title: "Users by region".to_owned(),
         look_for: "Look for the shares of the real population: Středočeský kraj has about 13 %, Karlovarský kraj not 3 %."
             .to_owned(),
-        chart: Chart::Column(charts::bars(COLUMN, "Users by region", "a", &entries)),
+        chart: Chart::column(|width| charts::bars(width, "Users by region", "a", &entries)),
         sql: REGIONS.to_owned(),
         answer,
     })
@@ -164,10 +195,10 @@ FROM town GROUP BY inhabitants ORDER BY MIN(people) DESC";
         .collect();
     Ok(Figure {
         title: "Users by size of the town".to_owned(),
-        look_for: "Look for the country's villages: about a quarter of users live in one of thousands of small places \
+        look_for: "Look for the country's villages: more than a fifth of users live in one of thousands of small places \
                    (a town's inhabitants are estimated by its share of the users)."
             .to_owned(),
-        chart: Chart::Column(charts::bars(COLUMN, "Share of users by inhabitants, and number of towns", "c", &entries)),
+        chart: Chart::column(|width| charts::bars(width, "Share of users by inhabitants, and number of towns", "c", &entries)),
         sql: sql.to_owned(),
         answer,
     })
@@ -198,16 +229,17 @@ FROM born GROUP BY age, gender ORDER BY age, gender"
     );
     const ROW: f64 = 16.0;
     let rows = ((oldest - youngest) / 5.0).max(0.0) + 1.0;
-    let mut frame = Frame::new(COLUMN, rows * ROW + 62.0);
-    frame.top = 22.0;
-    let middle = COLUMN / 2.0;
-    let (men, women) = (
-        Scale::linear(0.0, most, (middle - 26.0, 8.0)),
-        Scale::linear(0.0, most, (middle + 26.0, COLUMN - 8.0)),
-    );
-    let y = |age: f64| frame.top + (oldest - age) / 5.0 * ROW;
-    let bottom = frame.top + rows * ROW + 4.0;
-    let chart = frame.svg(
+    let draw = |width: f64| {
+        let mut frame = Frame::new(width, rows * ROW + 62.0);
+        frame.top = 22.0;
+        let middle = width / 2.0;
+        let (men, women) = (
+            Scale::linear(0.0, most, (middle - 26.0, 8.0)),
+            Scale::linear(0.0, most, (middle + 26.0, width - 8.0)),
+        );
+        let y = |age: f64| frame.top + (oldest - age) / 5.0 * ROW;
+        let bottom = frame.top + rows * ROW + 4.0;
+        frame.svg(
         "Users by age and gender",
         &html! {
             text.name x=(Px(middle - 30.0)) y="14" text-anchor="end" { "men" }
@@ -225,18 +257,19 @@ FROM born GROUP BY age, gender ORDER BY age, gender"
             @for scale in [men, women] {
                 line.base x1=(Px(scale.at(0.0))) x2=(Px(scale.at(most))) y1=(Px(bottom)) y2=(Px(bottom)) {}
                 @for value in scale.ticks(3) {
-                    text.tick x=(Px(scale.at(value).clamp(14.0, COLUMN - 14.0))) y=(Px(bottom + 15.0)) text-anchor="middle" { (short(value)) }
+                    text.tick x=(Px(scale.at(value).clamp(16.0, width - 16.0))) y=(Px(bottom + 15.0)) text-anchor="middle" { (short(value)) }
                 }
             }
             text.axis x=(Px(middle)) y=(Px(bottom + 31.0)) text-anchor="middle" { "users" }
         },
-    );
+    )
+    };
     Ok(Figure {
         title: "Age and gender".to_owned(),
-        look_for: "Look for the large cohorts of the 1970s, the small ones of the 1990s, and more women than men from 65 on \
+        look_for: "Look for the large cohorts of the 1970s, the small ones of the late 1990s, and more women than men from 65 on \
                    (15 to 19 holds adults only)."
             .to_owned(),
-        chart: Chart::Column(chart),
+        chart: Chart::column(draw),
         sql,
         answer,
     })
@@ -292,9 +325,10 @@ SELECT decade, gender, rank, first_name, users FROM counted WHERE rank <= 4 ORDE
     };
     Ok(Figure {
         title: "Most frequent first names by decade of birth".to_owned(),
-        look_for: "Look for generations: Marie and Božena give way to Jana, Jana to Tereza, while Jiří and Jan stay."
-            .to_owned(),
-        chart: Chart::Column(chart),
+        look_for:
+            "Look for generations: Marie gives way to Jana and Jana to Tereza, Josef to Jiří and Jiří to Jan."
+                .to_owned(),
+        chart: Chart::table(false, chart),
         sql,
         answer,
     })
@@ -320,7 +354,11 @@ FROM compared WHERE orders < usual / 10 AND usual > 8 ORDER BY day";
 /// The missing days.
 fn missing_days(tables: &Tables) -> Result<Vec<NaiveDate>> {
     let answer = tables.query(MISSING_DAYS)?;
-    Ok(answer.texts("day").into_iter().filter_map(|day| day.parse().ok()).collect())
+    Ok(answer
+        .texts("day")
+        .into_iter()
+        .filter_map(|day| day.parse().ok())
+        .collect())
 }
 
 fn months(tables: &Tables) -> Result<Figure> {
@@ -339,8 +377,8 @@ FROM orders GROUP BY month ORDER BY month";
     let first = months.first().map_or(0.0, position);
     let count = months.last().map_or(1.0, |last| position(last) - first + 1.0);
     let draw = |width| {
-        let mut frame = Frame::new(width, 260.0);
-        frame.top = 24.0;
+        let mut frame = Frame::new(width, 250.0);
+        frame.bottom = 26.0;
         let x = Scale::linear(0.0, count, frame.x());
         let y = Scale::linear(0.0, most * 1.08, frame.y());
         let years: Vec<_> = months
@@ -350,7 +388,7 @@ FROM orders GROUP BY month ORDER BY month";
             .filter(|(_, year)| width > 600.0 || year % 2 == 0)
             .map(|(x, year)| (x, year.to_string()))
             .collect();
-        frame.svg(
+        let chart = frame.svg(
             "Orders by month",
             &html! {
                 (frame.y_axis(&y, "orders"))
@@ -367,46 +405,50 @@ FROM orders GROUP BY month ORDER BY month";
                 }
                 (frame.x_labels(&years, ""))
             },
-        )
-    };
-    let chart = Chart::Page {
-        broad: html! { (draw(PAGE)) (legend_of_months()) },
-        narrow: html! { (draw(COLUMN)) (legend_of_months()) },
+        );
+        html! {
+            (chart)
+            (legend(&[
+                ("b", "November, with Black Friday"),
+                ("c", "December, with Advent"),
+                ("a", "other months"),
+                ("bad", "a missing day"),
+            ]))
+        }
     };
     Ok(Figure {
         title: "Orders by month".to_owned(),
         look_for: "Look for a third of the orders in each fourth quarter, for growth until 2021, and for the days on which \
                    the shop was down."
             .to_owned(),
-        chart,
+        chart: Chart::page(draw),
         sql: sql.to_owned(),
         answer,
     })
-}
-
-fn legend_of_months() -> Markup {
-    legend(&[
-        ("b", "November, with Black Friday"),
-        ("c", "December, with Advent"),
-        ("a", "other months"),
-        ("bad", "a missing day"),
-    ])
 }
 
 fn days(tables: &Tables) -> Result<Figure> {
     let last = tables.query("SELECT strftime('%Y', MAX(orderDate)) AS year FROM orders")?;
     let missing = missing_days(tables)?;
     let year = missing.last().map(Datelike::year);
-    let year = year.or_else(|| last.texts("year").first()?.parse().ok()).unwrap_or(2025);
+    let year = year
+        .or_else(|| last.texts("year").first()?.parse().ok())
+        .unwrap_or(2025);
     let sql = format!(
         "SELECT strftime('%Y-%m-%d', orderDate) AS day, COUNT(*) AS orders
 FROM orders WHERE strftime('%Y', orderDate) = '{year}' GROUP BY day ORDER BY day"
     );
     let answer = tables.query(&sql)?;
-    let counted: std::collections::BTreeMap<&str, f64> =
-        answer.texts("day").into_iter().zip(answer.numbers("orders")).collect();
+    let counted: std::collections::BTreeMap<&str, f64> = answer
+        .texts("day")
+        .into_iter()
+        .zip(answer.numbers("orders"))
+        .collect();
     let date = |month, day| NaiveDate::from_ymd_opt(year, month, day).expect("a day of every year");
-    let all: Vec<_> = date(1, 1).iter_days().take_while(|day| day.year() == year).collect();
+    let all: Vec<_> = date(1, 1)
+        .iter_days()
+        .take_while(|day| day.year() == year)
+        .collect();
     let orders = |day: &NaiveDate| counted.get(day.to_string().as_str()).copied().unwrap_or(0.0);
     let most = all.iter().map(&orders).fold(0.0, f64::max);
     let black_friday = calendar::black_friday(year);
@@ -414,8 +456,8 @@ FROM orders WHERE strftime('%Y', orderDate) = '{year}' GROUP BY day ORDER BY day
     let christmas = date(12, 25);
     let advent = christmas - Days::new(u64::from(christmas.weekday().num_days_from_monday()) + 22);
     let draw = |width: f64| {
-        let mut frame = Frame::new(width, 260.0);
-        frame.top = 36.0;
+        let mut frame = Frame::new(width, 250.0);
+        (frame.top, frame.bottom) = (36.0, 26.0);
         let x = Scale::linear(0.0, all.len() as f64, frame.x());
         let y = Scale::linear(0.0, most * 1.05, frame.y());
         let at = |day: &NaiveDate| x.at(f64::from(day.ordinal0()) + 0.5);
@@ -473,7 +515,7 @@ FROM orders GROUP BY 1, 2 ORDER BY 1, 2";
     let draw = |width: f64| {
         let row = if width > 600.0 { 26.0 } else { 22.0 };
         let mut frame = Frame::new(width, 7.0 * row + 44.0);
-        (frame.top, frame.left) = (4.0, 38.0);
+        (frame.top, frame.left) = (4.0, 34.0);
         let x = Scale::linear(0.0, 24.0, frame.x());
         let labels: Vec<_> = (0..24)
             .step_by(3)
@@ -497,7 +539,9 @@ FROM orders GROUP BY 1, 2 ORDER BY 1, 2";
     };
     Ok(Figure {
         title: "Orders by weekday and hour".to_owned(),
-        look_for: "Look for two peaks, at 10 and at 21 o'clock, a busy Monday, and weekends that begin later.".to_owned(),
+        look_for:
+            "Look for two peaks, at 10 and at 21 o'clock, a busy Monday, and weekends that begin later."
+                .to_owned(),
         chart: Chart::page(draw),
         sql: sql.to_owned(),
         answer,
@@ -518,15 +562,16 @@ FROM ranked GROUP BY what, floor(10 * log10(place)) ORDER BY what, first_rank";
     let (what, means) = (answer.texts("what"), answer.numbers("mean"));
     let (first, last) = (answer.numbers("first_rank"), answer.numbers("last_rank"));
     let most = |numbers: &[f64]| numbers.iter().copied().fold(1.0, f64::max);
-    let least = means.iter().copied().fold(1.0, f64::min);
-    let mut frame = Frame::new(COLUMN, 280.0);
-    frame.top = 24.0;
-    let x = Scale::log(1.0, most(&last) * 1.2, frame.x());
-    let y = Scale::log(least, most(&means) * 1.5, frame.y());
-    let series = |name: &str| -> Vec<usize> { (0..what.len()).filter(|&index| what[index] == name).collect() };
-    let middle = |index: usize| (first[index] * last[index]).sqrt();
-    let chart = frame.svg(
-        "Items and pageviews by rank of the product",
+    let least = means.iter().copied().fold(f64::INFINITY, f64::min);
+    let draw = |width| {
+        let frame = Frame::new(width, 280.0);
+        let x = Scale::log(1.0, most(&last) * 1.2, frame.x());
+        let y = Scale::log(least, most(&means) * 1.5, frame.y());
+        let series =
+            |name: &str| -> Vec<usize> { (0..what.len()).filter(|&index| what[index] == name).collect() };
+        let middle = |index: usize| (first[index] * last[index]).sqrt();
+        let chart = frame.svg(
+        "Items and pageviews by rank",
         &html! {
             (frame.y_axis(&y, "per product"))
             @for (name, class) in [("items", "a"), ("pageviews", "b")] {
@@ -540,12 +585,14 @@ FROM ranked GROUP BY what, floor(10 * log10(place)) ORDER BY what, first_rank";
             (frame.x_axis(&x, "rank of the product"))
         },
     );
+        html! { (chart) (legend(&[("a", "items sold"), ("b", "pageviews")])) }
+    };
     Ok(Figure {
         title: "Products by rank".to_owned(),
         look_for: "Look for a line that bends: both axes are logarithmic, and a Zipf–Mandelbrot law is flat among the best \
                    sellers and straight after them."
             .to_owned(),
-        chart: Chart::Column(html! { (chart) (legend(&[("a", "items sold"), ("b", "pageviews")])) }),
+        chart: Chart::column(draw),
         sql: sql.to_owned(),
         answer,
     })
@@ -561,14 +608,18 @@ FROM (SELECT COUNT(*) AS pieces FROM items GROUP BY orderId) AS basket GROUP BY 
         .iter()
         .zip(&orders)
         .map(|(size, &orders)| {
-            let name = if *size == 1.0 { "1 item".to_owned() } else { format!("{size} items") };
+            let name = if *size == 1.0 {
+                "1 item".to_owned()
+            } else {
+                format!("{size} items")
+            };
             (name, orders, percent(orders / all))
         })
         .collect();
     Ok(Figure {
         title: "Basket sizes".to_owned(),
         look_for: "Look for a mean of three items, with a long tail up to ten.".to_owned(),
-        chart: Chart::Column(charts::bars(COLUMN, "Orders by number of items", "a", &entries)),
+        chart: Chart::column(|width| charts::bars(width, "Orders by number of items", "a", &entries)),
         sql: sql.to_owned(),
         answer,
     })
@@ -584,9 +635,19 @@ fn log_histogram(
     unit: &str,
 ) -> Markup {
     let (from, to) = (10f64.powf(bin / bins), 10f64.powf((bin + 1.0) / bins));
-    let tip = format!("{} to {} {unit}: {}", grouped(from, 0), grouped(to, 0), grouped(count, 0));
+    let tip = format!(
+        "{} to {} {unit}: {}",
+        grouped(from, 0),
+        grouped(to, 0),
+        grouped(count, 0)
+    );
     let base = frame.y().0;
-    bar(class, (x.at(from) + 0.4, x.at(to) - 0.4), (base, y.at(count)), &tip)
+    bar(
+        class,
+        (x.at(from) + 0.4, x.at(to) - 0.4),
+        (base, y.at(count)),
+        &tip,
+    )
 }
 
 fn basket_values(tables: &Tables) -> Result<Figure> {
@@ -594,25 +655,26 @@ fn basket_values(tables: &Tables) -> Result<Figure> {
 FROM orders GROUP BY tenth_of_a_decade ORDER BY tenth_of_a_decade";
     let answer = tables.query(sql)?;
     let (bins, orders) = (answer.numbers("tenth_of_a_decade"), answer.numbers("orders"));
-    let mut frame = Frame::new(COLUMN, 260.0);
-    frame.top = 24.0;
-    let x = Scale::log(10.0, 100_000.0, frame.x());
-    let y = Scale::linear(0.0, orders.iter().copied().fold(1.0, f64::max) * 1.05, frame.y());
-    let chart = frame.svg(
-        "Orders by value",
-        &html! {
-            (frame.y_axis(&y, "orders"))
-            @for bin in bins.iter().copied().zip(orders.iter().copied()) {
-                (log_histogram(&frame, (&x, &y), 10.0, bin, "a", "CZK"))
-            }
-            (frame.x_axis(&x, "value in CZK"))
-        },
-    );
+    let draw = |width| {
+        let frame = Frame::new(width, 260.0);
+        let x = Scale::log(10.0, 100_000.0, frame.x());
+        let y = Scale::linear(0.0, orders.iter().copied().fold(1.0, f64::max) * 1.05, frame.y());
+        frame.svg(
+            "Orders by value",
+            &html! {
+                (frame.y_axis(&y, "orders"))
+                @for bin in bins.iter().copied().zip(orders.iter().copied()) {
+                    (log_histogram(&frame, (&x, &y), 10.0, bin, "a", "CZK"))
+                }
+                (frame.x_axis(&x, "value in CZK"))
+            },
+        )
+    };
     Ok(Figure {
         title: "Basket values".to_owned(),
         look_for: "Look for a bell on a logarithmic axis: sums of log-normal prices, mostly between 500 and 5 000 CZK."
             .to_owned(),
-        chart: Chart::Column(chart),
+        chart: Chart::column(draw),
         sql: sql.to_owned(),
         answer,
     })
@@ -633,7 +695,11 @@ SELECT COUNT(*) AS sessions, SUM(product) AS product, SUM(basket) AS basket, SUM
         .map(|step| {
             let sessions = answer.number(step);
             let sessions = if sessions.is_nan() { 0.0 } else { sessions };
-            (step.to_owned(), sessions, format!("{}  {}", grouped(sessions, 0), percent(sessions / all)))
+            (
+                step.to_owned(),
+                sessions,
+                format!("{}  {}", grouped(sessions, 0), percent(sessions / all)),
+            )
         })
         .collect();
     Ok(Figure {
@@ -641,7 +707,7 @@ SELECT COUNT(*) AS sessions, SUM(product) AS product, SUM(basket) AS basket, SUM
         look_for: "Look for the step that loses most visitors: nearly all see a product, and one session in eight reaches \
                    the checkout."
             .to_owned(),
-        chart: Chart::Column(charts::bars(COLUMN, "Sessions by the steps that they reach", "a", &entries)),
+        chart: Chart::column(|width| charts::bars(width, "Sessions by the steps that they reach", "a", &entries)),
         sql: sql.to_owned(),
         answer,
     })
@@ -652,16 +718,25 @@ fn latency(tables: &Tables) -> Result<Figure> {
        COUNT(*) AS pageviews
 FROM pageviews GROUP BY twentieth_of_a_decade ORDER BY twentieth_of_a_decade";
     let answer = tables.query(sql)?;
-    let (bins, views) = (answer.numbers("twentieth_of_a_decade"), answer.numbers("pageviews"));
+    let (bins, views) = (
+        answer.numbers("twentieth_of_a_decade"),
+        answer.numbers("pageviews"),
+    );
     let all: f64 = views.iter().sum();
     // Bins that begin at 500 ms or later; the next lower one ends there.
     let first_outlier = (20.0 * 500f64.log10()).floor();
-    let slow: f64 = bins.iter().zip(&views).filter(|(bin, _)| **bin >= first_outlier).map(|(_, views)| views).sum();
-    let mut frame = Frame::new(COLUMN, 260.0);
-    (frame.top, frame.left) = (24.0, 56.0);
-    let x = Scale::log(10.0, 10_000.0, frame.x());
-    let y = Scale::log(1.0, views.iter().copied().fold(10.0, f64::max) * 1.5, frame.y());
-    let chart = frame.svg(
+    let slow: f64 = bins
+        .iter()
+        .zip(&views)
+        .filter(|(bin, _)| **bin >= first_outlier)
+        .map(|(_, views)| views)
+        .sum();
+    let draw = |width| {
+        let mut frame = Frame::new(width, 260.0);
+        frame.left = 56.0;
+        let x = Scale::log(10.0, 10_000.0, frame.x());
+        let y = Scale::log(1.0, views.iter().copied().fold(10.0, f64::max) * 1.5, frame.y());
+        let chart = frame.svg(
         "Pageviews by latency",
         &html! {
             (frame.y_axis(&y, "pageviews"))
@@ -671,6 +746,8 @@ FROM pageviews GROUP BY twentieth_of_a_decade ORDER BY twentieth_of_a_decade";
             (frame.x_axis(&x, "latency in ms"))
         },
     );
+        html! { (chart) (legend(&[("a", "normal"), ("b", "outliers")])) }
+    };
     Ok(Figure {
         title: "Latency".to_owned(),
         look_for: format!(
@@ -678,7 +755,7 @@ FROM pageviews GROUP BY twentieth_of_a_decade ORDER BY twentieth_of_a_decade";
              both axes are logarithmic.",
             percent(slow / all)
         ),
-        chart: Chart::Column(html! { (chart) (legend(&[("a", "normal"), ("b", "outliers")])) }),
+        chart: Chart::column(draw),
         sql: sql.to_owned(),
         answer,
     })
@@ -706,9 +783,15 @@ fn stream_span(tables: &Tables) -> Result<(f64, f64, u32)> {
         "SELECT MIN(epoch_ms(event_time)) AS began, MAX(epoch_ms(event_time)) AS ended FROM pageviews",
     )?;
     let (began, ended) = (span.number("began"), span.number("ended"));
-    let (began, ended) = if began.is_nan() { (0.0, 0.0) } else { (began, ended) };
+    let (began, ended) = if began.is_nan() {
+        (0.0, 0.0)
+    } else {
+        (began, ended)
+    };
     let hours = (ended - began) / HOUR_MILLIS / 80.0;
-    let step = [1, 2, 3, 4, 6, 12, 24, 48, 168].into_iter().find(|&step| f64::from(step) >= hours);
+    let step = [1, 2, 3, 4, 6, 12, 24, 48, 168]
+        .into_iter()
+        .find(|&step| f64::from(step) >= hours);
     Ok((began, ended, step.unwrap_or(720)))
 }
 
@@ -724,7 +807,12 @@ fn time_labels(x: &Scale, began: f64, ended: f64, most: usize) -> Vec<(f64, Stri
         .filter_map(|day| {
             let noon = (first + day as i64) as f64 * DAY + DAY / 2.0;
             let date = chrono::DateTime::from_timestamp_millis(noon as i64)?;
-            (noon <= ended).then(|| (x.at(noon), format!("{} {}", date.day(), MONTHS[date.month0() as usize])))
+            (noon <= ended).then(|| {
+                (
+                    x.at(noon),
+                    format!("{} {}", date.day(), MONTHS[date.month0() as usize]),
+                )
+            })
         })
         .collect()
 }
@@ -746,12 +834,15 @@ fn outliers(tables: &Tables) -> Result<Figure> {
     let (starts, counts) = (answer.numbers("began"), answer.numbers("outliers"));
     let sessions = answer.numbers("sessions");
     let draw = |width: f64| {
-        let mut frame = Frame::new(width, 240.0);
-        frame.top = 24.0;
+        let frame = Frame::new(width, 240.0);
         let x = Scale::linear(began, ended, frame.x());
-        let y = Scale::linear(0.0, shares.iter().copied().fold(0.01, f64::max) * 125.0, frame.y());
+        let y = Scale::linear(
+            0.0,
+            shares.iter().copied().fold(0.01, f64::max) * 125.0,
+            frame.y(),
+        );
         let labels = time_labels(&x, began, ended, if width > 600.0 { 10 } else { 5 });
-        frame.svg(
+        let chart = frame.svg(
             "Share of outliers over time, with incidents",
             &html! {
                 (frame.y_axis(&y, "% outliers"))
@@ -765,18 +856,15 @@ fn outliers(tables: &Tables) -> Result<Figure> {
                 }
                 (frame.x_labels(&labels, "event time (UTC)"))
             },
-        )
+        );
+        html! { (chart) (legend(&[("a", "outliers among the pageviews"), ("bad", "an incident")])) }
     };
-    let names = [("a", "outliers among the pageviews"), ("bad", "an incident")];
     Ok(Figure {
         title: "Incidents".to_owned(),
         look_for: "Look for the hours with twice as many outliers: each point is an incident, a few sessions in which every \
                    second page was slow (the query finds the incidents)."
             .to_owned(),
-        chart: Chart::Page {
-            broad: html! { (draw(PAGE)) (legend(&names)) },
-            narrow: html! { (draw(COLUMN)) (legend(&names)) },
-        },
+        chart: Chart::page(draw),
         sql: INCIDENTS.to_owned(),
         answer,
     })
@@ -794,14 +882,17 @@ FROM stars GROUP BY 1 ORDER BY 1"
     );
     let answer = tables.query(&sql)?;
     let parts = answer.numbers(&format!("part_of_{hours}_hours"));
-    let (ratings, bad, means) = (answer.numbers("ratings"), answer.numbers("bad"), answer.numbers("mean"));
+    let (ratings, bad, means) = (
+        answer.numbers("ratings"),
+        answer.numbers("bad"),
+        answer.numbers("mean"),
+    );
     let draw = |width: f64| {
-        let mut frame = Frame::new(width, 240.0);
-        frame.top = 24.0;
+        let frame = Frame::new(width, 240.0);
         let x = Scale::linear(began, ended, frame.x());
         let y = Scale::linear(0.0, ratings.iter().copied().fold(1.0, f64::max) * 1.1, frame.y());
         let labels = time_labels(&x, began, ended, if width > 600.0 { 10 } else { 5 });
-        frame.svg(
+        let chart = frame.svg(
             "Star ratings over time",
             &html! {
                 (frame.y_axis(&y, "ratings"))
@@ -814,18 +905,15 @@ FROM stars GROUP BY 1 ORDER BY 1"
                 }
                 (frame.x_labels(&labels, "event time (UTC)"))
             },
-        )
+        );
+        html! { (chart) (legend(&[("b", "1 or 2 stars"), ("a", "3 to 5 stars")])) }
     };
-    let names = [("b", "1 or 2 stars"), ("a", "3 to 5 stars")];
     Ok(Figure {
         title: "Star ratings over time".to_owned(),
         look_for: "Look for bad ratings at all times: they follow lemons and outliers in the visitor's own session rather than \
                    the hour."
             .to_owned(),
-        chart: Chart::Page {
-            broad: html! { (draw(PAGE)) (legend(&names)) },
-            narrow: html! { (draw(COLUMN)) (legend(&names)) },
-        },
+        chart: Chart::page(draw),
         sql,
         answer,
     })
@@ -842,13 +930,14 @@ fn stars(tables: &Tables) -> Result<Figure> {
         .zip(ratings)
         .map(|(stars, ratings)| {
             let value = format!("{}  {}", grouped(ratings, 0), percent(ratings / all));
-            ("★".repeat(stars as usize), ratings, value)
+            (format!("{stars} ★"), ratings, value)
         })
         .collect();
     Ok(Figure {
         title: "Star ratings".to_owned(),
-        look_for: "Look for the shape of a J: most ratings are 5 stars, and 1 star is more frequent than 2.".to_owned(),
-        chart: Chart::Column(charts::bars(COLUMN, "Ratings by number of stars", "a", &entries)),
+        look_for: "Look for the shape of a J: most ratings are 5 stars, and 1 star is more frequent than 2."
+            .to_owned(),
+        chart: Chart::column(|width| charts::bars(width, "Ratings by number of stars", "a", &entries)),
         sql: sql.to_owned(),
         answer,
     })

@@ -45,7 +45,7 @@ enum Rule {
     Part(f64, f64),
     /// The column `factor` is within this range; the text says what it is a factor of.
     Factor(f64, f64, &'static str),
-    /// Both `found` and `factor`.
+    /// Both `found` and `factor`, of which the latter may differ by the chance of so many records.
     CountAndFactor(f64, f64, &'static str),
     /// The column `found` is at least half of the ids that this parameter lists.
     HalfOf(&'static str),
@@ -207,7 +207,8 @@ const PAYDAYS: &str = "SELECT SUM(CASE WHEN strftime('%d', orderDate) BETWEEN '1
                            OR strftime('%d', orderDate) BETWEEN '17' AND '23' THEN 1 ELSE 0 END) / 14.0), 3) AS factor
 FROM orders";
 
-const FOURTH_QUARTER: &str = "SELECT SUM(CASE WHEN strftime('%m', orderDate) >= '10' THEN 1 ELSE 0 END) AS found,
+const FOURTH_QUARTER: &str =
+    "SELECT SUM(CASE WHEN strftime('%m', orderDate) >= '10' THEN 1 ELSE 0 END) AS found,
        round(4.0 * AVG(CASE WHEN strftime('%m', orderDate) >= '10' THEN 1.0 ELSE 0.0 END), 2) AS factor
 FROM orders";
 
@@ -222,7 +223,8 @@ FROM orders";
 const BEST_CUSTOMERS: &str = "SELECT COUNT(*) AS found FROM orders JOIN vipusers ON vipusers.id = userId
 WHERE rank <= (SELECT floor(COUNT(*) / 100) FROM users)";
 
-const PAIR_FIRST: &str = "SELECT COUNT(DISTINCT orderId) AS found FROM items WHERE productId IN ([orders.pair_first.product])";
+const PAIR_FIRST: &str =
+    "SELECT COUNT(DISTINCT orderId) AS found FROM items WHERE productId IN ([orders.pair_first.product])";
 
 const PAIR_ORDERS: &str = "SELECT COUNT(*) AS found FROM (
     SELECT orderId FROM items WHERE productId IN ([orders.pair.products])
@@ -268,7 +270,8 @@ const OTHER_ADDRESSES: &str = "WITH visit AS (
 )
 SELECT round(1 - 1.0 * SUM(usual) / SUM(sessions), 3) AS factor FROM visitor";
 
-const SUSPICIOUS_METHODS: &str = "SELECT COUNT(*) AS found FROM pageviews WHERE http_method IN ('DELETE', 'TRACE', 'CONNECT')";
+const SUSPICIOUS_METHODS: &str =
+    "SELECT COUNT(*) AS found FROM pageviews WHERE http_method IN ('DELETE', 'TRACE', 'CONNECT')";
 
 const BASKETS: &str = "SELECT COUNT(*) AS found FROM pageviews WHERE uri LIKE '%/kosik'";
 
@@ -378,7 +381,11 @@ fn fill(template: &str, manifests: &[Json]) -> (String, bool) {
         is_capped |= ids.len() >= MAX_LISTED;
         sql += before;
         // A list in SQL is not empty.
-        sql += &if ids.is_empty() { "NULL".to_owned() } else { ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ") };
+        sql += &if ids.is_empty() {
+            "NULL".to_owned()
+        } else {
+            ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+        };
         rest = after;
     }
     (sql + rest, is_capped)
@@ -402,7 +409,13 @@ fn judge(rule: Rule, planted: &Json, is_capped: bool, answer: &Answer) -> (Strin
         let number = answer.number(column);
         if number.is_nan() { 0.0 } else { number }
     };
-    let is_count = |found: f64| if is_capped { within(found, 0.4 * count, count) } else { found == count };
+    let is_count = |found: f64| {
+        if is_capped {
+            within(found, 0.4 * count, count)
+        } else {
+            found == count
+        }
+    };
     let factor = |from, to, text| {
         let factor = answer.number("factor");
         (format!("{} {text}", grouped(factor, 2)), within(factor, from, to))
@@ -415,39 +428,67 @@ fn judge(rule: Rule, planted: &Json, is_capped: bool, answer: &Answer) -> (Strin
         }
         Rule::Factor(from, to, text) => factor(from, to, text),
         Rule::CountAndFactor(from, to, text) => {
-            let (factor, is_factor) = factor(from, to, text);
             let found = found("found");
-            (format!("{}: {factor}", grouped(found, 0)), is_count(found) && is_factor)
+            // Three standard deviations of a count.
+            let chance = 3.0 / found.max(1.0).sqrt();
+            let (factor, is_factor) = factor(from * (1.0 - chance), to * (1.0 + chance), text);
+            (
+                format!("{}: {factor}", grouped(found, 0)),
+                is_count(found) && is_factor,
+            )
         }
         Rule::HalfOf(parameter) => {
             let (found, listed) = (found("found"), ids(&parameters[parameter]).len() as f64);
-            (format!("{found} of the first {listed}"), found * 2.0 >= listed && found > 0.0)
+            (
+                format!("{found} of the first {listed}"),
+                found * 2.0 >= listed && found > 0.0,
+            )
         }
         Rule::Ids(parameter, precision, recall) => {
             let listed = ids(&parameters[parameter]);
             let found = answer.numbers("found");
             let right = found.iter().filter(|id| listed.contains(&(**id as i64))).count() as f64;
             let is_found = right >= precision * found.len() as f64 && right >= recall * listed.len() as f64;
-            let text = format!("{right} of {}, and {} others", listed.len(), found.len() as f64 - right);
+            let mut text = format!("{right} of {}", listed.len());
+            if found.len() as f64 > right {
+                text += &format!(", and {} that were not", found.len() as f64 - right);
+            }
             (text, is_found && right > 0.0)
         }
         Rule::Days => {
-            let days: Vec<_> = parameters["days"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            let days: Vec<_> = parameters["days"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Json::as_str)
+                .collect();
             let found = answer.texts("day");
-            let text = if found.is_empty() { "no missing day".to_owned() } else { found.join(", ") };
+            let text = if found.is_empty() {
+                "no missing day".to_owned()
+            } else {
+                found.join(", ")
+            };
             (text, found == days)
         }
         Rule::Prices => {
             let listed: Vec<_> = parameters["prices"].as_array().into_iter().flatten().collect();
-            let prices = answer.numbers("lowest").into_iter().zip(answer.numbers("highest"));
+            let prices = answer
+                .numbers("lowest")
+                .into_iter()
+                .zip(answer.numbers("highest"));
             let products = answer.numbers("product");
             let right = prices.zip(&products).filter(|&((lowest, highest), &product)| {
-                let listed = listed.iter().find(|listed| listed["product"].as_f64() == Some(product));
+                let listed = listed
+                    .iter()
+                    .find(|listed| listed["product"].as_f64() == Some(product));
                 lowest == highest && listed.is_some_and(|listed| listed["price"].as_f64() == Some(lowest))
             });
             let right = right.count();
             let text = format!("{right} of {} prices", listed.len());
-            (text, right == products.len() && right * 2 >= listed.len() && right > 0)
+            (
+                text,
+                right == products.len() && right * 2 >= listed.len() && right > 0,
+            )
         }
         Rule::Incidents(column, part) => {
             let sum: f64 = answer.numbers(column).iter().sum();
@@ -487,8 +528,14 @@ mod tests {
         let is_found = |rule, answer: &Answer| judge(rule, &planted, false, answer).1;
         assert!(is_found(Rule::Count, &answer("found", Value::Integer(10))));
         assert!(!is_found(Rule::Count, &answer("found", Value::Integer(9))));
-        assert!(is_found(Rule::Part(0.9, 1.0), &answer("found", Value::Integer(9))));
-        assert!(!is_found(Rule::Part(0.9, 1.0), &answer("found", Value::Integer(11))));
+        assert!(is_found(
+            Rule::Part(0.9, 1.0),
+            &answer("found", Value::Integer(9))
+        ));
+        assert!(!is_found(
+            Rule::Part(0.9, 1.0),
+            &answer("found", Value::Integer(11))
+        ));
         let factor = Rule::Factor(2.0, 3.0, "times");
         assert!(is_found(factor, &answer("factor", Value::Real(2.5))));
         assert!(!is_found(factor, &answer("factor", Value::Real(1.0))));
@@ -496,7 +543,13 @@ mod tests {
         let half = Rule::Ids("products", 1.0, 0.5);
         assert!(is_found(half, &answer("found", Value::Integer(2))));
         assert!(!is_found(half, &answer("found", Value::Integer(3))));
-        assert!(is_found(Rule::Days, &answer("day", Value::Text("2023-03-21".to_owned()))));
-        assert!(!is_found(Rule::Days, &answer("day", Value::Text("2023-03-22".to_owned()))));
+        assert!(is_found(
+            Rule::Days,
+            &answer("day", Value::Text("2023-03-21".to_owned()))
+        ));
+        assert!(!is_found(
+            Rule::Days,
+            &answer("day", Value::Text("2023-03-22".to_owned()))
+        ));
     }
 }

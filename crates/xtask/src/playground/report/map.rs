@@ -88,7 +88,10 @@ mod tests {
         for town in lines(TOWNS) {
             assert!(regions.contains(&town[1]), "{town:?}");
             let (longitude, latitude) = (degrees(town[2]), degrees(town[3]));
-            assert!(west < longitude && longitude < east && south < latitude && latitude < north, "{town:?}");
+            assert!(
+                west < longitude && longitude < east && south < latitude && latitude < north,
+                "{town:?}"
+            );
         }
     }
 }

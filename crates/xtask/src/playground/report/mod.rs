@@ -60,7 +60,15 @@ impl Manifests {
     }
 
     fn all(&self) -> Vec<Json> {
-        [&self.users, &self.vips, &self.products, &self.orders, &self.stream].map(Json::clone).into()
+        [
+            &self.users,
+            &self.vips,
+            &self.products,
+            &self.orders,
+            &self.stream,
+        ]
+        .map(Json::clone)
+        .into()
     }
 }
 
@@ -85,8 +93,20 @@ UNION ALL SELECT 'stars', COUNT(*) FROM star_messages";
     // In the file, or by the process, of the row above.
     let same = f64::NAN;
     let rows = [
-        ("users", "lake/users/users.json", &users["records"], number(&users["bytes"]), "gen-users"),
-        ("VIP users", "lake/vipusers/vipusers.json", &vips["records"], number(&vips["bytes"]), ""),
+        (
+            "users",
+            "lake/users/users.json",
+            &users["records"],
+            number(&users["bytes"]),
+            "gen-users",
+        ),
+        (
+            "VIP users",
+            "lake/vipusers/vipusers.json",
+            &vips["records"],
+            number(&vips["bytes"]),
+            "",
+        ),
         (
             "products",
             "lake/products/product_*.json",
@@ -94,7 +114,13 @@ UNION ALL SELECT 'stars', COUNT(*) FROM star_messages";
             number(&products["bytes"]),
             "gen-products",
         ),
-        ("orders", "orders.db", &orders["totals"]["orders"], size("orders.db"), "gen-orders"),
+        (
+            "orders",
+            "orders.db",
+            &orders["totals"]["orders"],
+            size("orders.db"),
+            "gen-orders",
+        ),
         ("items", "orders.db", &orders["totals"]["items"], same, ""),
         (
             "pageviews",
@@ -103,12 +129,22 @@ UNION ALL SELECT 'stars', COUNT(*) FROM star_messages";
             size("stream/pageviews.jsonl"),
             "stream-pageviews",
         ),
-        ("stars", "stream/stars.jsonl", &stream["stars"], size("stream/stars.jsonl"), ""),
+        (
+            "stars",
+            "stream/stars.jsonl",
+            &stream["stars"],
+            size("stream/stars.jsonl"),
+            "",
+        ),
     ];
     let mut cells = vec![];
     for (what, place, records, bytes, generator) in rows {
         let records = number(records);
-        let seconds = if generator.is_empty() { same } else { tables.seconds(generator)? };
+        let seconds = if generator.is_empty() {
+            same
+        } else {
+            tables.seconds(generator)?
+        };
         cells.push((what, place, records, bytes, seconds));
     }
     let table = html! {
@@ -135,7 +171,7 @@ UNION ALL SELECT 'stars', COUNT(*) FROM star_messages";
             look_for: "Look for the manifests' numbers: the query counts the same records again (a line without a time was \
                        written by the program of the line above)."
                 .to_owned(),
-            chart: Chart::Column(table),
+            chart: Chart::table(true, table),
             sql: sql.to_owned(),
             answer: tables.query(sql)?,
         }],

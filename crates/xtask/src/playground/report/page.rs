@@ -15,7 +15,12 @@ use super::findings::{Finding, Verdict};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-pub(super) fn render(given: &Path, manifests: &Manifests, sections: &[Section], findings: &[Finding]) -> Markup {
+pub(super) fn render(
+    given: &Path,
+    manifests: &Manifests,
+    sections: &[Section],
+    findings: &[Finding],
+) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -69,34 +74,47 @@ pub(super) fn render(given: &Path, manifests: &Manifests, sections: &[Section], 
 
 /// The run in one paragraph.
 fn summary(manifests: &Manifests) -> Markup {
-    let Manifests { users, products, orders, stream, .. } = manifests;
+    let Manifests {
+        users,
+        products,
+        orders,
+        stream,
+        ..
+    } = manifests;
     let count = |value: &Json| grouped(value.as_f64().unwrap_or(f64::NAN), 0);
-    let day = |value: &Json| value.as_str().map_or(String::new(), |time| time.chars().take(10).collect());
+    let day = |value: &Json| {
+        value
+            .as_str()
+            .map_or(String::new(), |time| time.chars().take(10).collect())
+    };
     html! {
         b { (count(&users["records"])) } " users, "
         b { (count(&products["records"])) } " products, "
         b { (count(&orders["totals"]["orders"])) } " orders with " b { (count(&orders["totals"]["items"])) } " items, and "
         b { (count(&stream["sessions"])) } " sessions with " b { (count(&stream["pageviews"])) } " pageviews from "
-        (day(&stream["from"])) " to before " (day(&stream["to"])) ". Seed " (users["seed"]) ", profile "
+        time { (day(&stream["from"])) } " to before " time { (day(&stream["to"])) } ". Seed " (users["seed"]) ", profile "
         (stream["profile"].as_str().unwrap_or_default()) ", data version " (users["data_version"]) "."
     }
 }
 
 fn draw(figure: &Figure) -> Markup {
-    let is_page = matches!(figure.chart, Chart::Page { .. });
+    let Chart {
+        is_wide,
+        broad,
+        narrow,
+    } = &figure.chart;
     html! {
-        figure.page[is_page] {
+        figure.page[*is_wide] {
             h3 { (figure.title) }
             p.look { (figure.look_for) }
             @if figure.answer.rows.is_empty() {
                 p.look { "There are no such data in this playground." }
             } @else {
-                @match &figure.chart {
-                    Chart::Column(chart) => { (chart) }
-                    Chart::Page { broad, narrow } => {
-                        div.broad { (broad) }
-                        div.narrow { (narrow) }
-                    }
+                @if let Some(narrow) = narrow {
+                    div.broad { (broad) }
+                    div.narrow { (narrow) }
+                } @else {
+                    (broad)
                 }
             }
             details {
@@ -134,7 +152,12 @@ fn cell(value: &Value) -> String {
 }
 
 fn answer_key(findings: &[Finding]) -> Markup {
-    let of = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let of = |verdict| {
+        findings
+            .iter()
+            .filter(|finding| finding.verdict == verdict)
+            .count()
+    };
     html! {
         p.look {
             "Look for effects that were not found. Each line is an effect of the answer key, which is the member "
