@@ -151,7 +151,10 @@ impl Loaded {
                 ],
             )
         })?;
-        transaction.execute_batch("CREATE INDEX pageviews_of_users ON pageviews (user_id, event_time);")?;
+        transaction.execute_batch(
+            "CREATE INDEX pageviews_of_users ON pageviews (user_id, event_time);
+             CREATE INDEX pageviews_of_sessions ON pageviews (session_id);",
+        )?;
         transaction.commit()?;
         let orders = Connection::open(directory.join("orders.db"))?;
         let count = |table: &str| {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, NaiveDate};
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Error, OpenFlags};
@@ -147,18 +147,56 @@ fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The milliseconds since 1970 of a time; of a number of milliseconds, the time.
 fn epoch_ms(context: &Context<'_>) -> rusqlite::Result<Value> {
-    match context.get_raw(0) {
+    Ok(match context.get_raw(0) {
         ValueRef::Text(text) => {
-            let text = std::str::from_utf8(text).map_err(|error| Error::UserFunctionError(error.into()))?;
-            let time = text.trim_end_matches('Z').replace('T', " ");
-            let time = NaiveDateTime::parse_from_str(&time, "%Y-%m-%d %H:%M:%S%.f");
-            let time = time.map_err(|error| Error::UserFunctionError(error.into()))?;
-            Ok(Value::Integer(time.and_utc().timestamp_millis()))
+            let time = std::str::from_utf8(text).ok().and_then(millis);
+            time.map_or(Value::Null, Value::Integer)
         }
-        ValueRef::Integer(millis) => Ok(DateTime::from_timestamp_millis(millis)
-            .map_or(Value::Null, |time| {
-                Value::Text(time.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
-            })),
-        _ => Ok(Value::Null),
+        ValueRef::Integer(millis) => DateTime::from_timestamp_millis(millis).map_or(Value::Null, |time| {
+            Value::Text(time.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
+        }),
+        _ => Value::Null,
+    })
+}
+
+/// The milliseconds since 1970 of a time such as `2025-12-31 23:59:59` or `2025-12-31T23:59:59.999Z`. Its numbers are at
+/// fixed places, which is much faster to read than any format.
+fn millis(time: &str) -> Option<i64> {
+    let number = |range| time.get(range)?.parse::<u32>().ok();
+    let date = NaiveDate::from_ymd_opt(number(0..4)? as i32, number(5..7)?, number(8..10)?)?;
+    let fraction = number(20..23).unwrap_or(0);
+    let time = date.and_hms_milli_opt(number(11..13)?, number(14..16)?, number(17..19)?, fraction)?;
+    Some(time.and_utc().timestamp_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_functions_of_duckdb_have_its_results() {
+        let connection = Connection::open_in_memory().unwrap();
+        define_functions(&connection).unwrap();
+        let value = |sql: &str| -> Value {
+            connection
+                .query_row(&format!("SELECT {sql}"), [], |row| row.get(0))
+                .unwrap()
+        };
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert_eq!(
+            value("epoch_ms('1970-01-02 00:00:01')"),
+            Value::Integer(86_401_000)
+        );
+        assert_eq!(
+            value("epoch_ms('2025-12-29T00:00:01.457Z')"),
+            Value::Integer(1_766_966_401_457)
+        );
+        assert_eq!(value("epoch_ms(86401000)"), text("1970-01-02 00:00:01.000"));
+        assert_eq!(value("epoch_ms(NULL)"), Value::Null);
+        assert_eq!(value("floor(-1.5)"), Value::Real(-2.0));
+        assert_eq!(value("sqrt(NULL)"), Value::Null);
+        assert_eq!(value("log10(1000)"), Value::Real(3.0));
+        assert_eq!(value("split_part('Ing. Jana Malá', ' ', 2)"), text("Jana"));
+        assert_eq!(value("split_part('Jana', ' ', 2)"), text(""));
     }
 }
