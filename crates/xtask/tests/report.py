@@ -25,6 +25,7 @@ WIDTHS = [360, 800, 1400]
 MAX_BYTES = 2_000_000
 # Text and its background: WCAG 2, level AA.
 MIN_CONTRAST = 4.5
+SLOWEST_MILLIS = 180_000
 
 # Everything that the checks need, read from the page as it is shown.
 READ = r"""() => {
@@ -174,6 +175,8 @@ def check_page(browser, path, screenshots):
         for width in WIDTHS:
             problems = []
             context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, offline=True)
+            # Machines that check this may be busy.
+            context.set_default_timeout(SLOWEST_MILLIS)
             tab = context.new_page()
             tab.on("console", lambda message: problems.append(f"console: {message.text}"))
             tab.on("pageerror", lambda error: problems.append(f"error: {error}"))
@@ -208,7 +211,7 @@ def main():
         fail(f"{path.stat().st_size} bytes are too many")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=SLOWEST_MILLIS)
         page = check_page(browser, path, screenshots)
         other = check_page(browser, uniform / "report.html", None)
         browser.close()

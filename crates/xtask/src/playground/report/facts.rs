@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -162,7 +163,7 @@ fn epoch_ms(context: &Context<'_>) -> rusqlite::Result<Value> {
 /// The milliseconds since 1970 of a time such as `2025-12-31 23:59:59` or `2025-12-31T23:59:59.999Z`. Its numbers are at
 /// fixed places, which is much faster to read than any format.
 fn millis(time: &str) -> Option<i64> {
-    let number = |range| time.get(range)?.parse::<u32>().ok();
+    let number = |range: Range<usize>| time.get(range)?.parse::<u32>().ok();
     let date = NaiveDate::from_ymd_opt(number(0..4)? as i32, number(5..7)?, number(8..10)?)?;
     let fraction = number(20..23).unwrap_or(0);
     let time = date.and_hms_milli_opt(number(11..13)?, number(14..16)?, number(17..19)?, fraction)?;

@@ -142,7 +142,7 @@ const FAVOURITE_SHELF: &str = "WITH best AS (
     SELECT productId FROM items GROUP BY productId ORDER BY COUNT(*) DESC, productId LIMIT 10
 ), opening AS (
     SELECT userId, orders.orderId, CASE WHEN productId IN (SELECT productId FROM best) THEN 1.0 ELSE 0.0 END AS is_best
-    FROM orders JOIN items ON items.orderId = orders.orderId AND rowId = 1
+    FROM orders JOIN items ON items.orderId = orders.orderId AND items.rowId = 1
 ), following AS (
     SELECT is_best, lag(is_best) OVER (PARTITION BY userId ORDER BY orderId) AS previous FROM opening
 )
