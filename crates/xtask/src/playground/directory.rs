@@ -15,7 +15,7 @@ const MARKER_TEXT: &str = "cargo xtask playground has filled this directory. It 
                            run again, and only if this file is present.\n";
 
 /// The files that a playground creates in its directory. `*` stands for a part of one name.
-const CREATED_FILES: [&str; 22] = [
+const CREATED_FILES: [&str; 23] = [
     "lake/users/users.json",
     "lake/vipusers/vipusers.json",
     "lake/products/product_*.json",
@@ -38,6 +38,7 @@ const CREATED_FILES: [&str; 22] = [
     "playground.db-journal",
     "playground.db-wal",
     "playground.db-shm",
+    "report.html",
     // Made of the others by docs/exercises/exercises.py, and out of date when they are replaced.
     "exercises.duckdb",
     "exercises.duckdb.wal",
@@ -179,6 +180,7 @@ mod tests {
             "orders.db",
             "orders.db-journal",
             "playground.db",
+            "report.html",
             "exercises.duckdb",
         ] {
             write(&directory.path().join(name));

@@ -3,6 +3,7 @@
 
 mod directory;
 mod query;
+mod report;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,9 @@ pub(crate) struct Options {
     /// Which data: the same seed gives the same playground.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Only write the report of the playground in the directory again.
+    #[arg(long, conflicts_with_all = ["users", "vips", "products", "orders", "days", "profile", "seed"])]
+    report_only: bool,
     /// Where to put it; what an earlier playground created there is replaced.
     #[arg(long, default_value = "playground")]
     dir: PathBuf,
@@ -66,6 +70,16 @@ impl Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if !options.report_only {
+        fill(options)?;
+    }
+    let report = report::write(&options.dir)?;
+    println!("\nSee it: open {} in a browser", report.display());
+    Ok(())
+}
+
+/// Runs the generators, and prints what they wrote.
+fn fill(options: &Options) -> Result<()> {
     ensure!(
         options.users > 0 && options.products > 0,
         "without users and products there is nothing to refer to"
@@ -85,6 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     eprintln!("filling {}", directory.display());
     let times = generate(options, &binaries, &directory)?;
     let loaded = query::Loaded::into_file(&directory)?;
+    times.store(&directory)?;
     print_table(&rows(&directory, &times, &loaded)?);
     query::show(&directory, &options.dir)
 }
@@ -95,6 +110,23 @@ struct Times {
     products: Duration,
     orders: Duration,
     sessions: Duration,
+}
+
+impl Times {
+    /// Adds the times to `playground.db`, for the report.
+    fn store(&self, directory: &Path) -> Result<()> {
+        let database = Connection::open(directory.join("playground.db"))?;
+        database.execute_batch("CREATE TABLE runs (generator text PRIMARY KEY, seconds real)")?;
+        for (generator, time) in [
+            ("gen-users", self.users),
+            ("gen-products", self.products),
+            ("gen-orders", self.orders),
+            ("stream-pageviews", self.sessions),
+        ] {
+            database.execute("INSERT INTO runs VALUES (?, ?)", (generator, time.as_secs_f64()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs the four generators, one after the other.

@@ -60,15 +60,17 @@ impl Loaded {
         let mut connection = Connection::open(directory.join("playground.db"))?;
         let transaction = connection.transaction()?;
         transaction.execute_batch(
-            "CREATE TABLE users (id integer PRIMARY KEY, name text, city text, administrative_unit text);
-             CREATE TABLE vipusers (id integer PRIMARY KEY);
+            "CREATE TABLE users (id integer PRIMARY KEY, name text, city text, birth_number text, administrative_unit text);
+             CREATE TABLE vipusers (rank integer, id integer PRIMARY KEY);
              CREATE TABLE products (id integer PRIMARY KEY, name text, description text);
              CREATE TABLE pages (uri text PRIMARY KEY, product_id integer) WITHOUT ROWID;
              CREATE TABLE pageviews (event_id text PRIMARY KEY, session_id text, event_time text, user_id integer,
                                      http_method text, uri text, client_ip text, user_agent text, latency real)
                  WITHOUT ROWID;
              CREATE TABLE stars (event_id text PRIMARY KEY, session_id text, event_time text, user_id integer,
-                                 stars integer) WITHOUT ROWID;",
+                                 stars integer) WITHOUT ROWID;
+             CREATE TABLE pageview_messages (arrival integer PRIMARY KEY, event_id text, event_time text);
+             CREATE TABLE star_messages (arrival integer PRIMARY KEY, event_id text, event_time text);",
         )?;
         let insert = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> Result<()> {
             transaction.prepare_cached(sql)?.execute(values)?;
@@ -77,14 +79,25 @@ impl Loaded {
         let integer = |record: &Value, field: &str| record[field].as_i64();
         each_line(&directory.join("lake/users/users.json"), |user| {
             let text = |field: &str| user[field].as_str();
-            let (name, city, region) = (text("name"), text("city"), text("administrative_unit"));
             insert(
-                "INSERT INTO users VALUES (?, ?, ?, ?)",
-                &[&integer(user, "id"), &name, &city, &region],
+                "INSERT INTO users VALUES (?, ?, ?, ?, ?)",
+                &[
+                    &integer(user, "id"),
+                    &text("name"),
+                    &text("city"),
+                    &text("birth_number"),
+                    &text("administrative_unit"),
+                ],
             )
         })?;
+        // In order of activity.
+        let mut rank = 0;
         each_line(&directory.join("lake/vipusers/vipusers.json"), |vip| {
-            insert("INSERT INTO vipusers VALUES (?)", &[&integer(vip, "id")])
+            rank += 1;
+            insert(
+                "INSERT INTO vipusers VALUES (?, ?)",
+                &[&rank, &integer(vip, "id")],
+            )
         })?;
         for entry in std::fs::read_dir(directory.join("lake/products"))? {
             each_line(&entry?.path(), |product| {
@@ -103,6 +116,10 @@ impl Loaded {
         let pageviews = each_line(&directory.join("stream/pageviews.jsonl"), |view| {
             let text = |field: &str| view[field].as_str();
             insert(
+                "INSERT INTO pageview_messages (event_id, event_time) VALUES (?, ?)",
+                &[&text("event_id"), &text("event_time")],
+            )?;
+            insert(
                 "INSERT OR IGNORE INTO pageviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 &[
                     &text("event_id"),
@@ -120,6 +137,10 @@ impl Loaded {
         let stars = each_line(&directory.join("stream/stars.jsonl"), |star| {
             let text = |field: &str| star[field].as_str();
             insert(
+                "INSERT INTO star_messages (event_id, event_time) VALUES (?, ?)",
+                &[&text("event_id"), &text("event_time")],
+            )?;
+            insert(
                 "INSERT OR IGNORE INTO stars VALUES (?, ?, ?, ?, ?)",
                 &[
                     &text("event_id"),
@@ -130,7 +151,10 @@ impl Loaded {
                 ],
             )
         })?;
-        transaction.execute_batch("CREATE INDEX pageviews_of_users ON pageviews (user_id, event_time);")?;
+        transaction.execute_batch(
+            "CREATE INDEX pageviews_of_users ON pageviews (user_id, event_time);
+             CREATE INDEX pageviews_of_sessions ON pageviews (session_id);",
+        )?;
         transaction.commit()?;
         let orders = Connection::open(directory.join("orders.db"))?;
         let count = |table: &str| {
