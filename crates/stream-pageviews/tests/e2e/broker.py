@@ -29,6 +29,9 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     NewTopic,
     ResourcePatternType,
     ResourceType,
@@ -43,7 +46,10 @@ PARTITIONS = 4
 NAMESPACE = "playground"
 IDENTITY = "playground-identity"
 ISSUER = "https://sts.example/"
-CONNECTION_STRING = "Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey=PLANTEDkey;UseDevelopmentEmulator=true"
+# The AZURE_CLIENT_ID of an identity whose tokens have expired.
+EXPIRED_CLIENT = "00000000-0000-0000-0000-00000000dead"
+KEY = "PLANTEDkey"
+CONNECTION_STRING = f"Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey={KEY};UseDevelopmentEmulator=true"
 # The names in access control lists of a client with a connection string, and of one with a token.
 PRINCIPALS = ("User:$ConnectionString", f"User:{IDENTITY}")
 # The protocols that stream-pageviews knows, and the one of the controllers among each other.
@@ -99,8 +105,6 @@ class IdentityEndpoint:
         self.keys_file.write_text(json.dumps({"keys": [public | {"kid": "test", "use": "sig", "alg": "RS256"}]}))
         self.secret = uuid.uuid4().hex
         self.lifetime = lifetime
-        # When set, tokens have expired that long ago, although the endpoint says otherwise.
-        self.expired_since = None
         self.issued = 0
         endpoint = self
 
@@ -108,7 +112,9 @@ class IdentityEndpoint:
             def do_GET(self):
                 parameters = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
                 is_allowed = self.headers.get("X-IDENTITY-HEADER") == endpoint.secret and "api-version" in parameters
-                status, body = (200, endpoint.issue(parameters["resource"])) if is_allowed else (403, {"error": "forbidden"})
+                is_expired = parameters.get("client_id") == EXPIRED_CLIENT
+                body = endpoint.issue(parameters["resource"], is_expired) if is_allowed else {"error": "forbidden"}
+                status = 200 if is_allowed else 403
                 content = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -123,14 +129,13 @@ class IdentityEndpoint:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/msi/token"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def issue(self, resource):
-        """The response to a request for a token."""
-        now = int(time.time())
-        end = now + self.lifetime
-        real_end = end if self.expired_since is None else now - self.expired_since
-        claims = {"aud": resource, "iss": ISSUER, "sub": IDENTITY, "iat": real_end - self.lifetime, "exp": real_end}
+    def issue(self, resource, is_expired):
+        """The response to a request for a token. An expired one is described as if it were still valid."""
+        end = int(time.time()) + self.lifetime
+        expiry = end - 2 * self.lifetime if is_expired else end
+        claims = {"aud": resource, "iss": ISSUER, "sub": IDENTITY, "iat": expiry - self.lifetime, "exp": expiry}
         token = jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": "test"})
-        self.issued += 1
+        self.issued += not is_expired
         # Every number is a string, as the real endpoint has it.
         return {"access_token": token, "expires_on": str(end), "resource": resource, "token_type": "Bearer"}
 
@@ -142,10 +147,11 @@ class IdentityEndpoint:
 class Broker:
     """A broker with a directory for its data, its certificate and its log."""
 
-    def __init__(self, directory, port=None, identity_port=0, token_lifetime=3600, **properties):
+    def __init__(self, directory, port=None, identity_port=0, token_lifetime=3600, node=1, is_optimized=False, **properties):
         self.directory = pathlib.Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.node = 1
+        self.node = node
+        self.is_optimized = is_optimized
         self.ports = {name: port + place if port else free_port() for place, name in enumerate(LISTENERS)}
         self.voters = {self.node: self.ports["CONTROLLER"]}
         self.properties = properties
@@ -155,7 +161,11 @@ class Broker:
         self.process = None
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -211,6 +221,9 @@ class Broker:
             "java",
             "-Xms256m",
             "-Xmx768m",
+            # For a fast start: a compiler that optimizes less, except for measurements, and classes that are not verified.
+            *([] if self.is_optimized else ["-XX:TieredStopAtLevel=1"]),
+            "-XX:-BytecodeVerificationRemote",
             "-XX:+UseSerialGC",
             f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.identity.keys_file.as_uri()}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -223,6 +236,11 @@ class Broker:
 
     def start(self):
         """Starts the broker with the data it has, and waits until it answers."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self):
+        """Starts the process."""
         file = self.directory / "server.properties"
         file.write_text("".join(f"{name}={value}\n" for name, value in self.configuration().items()))
         if not (self.directory / "data" / "meta.properties").exists():
@@ -230,9 +248,8 @@ class Broker:
             formatted = self.java("kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", file)
             assert formatted.wait() == 0, self.log()
         self.process = self.java("kafka.Kafka", file)
-        self.wait_until_ready()
 
-    def wait_until_ready(self, seconds=60):
+    def wait_until_ready(self, seconds=180):
         deadline = time.monotonic() + seconds
         while True:
             assert self.process.poll() is None, self.log()
@@ -282,6 +299,16 @@ class Broker:
         for topic in topics:
             self.allow(ResourceType.TOPIC, topic, AclOperation.WRITE)
 
+    def set_topic(self, topic, **settings):
+        """Changes settings of a topic."""
+        entries = [
+            ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
+            for name, value in settings.items()
+        ]
+        admin = self.admin()
+        for result in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)]).values():
+            result.result()
+
     def acls(self, kind, name, operation):
         return [
             AclBinding(kind, name, ResourcePatternType.LITERAL, principal, "*", operation, AclPermissionType.ALLOW)
@@ -322,9 +349,9 @@ class Broker:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", default="target/kafka", help="directory for the data (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=9092, help="port without TLS; the next four are used too (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=9092, help="port without TLS; the next five are used too (default: %(default)s)")
     arguments = parser.parse_args()
-    broker = Broker(arguments.dir, arguments.port)
+    broker = Broker(arguments.dir, arguments.port, arguments.port + len(LISTENERS))
     broker.start()
     try:
         if not set(TOPICS) <= set(broker.admin().list_topics(timeout=10).topics):
