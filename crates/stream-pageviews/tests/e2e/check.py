@@ -5,7 +5,6 @@ start of each check.
 """
 
 import argparse
-import collections
 import datetime
 import json
 import pathlib
@@ -18,45 +17,14 @@ import urllib.request
 from broker import CONNECTION_STRING, EXPIRED_CLIENT, KEY, TOPICS, Authority, Broker, free_port
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
-from lab import Generator, expected, read
+from lab import EVENT_FIELDS, Generator, expected, read, same_messages
 
 USERS, PRODUCTS = 1000, 100
-EVENT_FIELDS = ["event_time", "session_id", "event_id"]
 LOAD = {"SESSION_PAUSE_MEAN": 0, "SEED": 7, "USER_MAX_ID": USERS - 1, "PRODUCT_MAX_ID": PRODUCTS - 1}
 # Event times are in the past, so that every run has the same bytes.
 PAST = LOAD | {"STREAM_FROM": "2026-01-01"}
 LIVE = LOAD | {"SESSION_PAUSE_MEAN": 5, "SESSION_PAUSE_STDDEV": 3}
 TOKEN_LIFETIME = 60
-
-
-def by_user(bodies):
-    """The bodies of each user, in order."""
-    users = collections.defaultdict(list)
-    for body in bodies:
-        users[json.loads(body)["user_id"]].append(body)
-    return users
-
-
-def same_messages(broker, wanted, is_ordered=True):
-    """Every wanted message is there, once, under its user's id as key, in each user's order; returns the bodies by topic."""
-    bodies = {}
-    for topic in TOPICS:
-        messages = read(broker, topic, len(wanted[topic]))
-        values = [message.value() for message in messages]
-        found, due = collections.Counter(values), collections.Counter(wanted[topic])
-        missing, extra = due - found, found - due
-        assert not missing and not extra, f"{topic}: {missing.total()} missing, {extra.total()} too many"
-        assert not is_ordered or by_user(values) == by_user(wanted[topic]), f"{topic}: the messages of a user are out of order"
-        bodies[topic] = list(map(json.loads, values))
-        place = {}
-        for message, body in zip(messages, bodies[topic]):
-            assert int(message.key()) == body["user_id"]
-            assert place.setdefault(message.key(), message.partition()) == message.partition()
-            event_time = datetime.datetime.fromisoformat(body["event_time"])
-            assert message.timestamp()[1] == round(event_time.timestamp() * 1000)
-            headers = {name: value.decode() for name, value in message.headers()}
-            assert headers == {name: body[name] for name in EVENT_FIELDS}
-    return bodies
 
 
 def failure(generator, words, seconds=45):
@@ -104,20 +72,27 @@ def check_everything_arrives_and_joins(bin_dir, work, broker):
 
 
 def check_a_broker_killed_three_times_costs_nothing(bin_dir, work, broker):
-    """`kill -9` three times, each time followed by a restart with the broker's data: each message arrives once, in order."""
-    wanted = expected(bin_dir, work, SESSIONS=6000, **PAST)
-    settings = {"SESSIONS": 6000, "RATE": 6_000} | PAST | broker.settings("SASL_PLAINTEXT")
+    """`kill -9` three times, each time followed by a restart with the broker's data: each message arrives once, in order.
+
+    The events are of the last hour: a broker that restarts forgets producers whose last record has a timestamp older than
+    `producer.id.expiration.ms` (a day), and would accept a retry of older events twice.
+    """
+    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    end = start + datetime.timedelta(seconds=40)
+    settings = {"CONCURRENT_USERS": 1000, "STREAM_FROM": start.isoformat(), "STREAM_TO": end.isoformat()} | LIVE
+    wanted = expected(bin_dir, work, **settings)
+    settings |= {"RATE": len(wanted["pageviews"]) // 15} | broker.settings("SASL_PLAINTEXT")
     generator = Generator(bin_dir, work / "killed.log", **settings)
     for _ in range(3):
-        time.sleep(2)
+        time.sleep(3)
         broker.kill()
         assert generator.process.poll() is None, generator.text()
         time.sleep(1)
         broker.start()
-    assert generator.wait() == 0, generator.text()
+    assert generator.wait(300) == 0, generator.text()
     same_messages(broker, wanted)
     warnings = generator.text().count("messages wait")
-    assert 1 <= warnings <= 30, f"{warnings} lines for three interruptions"
+    assert warnings >= 1, generator.text()
     (done,) = generator.events("done")
     assert done["lost"] == 0, done
 
@@ -127,12 +102,26 @@ def check_event_hubs_connection_strings(bin_dir, work, broker):
     wanted = expected(bin_dir, work, SESSIONS=500, **PAST)
     for protocol in ("SASL_SSL", "SSL"):
         broker.replace_topics()
-        generator = Generator(
-            bin_dir, work / f"{protocol}.log", SESSIONS=500, RUST_LOG="trace", **PAST, **broker.settings(protocol)
-        )
+        settings = {"SESSIONS": 500, "RUST_LOG": "trace"} | PAST | broker.settings(protocol)
+        generator = Generator(bin_dir, work / f"{protocol}.log", **settings)
         assert generator.wait() == 0, generator.text()
         same_messages(broker, wanted)
         assert KEY not in generator.text()
+
+
+def check_a_key_that_is_changed_ends_the_stream(bin_dir, work, broker):
+    """A broker that restarts with another key refuses the sign-in of a running stream."""
+    generator = Generator(bin_dir, work / "changed.log", CONCURRENT_USERS=100, **LIVE, **broker.settings("SASL_SSL"))
+    while not generator.events("connected"):
+        assert generator.process.poll() is None, generator.text()
+        time.sleep(0.1)
+    broker.kill()
+    broker.connection_string = CONNECTION_STRING.replace(KEY, "another")
+    broker.start()
+    failure(generator, "the broker refused EVENTHUB_CONNECTION_STRING_PAGEVIEWS")
+    broker.kill()
+    broker.connection_string = CONNECTION_STRING
+    broker.start()
 
 
 def check_tokens_are_renewed_and_refusals_end_the_process(bin_dir, work, broker):
@@ -151,6 +140,7 @@ def check_tokens_are_renewed_and_refusals_end_the_process(bin_dir, work, broker)
             "the broker refused EVENTHUB_CONNECTION_STRING_STARS",
         ),
         ("authority", string | {"KAFKA_CA_FILE": other.ca_file}, "certificate verify failed"),
+        ("name", string | {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{broker.ports['SASL_SSL']}"}, "no TLS connection: "),
         ("expired", token | {"AZURE_CLIENT_ID": EXPIRED_CLIENT}, "the broker refused the Microsoft Entra ID sign-in"),
         ("namespace", token | {"EVENTHUB_NAMESPACE": "elsewhere"}, "the broker refused the Microsoft Entra ID sign-in"),
     ):
@@ -226,7 +216,7 @@ def check_timestamps(bin_dir, work, broker):
 
     broker.replace_topics(message_timestamp_before_max_ms=3_600_000)
     generator = Generator(bin_dir, work / "too-old.log", **old, **broker.settings())
-    failure(generator, "timestamp")
+    failure(generator, "message.timestamp.before.max.ms")
 
     # The generator's events are never ahead of its clock. By default, a broker accepts an hour.
     broker.replace_topics()
@@ -280,7 +270,13 @@ def check_many_sources_need_little_memory(bin_dir, work, broker):
     broker.send_signal(signal.SIGSTOP)
     time.sleep(8)
     assert generator.peak_rss() < 200 * 1024, generator.peak_rss()
+    address = f"localhost:{broker.ports['PLAINTEXT']}"
+    assert f"messages wait: {address} has not answered for " in generator.text(), generator.text()
+    assert "again" not in generator.text(), generator.text()
     broker.send_signal(signal.SIGCONT)
+    while "messages are delivered again" not in generator.text():
+        assert generator.process.poll() is None, generator.text()
+        time.sleep(0.2)
     assert generator.stop() == 0, generator.text()
 
 

@@ -1,5 +1,7 @@
 """The generator and what it delivered: the tools of the end-to-end checks, of the soak and of the benchmark."""
 
+import collections
+import datetime
 import json
 import os
 import pathlib
@@ -9,6 +11,9 @@ import time
 
 from broker import PARTITIONS, TOPICS
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+
+EVENT_FIELDS = ["event_time", "session_id", "event_id"]
 
 
 def read(broker, topic, count):
@@ -79,3 +84,33 @@ def expected(bin_dir, directory, **variables):
     generator = Generator(bin_dir, directory / "expected.log", STREAM_URL=f"file://{directory}/expected", **variables)
     assert generator.wait() == 0, generator.text()
     return {topic: (directory / "expected" / f"{topic}.jsonl").read_bytes().splitlines() for topic in TOPICS}
+
+
+def by_user(bodies):
+    """The bodies of each user, in order."""
+    users = collections.defaultdict(list)
+    for body in bodies:
+        users[json.loads(body)["user_id"]].append(body)
+    return users
+
+
+def same_messages(broker, wanted, is_ordered=True):
+    """Every wanted message is there, once, under its user's id as key, in each user's order; returns the bodies by topic."""
+    bodies = {}
+    for topic in TOPICS:
+        messages = read(broker, topic, len(wanted[topic]))
+        values = [message.value() for message in messages]
+        found, due = collections.Counter(values), collections.Counter(wanted[topic])
+        missing, extra = due - found, found - due
+        assert not missing and not extra, f"{topic}: {missing.total()} missing, {extra.total()} too many"
+        assert not is_ordered or by_user(values) == by_user(wanted[topic]), f"{topic}: the messages of a user are out of order"
+        bodies[topic] = list(map(json.loads, values))
+        place = {}
+        for message, body in zip(messages, bodies[topic]):
+            assert int(message.key()) == body["user_id"]
+            assert place.setdefault(message.key(), message.partition()) == message.partition()
+            event_time = datetime.datetime.fromisoformat(body["event_time"])
+            assert message.timestamp()[1] == round(event_time.timestamp() * 1000)
+            headers = {name: value.decode() for name, value in message.headers()}
+            assert headers == {name: body[name] for name in EVENT_FIELDS}
+    return bodies
