@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::shard::Shard;
 use datagen_core::model::DATA_VERSION;
@@ -85,17 +85,17 @@ pub struct Files {
 /// A checksum and how it was computed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Digest {
-    /// `sha256`, which `sha256sum` computes.
+    /// `xxh3-128`, which `xxh128sum` computes. It detects files that were damaged or cut off, not files that an attacker changed.
     pub algorithm: &'static str,
     /// Its hexadecimal digits.
     pub hex: String,
 }
 
 /// Computes the checks while the files are made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct FilesDigest {
     bytes: u64,
-    hasher: Sha256,
+    hasher: Xxh3Default,
 }
 
 impl FilesDigest {
@@ -111,8 +111,8 @@ impl FilesDigest {
             path: path.into(),
             bytes: self.bytes,
             digest: Digest {
-                algorithm: "sha256",
-                hex: format!("{:x}", self.hasher.finalize()),
+                algorithm: "xxh3-128",
+                hex: format!("{:032x}", self.hasher.digest128()),
             },
         }
     }
@@ -142,8 +142,8 @@ mod tests {
             "path": "users/users-00001-of-00002.json", "bytes": 3,
             "planted": [{"effect": "vip", "parameters": {"counted": "users"}, "count": 3}],
             "digest": {
-                "algorithm": "sha256",
-                "hex": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                "algorithm": "xxh3-128",
+                "hex": "06b05ab6733a618578af5f94892f3950",
             },
         });
         assert_eq!(value, expected);

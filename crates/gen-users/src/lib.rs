@@ -11,7 +11,6 @@ use datagen_core::text::TextBuf;
 use datagen_core::world::Population;
 use datagen_lake::config::LakeConfig;
 use datagen_lake::{self as lake, Lake, LakePath, UploadError, Writer};
-use datagen_process::blocking::blocking;
 use datagen_process::chunks;
 use datagen_process::error::{DestinationError, Failure};
 use datagen_process::generator::{Context, Generator};
@@ -231,17 +230,8 @@ impl GenUsers {
         progress.reset();
         while let Some(block) = made.next().await {
             let bytes = block.bytes.len() as u64;
-            // A block's digest takes about as long as writing it to a local file, so both run at the same time.
-            let digested = block.bytes.clone();
-            let (next, appended) = tokio::join!(
-                blocking(move || {
-                    digest.update(&digested);
-                    digest
-                }),
-                file.append(block.bytes),
-            );
-            digest = next;
-            appended?;
+            digest.update(&block.bytes);
+            file.append(block.bytes).await?;
             progress.add(block.ids.end - block.ids.start, bytes);
         }
         file.publish().await?;

@@ -395,7 +395,37 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut schedule: Schedule) {
         // The channels are closed when the sender has failed.
-        while let Some(mut batch) = self.empty.recv().await {
+        while let Some(batch) = self.empty.recv().await {
+            let lag_ms = schedule
+                .next_due_ms()
+                .map(|due_ms| self.clock.now_ms().saturating_sub(due_ms));
+            let next_due_ms;
+            if lag_ms.is_some_and(|lag_ms| lag_ms > LIVE_LAG_MS) {
+                // A backfill keeps a core busy. On a thread of its own, it does not keep the sender's task waiting.
+                let filled = tokio::task::spawn_blocking(move || {
+                    let next_due_ms = self.fill(&mut schedule, batch);
+                    (self, schedule, next_due_ms)
+                });
+                match filled.await {
+                    Ok(filled) => (self, schedule, next_due_ms) = filled,
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => return,
+                }
+            } else {
+                next_due_ms = self.fill(&mut schedule, batch);
+            }
+            match next_due_ms {
+                None => return,
+                Some(due_ms) if due_ms <= self.clock.now_ms() => tokio::task::yield_now().await,
+                Some(due_ms) => self.sleep_until(due_ms).await,
+            }
+        }
+    }
+
+    /// Fills `batch` with what is due, and further batches while messages are due and batches are empty. Returns when the
+    /// next message is due; `None` after the last.
+    fn fill(&mut self, schedule: &mut Schedule, mut batch: Batch) -> Option<u64> {
+        loop {
             if self.closing.is_cancelled() {
                 schedule.close();
             }
@@ -403,13 +433,15 @@ impl Worker {
             schedule.fill(&mut batch, now_ms);
             self.metrics.change_waiting(self.waiting, schedule.waiting());
             self.waiting = schedule.waiting();
-            if self.filled.send((self.index, batch)).await.is_err() {
-                return;
+            // The channel has room for all batches; it is closed when the sender has failed.
+            self.filled.try_send((self.index, batch)).ok()?;
+            let due_ms = schedule.next_due_ms()?;
+            if due_ms > now_ms {
+                return Some(due_ms);
             }
-            match schedule.next_due_ms() {
-                None => return,
-                Some(due_ms) if due_ms <= now_ms => tokio::task::yield_now().await,
-                Some(due_ms) => self.sleep_until(due_ms).await,
+            match self.empty.try_recv() {
+                Ok(empty) => batch = empty,
+                Err(_) => return Some(due_ms),
             }
         }
     }

@@ -18,11 +18,9 @@ pub mod tds;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sha2::Digest;
-
-/// SHA-256 in hexadecimal digits, as `sha256sum` prints it.
-pub fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", sha2::Sha256::digest(bytes))
+/// XXH3 of 128 bits in hexadecimal digits, as `xxh128sum` prints it.
+pub fn xxh128(bytes: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
 }
 
 /// The `n`-th of a fixed series of numbers in `0..end` that covers the range evenly in no apparent order:
