@@ -15,9 +15,9 @@ import time
 import urllib.request
 
 from broker import CONNECTION_STRING, EXPIRED_CLIENT, KEY, TOPICS, Authority, Broker, free_port
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation, ResourceType
-from lab import EVENT_FIELDS, Generator, expected, read, same_messages
+from lab import EVENT_FIELDS, Generator, count, expected, read, same_messages
 
 USERS, PRODUCTS = 1000, 100
 LOAD = {"SESSION_PAUSE_MEAN": 0, "SEED": 7, "USER_MAX_ID": USERS - 1, "PRODUCT_MAX_ID": PRODUCTS - 1}
@@ -198,21 +198,13 @@ def check_timestamps(bin_dir, work, broker):
     broker.set_topic("stars", retention_ms=7 * 24 * 3600 * 1000)
     generator = Generator(bin_dir, work / "old.log", **old, **broker.settings())
     assert generator.wait() == 0, generator.text()
-    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader"})
-
-    def kept(topic):
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ranges = [consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10) for partition in partitions]
-        return sum(high - low for low, high in ranges), sum(high for _, high in ranges)
-
     # Until the broker has looked for old messages.
     deadline = time.monotonic() + 60
-    while kept("stars")[0] > 0:
-        assert time.monotonic() < deadline, kept("stars")
+    while count(broker, "stars")[0] > 0:
+        assert time.monotonic() < deadline, count(broker, "stars")
         time.sleep(0.5)
-    assert kept("stars") == (0, len(wanted["stars"]))
-    assert kept("pageviews") == (len(wanted["pageviews"]),) * 2
-    consumer.close()
+    assert count(broker, "stars") == (0, len(wanted["stars"]))
+    assert count(broker, "pageviews") == (len(wanted["pageviews"]),) * 2
 
     broker.replace_topics(message_timestamp_before_max_ms=3_600_000)
     generator = Generator(bin_dir, work / "too-old.log", **old, **broker.settings())

@@ -31,6 +31,15 @@ def read(broker, topic, count):
     return messages
 
 
+def count(broker, topic):
+    """How many messages a topic has, and how many it ever had."""
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader"})
+    partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    ranges = [consumer.get_watermark_offsets(partition, timeout=10) for partition in partitions]
+    consumer.close()
+    return sum(high - low for low, high in ranges), sum(high for _, high in ranges)
+
+
 class Generator:
     """A running stream-pageviews with its log."""
 
