@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::sas;
 use datagen_settings::catalog::LakeSettings;
-use datagen_settings::{Environment, Problems, Secret, is_host, local_path};
+use datagen_settings::{ConfigurationErrors, Environment, Secret, is_host, local_path};
 
 pub use datagen_settings::catalog::LakeApi as Api;
 
@@ -87,7 +87,7 @@ const URL_FORM: &str = "https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]
 
 impl LakeConfig {
     /// Reads and validates the settings.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: LakeSettings = environment.read(problems);
         let (url, sas) = (LakeSettings::LAKE_URL, LakeSettings::STORAGE_SAS);
         match (environment.is_set(&url), environment.is_set(&sas)) {
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Location, String> {
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let config = LakeConfig::read(&pairs.iter().copied().collect(), &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config.location),

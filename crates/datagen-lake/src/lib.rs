@@ -45,7 +45,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use self::config::{LakeConfig, Location};
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::Shutdown;
 
@@ -67,7 +67,20 @@ pub trait Lake: Send + Sync {
     /// Writes a small file at once, replacing an existing one.
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError>;
 
-    /// How many calls of [`put`](Self::put) should be in progress at the same time.
+    /// Writes small files like [`put`](Self::put), one after the other, until the first error.
+    async fn put_all(&self, files: Vec<(LakePath, Bytes)>) -> Result<(), DestinationError> {
+        for (path, contents) in files {
+            self.put(&path, contents).await?;
+        }
+        Ok(())
+    }
+
+    /// How many files [`put_all`](Self::put_all) should get at once, if there is no reason to wait less for them.
+    fn files_per_put(&self) -> usize {
+        1
+    }
+
+    /// How many calls of [`put`](Self::put) or [`put_all`](Self::put_all) should be in progress at the same time.
     fn puts_in_flight(&self) -> usize;
 
     /// Returns when every file that was put is durable, that is, would survive a power failure.
@@ -190,7 +203,7 @@ impl From<UploadError> for DestinationError {
     }
 }
 
-impl From<UploadError> for Failure {
+impl From<UploadError> for RunError {
     fn from(error: UploadError) -> Self {
         Self::Destination(error.into())
     }
@@ -273,9 +286,9 @@ pub async fn session<T, F>(
     writer: Writer,
     shutdown: &Shutdown,
     work: impl FnOnce(Arc<dyn Lake>) -> F,
-) -> Result<T, Failure>
+) -> Result<T, RunError>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, RunError>>,
 {
     let lake = unless_stopped(shutdown, async { Ok(open(config, writer).await?) }).await?;
     let result = unless_stopped(shutdown, work(Arc::clone(&lake))).await;
@@ -289,11 +302,11 @@ where
 
 async fn unless_stopped<T>(
     shutdown: &Shutdown,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
     tokio::select! {
         biased;
-        signal = shutdown.requested() => Err(Failure::Interrupted(signal)),
+        signal = shutdown.requested() => Err(RunError::Interrupted(signal)),
         result = work => result,
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use datagen_lake::config::{LakeConfig, Location};
 use datagen_lake::{self as lake, Lake, LakePath, Total, UploadError, Writer};
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::{Shutdown, Signal};
-use datagen_settings::Problems;
+use datagen_settings::ConfigurationErrors;
 use testkit::dfs::auth::{Account, SasScope};
 use testkit::dfs::store::{File, Node, Store};
 use testkit::dfs::{Bodies, DfsServer};
@@ -39,7 +39,7 @@ fn config(api: &str, address: SocketAddr, path: &str, sas: &str) -> LakeConfig {
     let environment = [("STORAGE_SAS", url.as_str()), ("LAKE_API", api)]
         .into_iter()
         .collect();
-    let mut problems = Problems::default();
+    let mut problems = ConfigurationErrors::default();
     LakeConfig::read(&environment, &mut problems).unwrap_or_else(|| panic!("{problems}"))
 }
 
@@ -282,7 +282,7 @@ async fn leftovers_go_unless_their_writer_may_be_at_work() {
 }
 
 /// Writes files of each size without end, and stops with SIGTERM when `moment` returns true.
-async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), Failure> {
+async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), RunError> {
     let shutdown = Shutdown::default();
     let session = lake::session(config, writer(Shard::WHOLE), &shutdown, |lake| async move {
         loop {
@@ -338,7 +338,7 @@ async fn a_stop_does_not_wait_for_a_lake_that_fails() {
             let failing = || proxy.requests() > spared + 1;
             let result = stopped(&config, failing).await;
             assert!(
-                matches!(result, Err(Failure::Interrupted(Signal::Terminate))),
+                matches!(result, Err(RunError::Interrupted(Signal::Terminate))),
                 "{api} after {spared} requests: {result:?}"
             );
         });
@@ -357,7 +357,7 @@ async fn a_stop_leaves_nothing_unfinished() {
             .unwrap();
         let config = config("dfs", server.address(), "bronze", &sas("rcwdlm"));
         let result = stopped(&config, || server.log().len() >= requests).await;
-        assert!(matches!(result, Err(Failure::Interrupted(_))), "{result:?}");
+        assert!(matches!(result, Err(RunError::Interrupted(_))), "{result:?}");
         assert!(
             !has_temporary(&server, "bronze"),
             "stopped after {requests} requests: {:?}",
@@ -375,7 +375,10 @@ async fn a_failed_run_leaves_nothing_unfinished() {
         let mut file = lake.create(&LakePath::data("users", "users.json")).await?;
         file.append(contents(1000, 0)).await?;
         file.append(contents(1000, 1)).await?;
-        Err::<(), _>(Failure::from(DestinationError::permanent("elsewhere", "planted")))
+        Err::<(), _>(RunError::from(DestinationError::permanent(
+            "elsewhere",
+            "planted",
+        )))
     });
     assert!(failed.await.unwrap_err().to_string().contains("planted"));
     assert!(paths(&server, "bronze").is_empty());
@@ -553,7 +556,7 @@ async fn a_permanent_error_fails_at_once_and_says_what_to_check() {
         let environment = [("STORAGE_SAS", unknown), ("LAKE_API", api)]
             .into_iter()
             .collect();
-        let config = LakeConfig::read(&environment, &mut Problems::default()).unwrap();
+        let config = LakeConfig::read(&environment, &mut ConfigurationErrors::default()).unwrap();
         let line = failure(&config).await;
         assert!(
             line.contains("check the account's name") && !line.contains("PLANTED"),

@@ -1,7 +1,7 @@
 //! The settings that all generators read, validated.
 
 use datagen_settings::catalog::{CommonSettings, LogFormat};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 
 use crate::shard::Shard;
 use crate::telemetry::check_filter;
@@ -21,7 +21,7 @@ pub struct Common {
 
 impl Common {
     /// Reads and validates the settings. What is wrong is reported to `problems`.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Self {
+    pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Self {
         let settings: CommonSettings = environment.read(problems);
         let (index, count) = (settings.shard_index, settings.shard_count);
         let is_concerned = [CommonSettings::SHARD_INDEX, CommonSettings::SHARD_COUNT]
@@ -51,7 +51,7 @@ impl Common {
 
 /// The form of the log that is asked for, whatever else is wrong with the configuration.
 pub(crate) fn log_format(environment: &Environment) -> LogFormat {
-    let settings: CommonSettings = environment.read(&mut Problems::default());
+    let settings: CommonSettings = environment.read(&mut ConfigurationErrors::default());
     settings.log_format
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Common, String> {
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let common = Common::read(&pairs.iter().copied().collect(), &mut problems);
         match problems.is_empty() {
             true => Ok(common),

@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::shutdown::Signal;
-use datagen_settings::Problems;
+use datagen_settings::ConfigurationErrors;
 
 /// Why a generator stopped before its work was done. Each has its exit code.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum RunError {
     /// Exit code 1: the destination refused, or stayed away longer than the retries last.
     #[error(transparent)]
     Destination(#[from] DestinationError),
     /// Exit code 2: the environment variables do not describe a run.
     #[error("{0}")]
-    Configuration(Problems),
+    Configuration(ConfigurationErrors),
     /// Exit code 130 or 143: a signal asked for it.
     #[error("interrupted by {0}; nothing half-written is visible")]
     Interrupted(Signal),

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use datagen_settings::catalog::{self, LogFormat};
-use datagen_settings::{Environment, Problems, render, similar};
+use datagen_settings::{ConfigurationErrors, Environment, render, similar};
 
 use crate::common::{self, Common};
-use crate::error::Failure;
+use crate::error::RunError;
 use crate::limits;
 use crate::progress::Bar;
 use crate::sample::{self, Sample};
@@ -30,14 +30,14 @@ pub trait Generator: Sized {
 
     /// Reads and validates its configuration. Everything that is wrong is reported to `problems`; the result is `None`
     /// only if something was.
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self>;
+    fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self>;
 
     /// Reads and validates the settings that its records depend on, for `--sample`: those of the destination are
     /// ignored. The records are those of `shard`.
-    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample>;
+    fn sample(environment: &Environment, shard: Shard, problems: &mut ConfigurationErrors) -> Option<Sample>;
 
     /// Does the work, to its end or until `context.shutdown` is requested.
-    fn run(self, context: Context) -> impl Future<Output = Result<(), Failure>>;
+    fn run(self, context: Context) -> impl Future<Output = Result<(), RunError>>;
 }
 
 /// What a running generator is given.
@@ -104,11 +104,11 @@ pub fn main<G: Generator>() -> ExitCode {
 /// Prints the first records, by default [`sample::DEFAULT_COUNT`] or all if there are fewer.
 fn print_sample<G: Generator>(environment: &Environment, count: Option<u64>) -> ExitCode {
     let log_format = common::log_format(environment);
-    let mut problems = Problems::default();
+    let mut problems = ConfigurationErrors::default();
     let common = Common::read(environment, &mut problems);
     let sample = match G::sample(environment, common.shard, &mut problems) {
         Some(sample) if problems.is_empty() => sample,
-        _ => return fail::<G>(&Failure::Configuration(problems), log_format),
+        _ => return fail::<G>(&RunError::Configuration(problems), log_format),
     };
     match sample.print(
         count.unwrap_or(sample::DEFAULT_COUNT),
@@ -149,12 +149,15 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     // The clock comes first: the defaults of dates depend on it.
     let workers = match limits::check() {
         Ok(workers) => workers,
-        Err(error) => return fail::<G>(&Failure::Destination(error), common::log_format(environment)),
+        Err(error) => return fail::<G>(&RunError::Destination(error), common::log_format(environment)),
     };
     let (common, generator) = match configure::<G>(environment) {
         Ok(configured) => configured,
         Err(problems) => {
-            return fail::<G>(&Failure::Configuration(problems), common::log_format(environment));
+            return fail::<G>(
+                &RunError::Configuration(problems),
+                common::log_format(environment),
+            );
         }
     };
     let log_format = common.log_format;
@@ -217,8 +220,8 @@ fn catch_file_size_signal() -> std::io::Result<()> {
 }
 
 /// Reads the whole configuration, so that all its problems are reported together.
-fn configure<G: Generator>(environment: &Environment) -> Result<(Common, G), Problems> {
-    let mut problems = Problems::default();
+fn configure<G: Generator>(environment: &Environment) -> Result<(Common, G), ConfigurationErrors> {
+    let mut problems = ConfigurationErrors::default();
     let common = Common::read(environment, &mut problems);
     match G::configure(environment, &mut problems) {
         Some(generator) if problems.is_empty() => Ok((common, generator)),
@@ -234,17 +237,17 @@ fn warn_of_misspellings<G: Generator>(environment: &Environment) {
     }
 }
 
-fn fail<G: Generator>(failure: &Failure, log_format: LogFormat) -> ExitCode {
+fn fail<G: Generator>(failure: &RunError, log_format: LogFormat) -> ExitCode {
     match failure {
-        Failure::Configuration(problems) => {
+        RunError::Configuration(problems) => {
             problems.lines().for_each(|line| complain::<G>(&line, log_format));
             ExitCode::from(EXIT_CONFIGURATION)
         }
-        Failure::Destination(_) => {
+        RunError::Destination(_) => {
             complain::<G>(&failure.to_string(), log_format);
             ExitCode::from(EXIT_DESTINATION)
         }
-        Failure::Interrupted(signal) => {
+        RunError::Interrupted(signal) => {
             complain::<G>(&failure.to_string(), log_format);
             ExitCode::from(signal.exit_code())
         }

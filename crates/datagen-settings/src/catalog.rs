@@ -311,7 +311,7 @@ settings! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Environment, Problems, Settings};
+    use crate::{ConfigurationErrors, Environment, Settings};
 
     #[test]
     fn no_generator_reads_a_variable_twice() {
@@ -349,7 +349,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
-            let mut problems = Problems::default();
+            let mut problems = ConfigurationErrors::default();
             let _: S = environment.read(&mut problems);
             let _: S = Environment::default().read(&mut problems);
             assert!(problems.is_empty(), "{problems}");

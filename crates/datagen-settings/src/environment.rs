@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use crate::{Problems, Variable};
+use crate::{ConfigurationErrors, Variable};
 
 /// A struct made with [`settings!`](crate::settings).
 pub trait Settings: Sized {
@@ -12,7 +12,7 @@ pub trait Settings: Sized {
     const VARIABLES: &'static [Variable];
 
     /// Reads all fields. A value that is not allowed is reported to `problems`, and its field gets the default.
-    fn read(environment: &Environment, problems: &mut Problems) -> Self;
+    fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Self;
 }
 
 /// The environment variables of a process.
@@ -29,7 +29,7 @@ impl Environment {
 
     /// Reads a group of settings. A value that is not allowed is reported to `problems`, and its field gets the
     /// default, so that the other settings can still be checked.
-    pub fn read<S: Settings>(&self, problems: &mut Problems) -> S {
+    pub fn read<S: Settings>(&self, problems: &mut ConfigurationErrors) -> S {
         S::read(self, problems)
     }
 
@@ -44,7 +44,7 @@ impl Environment {
     }
 
     /// The text of `variable`, if it is set. Text that is not UTF-8 is reported.
-    fn text(&self, variable: &Variable, problems: &mut Problems) -> Option<&str> {
+    fn text(&self, variable: &Variable, problems: &mut ConfigurationErrors) -> Option<&str> {
         let text = self.variables.get(variable.name).map(OsString::as_os_str)?;
         let utf8 = OsStr::to_str(text);
         if utf8.is_none() {
@@ -58,7 +58,7 @@ impl Environment {
 
     /// The texts of `variables`, in a struct that has a field `Option<String>` for each.
     #[doc(hidden)]
-    pub fn texts<T>(&self, variables: &[Variable], problems: &mut Problems) -> T
+    pub fn texts<T>(&self, variables: &[Variable], problems: &mut ConfigurationErrors) -> T
     where
         T: serde::de::DeserializeOwned,
     {

@@ -3,7 +3,7 @@
 //! [`catalog`] is the declaration: one struct per group of settings, made with [`settings!`]. From it come
 //!
 //! - parsing: [`Environment::read`] fills the struct with `envy`, checks each value, and reports everything that is
-//!   wrong to [`Problems`], so that a user sees all problems at once;
+//!   wrong to [`ConfigurationErrors`], so that a user sees all problems at once;
 //! - the texts: `--help`, the table of settings in the documentation, and a machine-readable form ([`render`]);
 //! - advice on misspelt names ([`similar`]).
 //!
@@ -31,7 +31,7 @@ mod variable;
 pub use environment::{Environment, Settings};
 pub use host::is_host;
 pub use local_path::local_path;
-pub use problems::Problems;
+pub use problems::ConfigurationErrors;
 pub use secret::Secret;
 pub use value::{Kind, Text, Value};
 pub use variable::{DefaultValue, Variable};

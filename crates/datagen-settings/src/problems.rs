@@ -6,19 +6,19 @@ use crate::Variable;
 
 /// The problems of a configuration, one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct ConfigurationErrors(Vec<ConfigurationError>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Problem {
+struct ConfigurationError {
     variable: &'static str,
     text: String,
 }
 
-impl Problems {
+impl ConfigurationErrors {
     /// Reports a problem of `variable`. `problem` follows its name and says what is wrong and what is allowed.
     /// A problem that was reported before is not repeated.
     pub fn report(&mut self, variable: &Variable, problem: impl fmt::Display) {
-        let problem = Problem {
+        let problem = ConfigurationError {
             variable: variable.name,
             text: problem.to_string(),
         };
@@ -44,17 +44,17 @@ impl Problems {
 
     /// The lines, in the order of their report.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(Problem::to_string)
+        self.0.iter().map(ConfigurationError::to_string)
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.variable, self.text)
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigurationErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
     }

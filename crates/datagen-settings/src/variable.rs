@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Problems;
+use crate::ConfigurationErrors;
 use crate::value::{Kind, Value, ValueError};
 
 /// A documented environment variable.
@@ -93,7 +93,7 @@ pub fn read<F: Field>(
     text: Option<String>,
     is_in_range: Option<fn(&F::Value) -> bool>,
     default: Option<F>,
-    problems: &mut Problems,
+    problems: &mut ConfigurationErrors,
 ) -> F {
     let value = text.and_then(|text| parse(variable, text.trim(), is_in_range, problems));
     F::new(value, default)
@@ -103,7 +103,7 @@ fn parse<V: Value>(
     variable: &Variable,
     text: &str,
     is_in_range: Option<fn(&V) -> bool>,
-    problems: &mut Problems,
+    problems: &mut ConfigurationErrors,
 ) -> Option<V> {
     let allowed = variable.allowed();
     if text.is_empty() {
@@ -159,7 +159,7 @@ fn harmless(text: &str) -> bool {
 ///         RATE => rate: Option<f64>, in 0.0..=1e9, otherwise "unlimited";
 ///     }
 /// }
-/// let mut problems = datagen_settings::Problems::default();
+/// let mut problems = datagen_settings::ConfigurationErrors::default();
 /// let environment = [("COUNT", "7")].into_iter().collect::<datagen_settings::Environment>();
 /// let settings: SampleSettings = environment.read(&mut problems);
 /// assert_eq!((settings.count, settings.rate), (7, None));
@@ -207,7 +207,7 @@ macro_rules! settings {
         impl $crate::Settings for $Struct {
             const VARIABLES: &'static [$crate::Variable] = &[$(Self::$NAME),+];
 
-            fn read(environment: &$crate::Environment, problems: &mut $crate::Problems) -> Self {
+            fn read(environment: &$crate::Environment, problems: &mut $crate::ConfigurationErrors) -> Self {
                 #[derive(Default, $crate::serde::Deserialize)]
                 #[serde(default, crate = "datagen_settings::serde")]
                 struct Texts { $( $field: Option<String>, )+ }
@@ -249,7 +249,7 @@ mod tests {
 
     use chrono::NaiveDate;
 
-    use crate::{Environment, Problems, Secret, Settings, Text};
+    use crate::{ConfigurationErrors, Environment, Secret, Settings, Text};
 
     settings! {
         /// Settings of these tests.
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn read(pairs: &[(&str, &str)]) -> (Sample, String) {
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let sample = pairs.iter().copied().collect::<Environment>().read(&mut problems);
         (sample, problems.to_string())
     }
@@ -345,7 +345,7 @@ mod tests {
     fn text_that_is_not_utf8_is_reported_once() {
         use std::os::unix::ffi::OsStringExt;
         let pairs = [(OsString::from("COUNT"), OsString::from_vec(vec![b'1', 0xff]))];
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let environment = pairs.into_iter().collect::<Environment>();
         let sample: Sample = environment.read(&mut problems);
         assert!(environment.is_set(&Sample::COUNT) && problems.concern(&Sample::COUNT));

@@ -13,12 +13,12 @@ pub mod rows;
 pub mod run;
 
 use datagen_core::model::order::Orders;
-use datagen_process::error::Failure;
+use datagen_process::error::RunError;
 use datagen_process::generator::{Context, Generator};
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, OrderSettings};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 
 use crate::config::{OrderSet, OrdersConfig};
 
@@ -33,12 +33,12 @@ impl Generator for GenOrders {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let config = OrdersConfig::read(environment, problems)?;
         Some(Self { config })
     }
 
-    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+    fn sample(environment: &Environment, shard: Shard, problems: &mut ConfigurationErrors) -> Option<Sample> {
         let settings: OrderSettings = environment.read(problems);
         let set = OrderSet::read(&settings, environment, problems)?;
         let orders = Orders::new(set.profile, set.seed, set.count, &set.range);
@@ -49,7 +49,7 @@ impl Generator for GenOrders {
         }))
     }
 
-    async fn run(self, context: Context) -> Result<(), Failure> {
+    async fn run(self, context: Context) -> Result<(), RunError> {
         load::run(&self.config, &context).await
     }
 }

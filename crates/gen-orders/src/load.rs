@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datagen_core::model::DATA_VERSION;
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::model::planted::{OrderCounts, PlantedOrders};
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::Manifest;
 use datagen_process::pace::Pace;
@@ -29,11 +29,11 @@ const KIND: &str = "orders";
 ///
 /// # Errors
 /// If the database fails for good, or a signal comes. What is committed stays, and a later run continues.
-pub async fn run(config: &OrdersConfig, context: &Context) -> Result<(), Failure> {
+pub async fn run(config: &OrdersConfig, context: &Context) -> Result<(), RunError> {
     tokio::select! {
         biased;
-        signal = context.shutdown.requested() => Err(Failure::Interrupted(signal)),
-        result = load(config, context) => result.map_err(Failure::from),
+        signal = context.shutdown.requested() => Err(RunError::Interrupted(signal)),
+        result = load(config, context) => result.map_err(RunError::from),
     }
 }
 

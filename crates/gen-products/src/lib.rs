@@ -9,7 +9,7 @@ use datagen_core::text::TextBuf;
 use datagen_core::world::Catalogue;
 use datagen_lake::config::LakeConfig;
 use datagen_lake::{self as lake, Lake, LakePath, Total, Writer};
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{Files, FilesDigest, Manifest};
 use datagen_process::pace::Pace;
@@ -17,7 +17,7 @@ use datagen_process::progress::Progress;
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, FiniteSettings, ProductSettings};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 use tokio::task::JoinSet;
 
 /// The folder of the products.
@@ -37,7 +37,7 @@ impl Generator for GenProducts {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let FiniteSettings { seed } = environment.read(problems);
         let ProductSettings { count, rate } = environment.read(problems);
         Some(Self {
@@ -48,7 +48,7 @@ impl Generator for GenProducts {
         })
     }
 
-    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+    fn sample(environment: &Environment, shard: Shard, problems: &mut ConfigurationErrors) -> Option<Sample> {
         let FiniteSettings { seed } = environment.read(problems);
         let ProductSettings { count, .. } = environment.read(problems);
         let products = Products::new(seed, count);
@@ -57,7 +57,7 @@ impl Generator for GenProducts {
         }))
     }
 
-    async fn run(self, context: Context) -> Result<(), Failure> {
+    async fn run(self, context: Context) -> Result<(), RunError> {
         let writer = Writer::new(Self::SETTINGS.name, context.common.shard);
         let write = async |lake| Ok(self.write_all(&lake, &context).await?);
         lake::session(&self.lake, writer, &context.shutdown, write).await
@@ -106,21 +106,29 @@ impl GenProducts {
         let mut digest = FilesDigest::default();
         let mut buffer = TextBuf::default();
         let mut in_progress = JoinSet::new();
+        let files_per_put = if self.rate > 0.0 { 1 } else { lake.files_per_put() };
+        let last = ids.end.saturating_sub(1);
+        let mut files = Vec::with_capacity(files_per_put);
         for id in ids {
             pace.wait(1).await;
             buffer.clear();
             products.get(id).write_json_line(&mut buffer);
             digest.update(buffer.as_bytes());
-            let contents = Bytes::copy_from_slice(buffer.as_bytes());
+            let path = LakePath::data(FOLDER, ProductName(id).file_name());
+            files.push((path, Bytes::copy_from_slice(buffer.as_bytes())));
+            if files.len() < files_per_put && id < last {
+                continue;
+            }
             if in_progress.len() >= lake.puts_in_flight() {
                 finished(&mut in_progress).await?;
             }
+            let files = std::mem::replace(&mut files, Vec::with_capacity(files_per_put));
             let (lake, progress) = (Arc::clone(lake), progress.clone());
             in_progress.spawn(async move {
-                let bytes = contents.len() as u64;
-                lake.put(&LakePath::data(FOLDER, ProductName(id).file_name()), contents)
-                    .await?;
-                progress.add(1, bytes);
+                let count = files.len() as u64;
+                let bytes = files.iter().map(|(_, contents)| contents.len() as u64).sum();
+                lake.put_all(files).await?;
+                progress.add(count, bytes);
                 Ok(())
             });
         }

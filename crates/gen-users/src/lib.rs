@@ -12,14 +12,14 @@ use datagen_core::world::Population;
 use datagen_lake::config::LakeConfig;
 use datagen_lake::{self as lake, Lake, LakePath, UploadError, Writer};
 use datagen_process::chunks;
-use datagen_process::error::{DestinationError, Failure};
+use datagen_process::error::{DestinationError, RunError};
 use datagen_process::generator::{Context, Generator};
 use datagen_process::manifest::{FilesDigest, Manifest};
 use datagen_process::progress::{Bar, Progress};
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, DEFAULT_VIPS, FiniteSettings, UserSettings};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 
 /// The size of all blocks of users together, in bytes. It keeps the process below 128 MiB with any number of processors.
 /// A dozen threads make more than any network takes.
@@ -43,7 +43,7 @@ struct Records {
 
 impl Records {
     /// Validates the settings that the records depend on.
-    fn new(settings: &UserSettings, environment: &Environment, problems: &mut Problems) -> Self {
+    fn new(settings: &UserSettings, environment: &Environment, problems: &mut ConfigurationErrors) -> Self {
         let FiniteSettings { seed } = environment.read(problems);
         let UserSettings { count, vip_count, .. } = *settings;
         if let Some(vips) = vip_count
@@ -68,7 +68,7 @@ impl Generator for GenUsers {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: UserSettings = environment.read(problems);
         let records = Records::new(&settings, environment, problems);
         let threads = settings
@@ -82,7 +82,7 @@ impl Generator for GenUsers {
         })
     }
 
-    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+    fn sample(environment: &Environment, shard: Shard, problems: &mut ConfigurationErrors) -> Option<Sample> {
         let settings: UserSettings = environment.read(problems);
         let Records { count, seed, .. } = Records::new(&settings, environment, problems);
         let users = Users::new(seed, count);
@@ -91,7 +91,7 @@ impl Generator for GenUsers {
         }))
     }
 
-    async fn run(self, context: Context) -> Result<(), Failure> {
+    async fn run(self, context: Context) -> Result<(), RunError> {
         let writer = Writer::new(Self::SETTINGS.name, context.common.shard);
         let write = async |lake: Arc<dyn Lake>| self.write_both(&*lake, &context).await;
         lake::session(&self.lake, writer, &context.shutdown, write).await
@@ -119,7 +119,7 @@ impl Lines {
 
 impl GenUsers {
     /// Writes this shard's users and VIP users.
-    async fn write_both(&self, lake: &dyn Lake, context: &Context) -> Result<(), Failure> {
+    async fn write_both(&self, lake: &dyn Lake, context: &Context) -> Result<(), RunError> {
         let users = Users::new(self.records.seed, self.records.count);
         let encode_user = move |id, out: &mut TextBuf| users.get(id).write_json_line(out);
         let of_users = Lines {
@@ -161,7 +161,7 @@ impl GenUsers {
         bar: &Bar,
         lines: Lines,
         encode: impl Fn(u64, &mut TextBuf) + Clone + Send + Sync + 'static,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RunError> {
         let Lines { folder, count, .. } = lines;
         let shard = context.common.shard;
         let ids = shard.range(count);

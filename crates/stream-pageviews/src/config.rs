@@ -10,7 +10,7 @@ use datagen_core::model::Profile;
 use datagen_core::model::session::Pause;
 use datagen_settings::catalog::{CommonSettings, MessageSettings, StreamSettings, WorldSettings};
 use datagen_settings::value::Timestamp;
-use datagen_settings::{Environment, Problems, Variable, local_path};
+use datagen_settings::{ConfigurationErrors, Environment, Variable, local_path};
 
 use self::kafka::KafkaConfig;
 #[cfg(feature = "kafka")]
@@ -24,7 +24,7 @@ pub struct StreamConfig {
     /// Maximum number of messages per second; 0 means no limit.
     pub rate: f64,
     /// Where the messages go.
-    pub target: Target,
+    pub sink: SinkConfig,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
 }
@@ -60,7 +60,7 @@ pub struct EventConfig {
 
 /// A destination of messages.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub enum SinkConfig {
     /// Two files in a directory of this machine.
     Directory(PathBuf),
     /// A Kafka endpoint.
@@ -73,12 +73,12 @@ fn accept(
     config: KafkaConfig,
     environment: &Environment,
     _variable: &Variable,
-    problems: &mut Problems,
-) -> Option<Target> {
+    problems: &mut ConfigurationErrors,
+) -> Option<SinkConfig> {
     if matches!(config.sign_in, SignIn::EntraId { .. }) {
         datagen_azure::entra::check(environment, problems);
     }
-    Some(Target::Kafka(config))
+    Some(SinkConfig::Kafka(config))
 }
 
 #[cfg(not(feature = "kafka"))]
@@ -86,8 +86,8 @@ fn accept(
     _config: KafkaConfig,
     _environment: &Environment,
     variable: &Variable,
-    problems: &mut Problems,
-) -> Option<Target> {
+    problems: &mut ConfigurationErrors,
+) -> Option<SinkConfig> {
     problems.report(
         variable,
         "names a Kafka endpoint, which this build leaves out: build stream-pageviews with the feature `kafka`",
@@ -102,7 +102,11 @@ impl EventConfig {
     }
 
     /// Validates the settings on which the messages depend.
-    pub fn new(settings: &StreamSettings, environment: &Environment, problems: &mut Problems) -> Self {
+    pub fn new(
+        settings: &StreamSettings,
+        environment: &Environment,
+        problems: &mut ConfigurationErrors,
+    ) -> Self {
         let WorldSettings {
             user_max_id,
             product_max_id,
@@ -133,20 +137,20 @@ impl EventConfig {
 
 impl StreamConfig {
     /// Reads and validates the settings.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: StreamSettings = environment.read(problems);
         let events = EventConfig::new(&settings, environment, problems);
         Some(Self {
             events,
             rate: settings.rate,
-            target: read_target(environment, problems)?,
+            sink: read_sink(environment, problems)?,
             metrics: settings.metrics_addr,
         })
     }
 }
 
 /// Checks when the stream begins and ends, if it is configured at `now`, and what that rules out.
-fn check_times(settings: &StreamSettings, now: Timestamp, problems: &mut Problems) {
+fn check_times(settings: &StreamSettings, now: Timestamp, problems: &mut ConfigurationErrors) {
     match (settings.stream_from, settings.stream_to) {
         (Some(from), Some(to)) if to <= from => problems.report(
             &StreamSettings::STREAM_TO,
@@ -182,9 +186,13 @@ fn check_times(settings: &StreamSettings, now: Timestamp, problems: &mut Problem
 }
 
 /// The number of sources of all shards together, of which each shard needs one.
-fn concurrent_users(settings: &StreamSettings, environment: &Environment, problems: &mut Problems) -> u32 {
+fn concurrent_users(
+    settings: &StreamSettings,
+    environment: &Environment,
+    problems: &mut ConfigurationErrors,
+) -> u32 {
     // What is wrong with these settings is reported where they are read.
-    let CommonSettings { shard_count, .. } = environment.read(&mut Problems::default());
+    let CommonSettings { shard_count, .. } = environment.read(&mut ConfigurationErrors::default());
     match settings.concurrent_users {
         None => shard_count,
         Some(sources) => {
@@ -202,7 +210,7 @@ fn concurrent_users(settings: &StreamSettings, environment: &Environment, proble
     }
 }
 
-fn read_target(environment: &Environment, problems: &mut Problems) -> Option<Target> {
+fn read_sink(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<SinkConfig> {
     let before = problems.len();
     let settings: MessageSettings = environment.read(problems);
     check_destination(environment, problems);
@@ -210,7 +218,7 @@ fn read_target(environment: &Environment, problems: &mut Problems) -> Option<Tar
         return None;
     }
     if let Some(url) = &settings.stream_url {
-        return directory(&url.0, &settings, problems).map(Target::Directory);
+        return directory(&url.0, &settings, problems).map(SinkConfig::Directory);
     }
     let variable = match settings.kafka_bootstrap_servers {
         Some(_) => MessageSettings::KAFKA_BOOTSTRAP_SERVERS,
@@ -221,7 +229,7 @@ fn read_target(environment: &Environment, problems: &mut Problems) -> Option<Tar
 }
 
 /// Checks that the variables name one destination, and all of it.
-fn check_destination(environment: &Environment, problems: &mut Problems) {
+fn check_destination(environment: &Environment, problems: &mut ConfigurationErrors) {
     let is_set = |variable: &Variable| environment.is_set(variable);
     let by_url = is_set(&MessageSettings::STREAM_URL);
     let by_servers = is_set(&MessageSettings::KAFKA_BOOTSTRAP_SERVERS);
@@ -254,7 +262,7 @@ fn check_destination(environment: &Environment, problems: &mut Problems) {
 }
 
 /// The directory that STREAM_URL names, with which the variables of Kafka make no sense.
-fn directory(url: &str, settings: &MessageSettings, problems: &mut Problems) -> Option<PathBuf> {
+fn directory(url: &str, settings: &MessageSettings, problems: &mut ConfigurationErrors) -> Option<PathBuf> {
     for (variable, is_set) in [
         (
             MessageSettings::KAFKA_SECURITY_PROTOCOL,

@@ -16,12 +16,12 @@ pub mod schedule;
 pub mod sink;
 pub mod stream;
 
-use datagen_process::error::Failure;
+use datagen_process::error::RunError;
 use datagen_process::generator::{Context, Generator};
 use datagen_process::sample::Sample;
 use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, StreamSettings};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 
 use crate::config::{EventConfig, StreamConfig};
 use crate::metrics::prometheus::Listener;
@@ -38,18 +38,18 @@ impl Generator for StreamPageviews {
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
     const EXIT_CODE_OF_SIGNALS: &'static str = "0 after SIGINT/SIGTERM, 130/143 after a second one";
 
-    fn configure(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let config = StreamConfig::read(environment, problems)?;
         Some(Self { config })
     }
 
-    fn sample(environment: &Environment, shard: Shard, problems: &mut Problems) -> Option<Sample> {
+    fn sample(environment: &Environment, shard: Shard, problems: &mut ConfigurationErrors) -> Option<Sample> {
         let settings: StreamSettings = environment.read(problems);
         let events = EventConfig::new(&settings, environment, problems);
         Some(stream::sample(&events, shard))
     }
 
-    async fn run(self, context: Context) -> Result<(), Failure> {
+    async fn run(self, context: Context) -> Result<(), RunError> {
         let page = match self.config.metrics {
             Some(address) => Some(Listener::bind(address).await?),
             None => None,
@@ -59,7 +59,7 @@ impl Generator for StreamPageviews {
                 tracing::info!("{signal} before the first message: nothing was produced");
                 return Ok(());
             }
-            sink = sink::open(&self.config.target) => sink?,
+            sink = sink::open(&self.config.sink) => sink?,
         };
         Ok(stream::run(&self.config, sink, page, &context).await?)
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::StreamConfig;
 use crate::message::Topic;
-use crate::schedule::Plan;
+use crate::schedule::StreamPlan;
 use crate::sink::Delivery;
 
 /// The directory of manifests, beside the files.
@@ -25,7 +25,7 @@ const KIND: &str = "stream";
 
 /// A description of what one run of one shard has sent.
 #[derive(Clone, Debug, Serialize)]
-pub struct Manifest {
+pub struct StreamManifest {
     kind: &'static str,
     /// The version of the program.
     version: &'static str,
@@ -62,11 +62,11 @@ struct Earlier {
     tag: String,
 }
 
-impl Manifest {
+impl StreamManifest {
     /// Describes a run that has sent `sessions` and what `delivery` counts.
     pub fn new(
         config: &StreamConfig,
-        plan: &Plan,
+        plan: &StreamPlan,
         shard: Shard,
         seed: u64,
         sessions: u64,
@@ -134,7 +134,13 @@ fn path(directory: &Path, shard: Shard) -> PathBuf {
 
 /// Warns if the manifest of an earlier run into `directory` shows that it had the sessions of `seed`, which this run sends
 /// again.
-pub fn warn_of_repetition(directory: &Path, config: &StreamConfig, plan: &Plan, shard: Shard, seed: u64) {
+pub fn warn_of_repetition(
+    directory: &Path,
+    config: &StreamConfig,
+    plan: &StreamPlan,
+    shard: Shard,
+    seed: u64,
+) {
     // An absent or foreign file says nothing about earlier runs.
     let Some(earlier) = fs::read(path(directory, shard))
         .ok()

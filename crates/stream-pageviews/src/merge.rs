@@ -37,12 +37,12 @@ pub struct Ready<'a> {
     /// When the last of them is due.
     pub time_ms: u64,
     /// By worker.
-    pub cursors: Vec<Cursor>,
+    pub cursors: Vec<BatchCursor>,
 }
 
 /// A place in the batches of one worker.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cursor {
+pub struct BatchCursor {
     batch: usize,
     message: usize,
 }
@@ -98,7 +98,7 @@ impl Merge {
         let mut cursors: Vec<_> = self
             .workers
             .iter()
-            .map(|worker| Cursor {
+            .map(|worker| BatchCursor {
                 batch: 0,
                 message: worker.done,
             })
@@ -119,7 +119,7 @@ impl Merge {
             let message = batch.message(cursor.message, self.tag);
             cursor.message += 1;
             if cursor.message == batch.len() {
-                *cursor = Cursor {
+                *cursor = BatchCursor {
                     batch: cursor.batch + 1,
                     message: 0,
                 };
@@ -144,7 +144,7 @@ impl Merge {
     }
 
     /// Forgets the messages before `cursors`, and returns their batches to the workers.
-    pub fn forget(&mut self, cursors: &[Cursor]) {
+    pub fn forget(&mut self, cursors: &[BatchCursor]) {
         for (worker, cursor) in self.workers.iter_mut().zip(cursors) {
             for batch in worker.batches.drain(..cursor.batch).collect::<Vec<_>>() {
                 worker.recycle(batch);
@@ -170,11 +170,11 @@ mod tests {
 
     use super::*;
     use crate::message::testing;
-    use crate::schedule::{Plan, Schedule};
+    use crate::schedule::{Schedule, StreamPlan};
 
-    fn plan() -> Plan {
+    fn plan() -> StreamPlan {
         let plan = testing::plan();
-        Plan {
+        StreamPlan {
             sources: 7,
             faults: DeliveryFaults::new(1, 5, 5),
             end_ms: Some(plan.start_ms + 3_600_000),

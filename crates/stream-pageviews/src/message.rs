@@ -78,11 +78,11 @@ pub(crate) mod testing {
 
     use super::Message;
     use crate::batch::Batch;
-    use crate::schedule::{LoadSchedule, Plan};
+    use crate::schedule::{LoadSchedule, StreamPlan};
 
     /// A plan with sessions of ten users and products.
-    pub(crate) fn plan() -> Plan {
-        Plan {
+    pub(crate) fn plan() -> StreamPlan {
+        StreamPlan {
             sessions: Sessions::new(Profile::Uniform, 0, 9, 9),
             faults: DeliveryFaults::new(0, 0, 0),
             pause: Pause {

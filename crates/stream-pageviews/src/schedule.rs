@@ -23,7 +23,7 @@ use crate::message::Sending;
 
 /// What all parts of a stream share.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct StreamPlan {
     /// The sessions.
     pub sessions: Sessions,
     /// Which messages are late or sent twice.
@@ -45,7 +45,7 @@ pub struct Plan {
     pub event_fields: bool,
 }
 
-impl Plan {
+impl StreamPlan {
     fn makes(&self, session: u64) -> bool {
         self.session_count.is_none_or(|count| session < count)
     }
@@ -58,7 +58,7 @@ impl Plan {
 /// The messages of some of the sources, in the order of their [`SendKey`]s.
 #[derive(Debug)]
 pub struct Schedule {
-    plan: Arc<Plan>,
+    plan: Arc<StreamPlan>,
     encoder: EventEncoder,
     queue: BinaryHeap<Reverse<Queued>>,
     slots: Vec<Slot>,
@@ -115,8 +115,8 @@ impl Waiting {
 }
 
 impl Schedule {
-    /// The messages of `sources`, which are numbers below [`Plan::sources`].
-    pub fn new(plan: Arc<Plan>, sources: impl Iterator<Item = u64>) -> Self {
+    /// The messages of `sources`, which are numbers below [`StreamPlan::sources`].
+    pub fn new(plan: Arc<StreamPlan>, sources: impl Iterator<Item = u64>) -> Self {
         let mut schedule = Self {
             encoder: plan.encoder(),
             plan,
@@ -330,7 +330,7 @@ impl Schedule {
 /// taken.
 #[derive(Debug)]
 pub struct LoadSchedule {
-    plan: Arc<Plan>,
+    plan: Arc<StreamPlan>,
     encoder: EventEncoder,
     /// The sources whose turn is now, and those after them.
     sources: Vec<u64>,
@@ -340,8 +340,8 @@ pub struct LoadSchedule {
 }
 
 impl LoadSchedule {
-    /// The messages of `sources`, which are numbers below [`Plan::sources`].
-    pub fn new(plan: Arc<Plan>, sources: impl Iterator<Item = u64>) -> Self {
+    /// The messages of `sources`, which are numbers below [`StreamPlan::sources`].
+    pub fn new(plan: Arc<StreamPlan>, sources: impl Iterator<Item = u64>) -> Self {
         Self {
             encoder: plan.encoder(),
             plan,
@@ -416,9 +416,9 @@ mod tests {
     }
 
     /// Ten sources for an hour.
-    fn plan() -> Plan {
+    fn plan() -> StreamPlan {
         let plan = testing::plan();
-        Plan {
+        StreamPlan {
             sessions: Sessions::new(Profile::Shop, 7, 999, 99),
             sources: 10,
             end_ms: Some(plan.start_ms + HOUR_MS),
@@ -427,7 +427,11 @@ mod tests {
     }
 
     /// All messages of `sources`, filled in steps of `step_ms`, and the counts of what was planted in them.
-    fn all(plan: &Plan, sources: impl Iterator<Item = u64>, step_ms: u64) -> (Vec<Sent>, SessionCounts) {
+    fn all(
+        plan: &StreamPlan,
+        sources: impl Iterator<Item = u64>,
+        step_ms: u64,
+    ) -> (Vec<Sent>, SessionCounts) {
         let mut schedule = Schedule::new(Arc::new(plan.clone()), sources);
         let (mut sent, mut counts) = (Vec::new(), SessionCounts::default());
         let mut batch = Batch::default();
@@ -459,7 +463,7 @@ mod tests {
         (sent, counts)
     }
 
-    fn whole(plan: &Plan) -> Vec<Sent> {
+    fn whole(plan: &StreamPlan) -> Vec<Sent> {
         all(plan, 0..plan.sources, u64::MAX).0
     }
 
@@ -492,7 +496,7 @@ mod tests {
 
     #[test]
     fn the_messages_do_not_depend_on_when_they_are_made() {
-        let plan = Plan {
+        let plan = StreamPlan {
             faults: DeliveryFaults::new(7, 10, 10),
             ..plan()
         };
@@ -523,7 +527,7 @@ mod tests {
         let long = whole(&plan());
         for minutes in [0, 1, 30] {
             let end_ms = plan().start_ms + minutes * 60_000;
-            let short = whole(&Plan {
+            let short = whole(&StreamPlan {
                 end_ms: Some(end_ms),
                 ..plan()
             });
@@ -534,7 +538,7 @@ mod tests {
                 .collect();
             assert!(short == expected, "{minutes} minutes");
         }
-        let sessions = whole(&Plan {
+        let sessions = whole(&StreamPlan {
             session_count: Some(25),
             end_ms: None,
             ..plan()
@@ -551,7 +555,7 @@ mod tests {
     fn late_messages_and_duplicates_are_the_messages_of_the_stream() {
         let plan = plan();
         let (usual, usual_counts) = all(&plan, 0..10, u64::MAX);
-        let faulty = Plan {
+        let faulty = StreamPlan {
             faults: DeliveryFaults::new(7, 20, 10),
             ..plan.clone()
         };
@@ -617,7 +621,7 @@ mod tests {
 
     #[test]
     fn without_pauses_a_session_begins_when_the_previous_one_has_ended() {
-        let plan = Plan {
+        let plan = StreamPlan {
             pause: Pause {
                 mean: 0.0,
                 stddev: 5.0,
@@ -639,7 +643,7 @@ mod tests {
 
     #[test]
     fn closing_sends_the_late_messages_and_nothing_else() {
-        let plan = Plan {
+        let plan = StreamPlan {
             faults: DeliveryFaults::new(7, 3, 3),
             ..plan()
         };
@@ -672,7 +676,7 @@ mod tests {
     fn a_load_test_makes_the_same_sessions_without_waiting() {
         for profile in Profile::ALL {
             let sessions = Sessions::new(profile, 7, 999, 99);
-            let plan = Arc::new(Plan {
+            let plan = Arc::new(StreamPlan {
                 sessions: sessions.clone(),
                 sources: 3,
                 session_count: Some(1_000),

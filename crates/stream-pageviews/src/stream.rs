@@ -24,13 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, SendKey};
 use crate::clock::Clock;
-use crate::config::{EventConfig, StreamConfig, Target};
-use crate::manifest::{self, Manifest};
+use crate::config::{EventConfig, SinkConfig, StreamConfig};
+use crate::manifest::{self, StreamManifest};
 use crate::merge::{Merge, Ready};
 use crate::message::Message;
 use crate::metrics::prometheus::Listener;
 use crate::metrics::{Metrics, PlantedCounts};
-use crate::schedule::{LoadSchedule, Plan, Schedule};
+use crate::schedule::{LoadSchedule, Schedule, StreamPlan};
 use crate::sink::{Delivery, Sink};
 
 /// How long the end may take to deliver what was produced. Ten seconds after a signal the process must have ended, with
@@ -91,12 +91,12 @@ async fn run_by(
         tag = plan.tag.text(),
         "streaming; the same SEED gives the same sessions"
     );
-    match &config.target {
-        Target::Directory(directory) => {
+    match &config.sink {
+        SinkConfig::Directory(directory) => {
             manifest::warn_of_repetition(directory, config, &plan, shard, seed);
         }
         #[cfg(feature = "kafka")]
-        Target::Kafka(_) => {}
+        SinkConfig::Kafka(_) => {}
     }
     let metrics = Metrics::new(Arc::clone(&sink), clock.clone());
     let metrics = Arc::new(metrics.with_planted(planted_counts(&plan, &sink)));
@@ -168,11 +168,11 @@ async fn run_by(
     drop(shown);
     metrics.summarize();
     let delivery = sink.delivery();
-    let manifest = Manifest::new(config, &plan, shard, seed, metrics.sessions(), &delivery);
-    let described = match &config.target {
-        Target::Directory(directory) => manifest.write(directory),
+    let manifest = StreamManifest::new(config, &plan, shard, seed, metrics.sessions(), &delivery);
+    let described = match &config.sink {
+        SinkConfig::Directory(directory) => manifest.write(directory),
         #[cfg(feature = "kafka")]
-        Target::Kafka(_) => {
+        SinkConfig::Kafka(_) => {
             manifest.log();
             Ok(())
         }
@@ -191,7 +191,7 @@ async fn run_by(
 /// The messages of `shard` in the order of their events, without late messages and duplicates.
 pub fn sample(config: &EventConfig, shard: Shard) -> Sample {
     let seed = config.seed.unwrap_or_else(rand::random);
-    let plan = Arc::new(Plan {
+    let plan = Arc::new(StreamPlan {
         faults: DeliveryFaults::new(seed, 0, 0),
         ..plan(config, seed, Clock::system().now_ms())
     });
@@ -216,10 +216,10 @@ pub fn sample(config: &EventConfig, shard: Shard) -> Sample {
 }
 
 /// The stream that `config` describes, if it starts at `now_ms`.
-fn plan(config: &EventConfig, seed: u64, now_ms: u64) -> Plan {
+fn plan(config: &EventConfig, seed: u64, now_ms: u64) -> StreamPlan {
     let start_ms = config.from_ms.unwrap_or(now_ms);
     let sources = u64::from(config.concurrent_users);
-    Plan {
+    StreamPlan {
         sessions: Sessions::new(config.profile, seed, config.user_max_id, config.product_max_id),
         faults: DeliveryFaults::new(seed, config.late_one_in, config.duplicate_one_in),
         pause: config.pause,
@@ -245,7 +245,7 @@ fn plan(config: &EventConfig, seed: u64, now_ms: u64) -> Plan {
 }
 
 /// What counts the effects in the messages that `sink` has taken.
-fn planted_counts(plan: &Arc<Plan>, sink: &Arc<dyn Sink>) -> PlantedCounts {
+fn planted_counts(plan: &Arc<StreamPlan>, sink: &Arc<dyn Sink>) -> PlantedCounts {
     let (plan, sink) = (Arc::clone(plan), Arc::clone(sink));
     Box::new(move || {
         let counts = sink.delivery().planted;
@@ -274,7 +274,7 @@ fn sessions_of_shard(count: u64, sources: u64, shard: Shard) -> u64 {
 }
 
 /// The sources of each worker: as many workers as the runtime has threads, if there are so many sources.
-fn sources_by_worker(plan: &Plan, shard: Shard) -> Vec<impl Iterator<Item = u64> + use<>> {
+fn sources_by_worker(plan: &StreamPlan, shard: Shard) -> Vec<impl Iterator<Item = u64> + use<>> {
     let threads = Handle::current().metrics().num_workers() as u64;
     let workers = threads.min(source_count(plan.sources, shard)).max(1) as usize;
     let sources_of = |worker| {
@@ -307,7 +307,7 @@ async fn all(tasks: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), De
 /// Starts the workers of a load test, each of which sends its own batches.
 fn start_load_test(
     tasks: &mut JoinSet<Result<(), DestinationError>>,
-    plan: &Arc<Plan>,
+    plan: &Arc<StreamPlan>,
     shard: Shard,
     sender: &Sender,
 ) {
@@ -346,7 +346,7 @@ fn start_load_test(
 /// begins at the time of the clock.
 fn start_ordered(
     tasks: &mut JoinSet<Result<(), DestinationError>>,
-    plan: &Arc<Plan>,
+    plan: &Arc<StreamPlan>,
     shard: Shard,
     sender: Sender,
     is_live: bool,
@@ -573,7 +573,7 @@ mod tests {
     use datagen_process::common::Common;
     use datagen_process::progress::Bar;
     use datagen_process::shutdown::{Shutdown, Signal};
-    use datagen_settings::{Environment, Problems};
+    use datagen_settings::{ConfigurationErrors, Environment};
 
     use super::*;
     use crate::message::Sending;
@@ -668,7 +668,7 @@ mod tests {
                 seed: Some(3),
             },
             rate: 0.0,
-            target: Target::Directory(PathBuf::from(directory)),
+            sink: SinkConfig::Directory(PathBuf::from(directory)),
             metrics: None,
         }
     }
@@ -676,7 +676,7 @@ mod tests {
     /// Streams for a time, then a signal comes, if the stream has not ended.
     async fn stream(sink: &Arc<Fake>, config: &StreamConfig, time: Duration) -> Result<(), DestinationError> {
         let context = Context {
-            common: Common::read(&Environment::default(), &mut Problems::default()),
+            common: Common::read(&Environment::default(), &mut ConfigurationErrors::default()),
             shutdown: Shutdown::default(),
             bar: Bar::hidden(),
         };

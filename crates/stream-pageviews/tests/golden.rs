@@ -9,12 +9,12 @@ use datagen_core::model::Profile;
 use datagen_core::model::session::{DeliveryFaults, Pause, Sessions, StreamTag};
 use sha2::{Digest, Sha256};
 use stream_pageviews::batch::Batch;
-use stream_pageviews::schedule::{Plan, Schedule};
+use stream_pageviews::schedule::{Schedule, StreamPlan};
 
 /// The digest of an hour of 20 sources with late messages and duplicates, one per line.
 fn digest(profile: Profile) -> String {
     let start_ms = 1_769_904_000_000;
-    let plan = Plan {
+    let plan = StreamPlan {
         sessions: Sessions::new(profile, 0, 999_999, 999),
         faults: DeliveryFaults::new(0, 100, 50),
         pause: Pause {

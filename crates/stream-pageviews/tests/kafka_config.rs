@@ -1,9 +1,9 @@
 //! Which Kafka endpoints a configuration may describe, and what is said of those that make no sense.
 
 use datagen_settings::catalog::SecurityProtocol;
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 use stream_pageviews::config::kafka::{KafkaConfig, SignIn};
-use stream_pageviews::config::{StreamConfig, Target};
+use stream_pageviews::config::{SinkConfig, StreamConfig};
 
 const VIEWS: &str = "Endpoint=sb://playground.servicebus.windows.net/;SharedAccessKeyName=send;\
                      SharedAccessKey=PLANTED;EntityPath=pageviews";
@@ -16,7 +16,7 @@ const STARS_NAME: &str = "EVENTHUB_CONNECTION_STRING_STARS";
 
 fn read(variables: &[(&str, &str)]) -> Result<StreamConfig, String> {
     let environment: Environment = variables.iter().copied().collect();
-    let mut problems = Problems::default();
+    let mut problems = ConfigurationErrors::default();
     let config = StreamConfig::read(&environment, &mut problems);
     assert!(!format!("{problems} {config:?}").contains("PLANTED"));
     match config {
@@ -26,9 +26,9 @@ fn read(variables: &[(&str, &str)]) -> Result<StreamConfig, String> {
 }
 
 fn kafka(variables: &[(&str, &str)]) -> KafkaConfig {
-    match read(variables).expect("a good configuration").target {
-        Target::Kafka(kafka) => kafka,
-        Target::Directory(directory) => panic!("{}", directory.display()),
+    match read(variables).expect("a good configuration").sink {
+        SinkConfig::Kafka(kafka) => kafka,
+        SinkConfig::Directory(directory) => panic!("{}", directory.display()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsStr, fmt, net::SocketAddr};
 
-use datagen_settings::{Environment, Problems, Secret, Text, catalog::EntraSettings};
+use datagen_settings::{ConfigurationErrors, Environment, Secret, Text, catalog::EntraSettings};
 
 use super::metadata;
 
@@ -94,22 +94,23 @@ impl Method {
 
 /// Reads the variables that name a credential. `None` if there are none, or if something is wrong with them, which is
 /// then reported.
-pub(super) fn read(environment: &Environment, problems: &mut Problems) -> Option<Method> {
+pub(super) fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Method> {
     let known = problems.len();
     let settings: EntraSettings = environment.read(problems);
     if problems.len() > known {
         return None;
     }
-    let missing = |problems: &mut Problems, given: &str, needed: &[(&datagen_settings::Variable, bool)]| {
-        for (variable, is_set) in needed {
-            if !is_set {
-                problems.report(
-                    variable,
-                    format_args!("is not set: it belongs to {given}, so set it, or unset {given}"),
-                );
+    let missing =
+        |problems: &mut ConfigurationErrors, given: &str, needed: &[(&datagen_settings::Variable, bool)]| {
+            for (variable, is_set) in needed {
+                if !is_set {
+                    problems.report(
+                        variable,
+                        format_args!("is not set: it belongs to {given}, so set it, or unset {given}"),
+                    );
+                }
             }
-        }
-    };
+        };
     let text = |text: Option<Text>| text.map(|text| text.0);
     let tenant = text(settings.azure_tenant_id);
     let client = text(settings.azure_client_id);
@@ -177,7 +178,7 @@ mod tests {
     const ENDPOINT: (&str, &str) = ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/token");
 
     fn chosen(pairs: &[(&str, &str)]) -> (Option<Method>, String) {
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let method = read(&pairs.iter().copied().collect(), &mut problems);
         (method, problems.to_string())
     }

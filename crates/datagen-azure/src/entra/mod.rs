@@ -36,7 +36,7 @@ use datagen_process::{
     error::causes,
     retry::{Backoff, RetryPolicy},
 };
-use datagen_settings::{Environment, Problems, Secret};
+use datagen_settings::{ConfigurationErrors, Environment, Secret};
 
 /// Azure Storage, both its Blob and its Data Lake API.
 pub const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -150,7 +150,7 @@ enum Retry {
 
 /// Checks the variables that name a credential of Microsoft Entra ID, for a destination that needs one. Whatever is wrong
 /// is reported to `problems`.
-pub fn check(environment: &Environment, problems: &mut Problems) {
+pub fn check(environment: &Environment, problems: &mut ConfigurationErrors) {
     method::read(environment, problems);
 }
 
@@ -185,7 +185,7 @@ impl EntraCredential {
     /// If the variables of a credential are incomplete or cannot be used: an unreadable token file, a malformed tenant
     /// id, a managed identity endpoint of an unsupported kind.
     pub async fn from_env() -> Result<Self, EntraError> {
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let method = method::read(&Environment::of_process(), &mut problems);
         if !problems.is_empty() {
             return Err(EntraError {

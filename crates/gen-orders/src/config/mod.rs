@@ -11,7 +11,7 @@ use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::model::Profile;
 use datagen_core::model::order::OrderRange;
 use datagen_settings::catalog::{FiniteSettings, OrderSettings, WorldSettings};
-use datagen_settings::{Environment, Problems};
+use datagen_settings::{ConfigurationErrors, Environment};
 
 pub use dates::Dates;
 pub use readers::{Reader, ReaderKind};
@@ -50,7 +50,7 @@ impl OrderSet {
     pub fn read(
         settings: &OrderSettings,
         environment: &Environment,
-        problems: &mut Problems,
+        problems: &mut ConfigurationErrors,
     ) -> Option<Self> {
         let FiniteSettings { seed } = environment.read(problems);
         let WorldSettings {
@@ -73,7 +73,7 @@ impl OrderSet {
 
 impl OrdersConfig {
     /// Reads and validates the settings.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: OrderSettings = environment.read(problems);
         let orders = OrderSet::read(&settings, environment, problems);
         let target = Target::read(environment, problems);
@@ -95,7 +95,7 @@ fn configured_dates(settings: &OrderSettings) -> Dates {
 }
 
 /// The days of `dates` for a run that begins this year.
-fn dates_of_this_year(dates: Dates, problems: &mut Problems) -> Option<Range<NaiveDate>> {
+fn dates_of_this_year(dates: Dates, problems: &mut ConfigurationErrors) -> Option<Range<NaiveDate>> {
     if problems.concern(&OrderSettings::DATE_FROM) || problems.concern(&OrderSettings::DATE_TO) {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use datagen_settings::Problems;
+use datagen_settings::ConfigurationErrors;
 use datagen_settings::catalog::DatabaseSettings;
 use uuid::Uuid;
 
@@ -46,9 +46,9 @@ impl ReaderKind {
     }
 }
 
-/// Reads the value of SQL_READERS. Problems name an entry by its number, since its text may be something that was put
+/// Reads the value of SQL_READERS. Errors name an entry by its number, since its text may be something that was put
 /// into the wrong variable.
-pub(super) fn read(text: &str, problems: &mut Problems) -> Vec<Reader> {
+pub(super) fn read(text: &str, problems: &mut ConfigurationErrors) -> Vec<Reader> {
     let mut readers = Vec::new();
     let mut names = HashSet::new();
     for (number, entry) in (1..).zip(text.split(';')) {
@@ -102,7 +102,7 @@ mod tests {
     const ID: &str = "0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01";
 
     fn parse(text: &str) -> (Vec<Reader>, String) {
-        let mut problems = Problems::default();
+        let mut problems = ConfigurationErrors::default();
         let readers = read(text, &mut problems);
         (readers, problems.to_string())
     }

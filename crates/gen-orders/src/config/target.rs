@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use datagen_settings::catalog::DatabaseSettings;
-use datagen_settings::{Environment, Problems, Secret, is_host, local_path};
+use datagen_settings::{ConfigurationErrors, Environment, Secret, is_host, local_path};
 
 use super::readers::{self, Reader};
 
@@ -19,7 +19,11 @@ pub enum Target {
 }
 
 #[cfg(feature = "mssql")]
-fn accept(server: SqlServer, environment: &Environment, problems: &mut Problems) -> Option<Target> {
+fn accept(
+    server: SqlServer,
+    environment: &Environment,
+    problems: &mut ConfigurationErrors,
+) -> Option<Target> {
     if server.login.is_none() {
         datagen_azure::entra::check(environment, problems);
     }
@@ -27,7 +31,11 @@ fn accept(server: SqlServer, environment: &Environment, problems: &mut Problems)
 }
 
 #[cfg(not(feature = "mssql"))]
-fn accept(_server: SqlServer, _environment: &Environment, problems: &mut Problems) -> Option<Target> {
+fn accept(
+    _server: SqlServer,
+    _environment: &Environment,
+    problems: &mut ConfigurationErrors,
+) -> Option<Target> {
     problems.report(
         &DatabaseSettings::SQL_SERVER,
         "names a SQL Server, which this build leaves out: build gen-orders with the feature `mssql`",
@@ -56,7 +64,7 @@ pub struct SqlServer {
 
 impl Target {
     /// Reads and validates the settings.
-    pub fn read(environment: &Environment, problems: &mut Problems) -> Option<Self> {
+    pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: DatabaseSettings = environment.read(problems);
         let (url, server) = (DatabaseSettings::SQL_URL, DatabaseSettings::SQL_SERVER);
         match (environment.is_set(&url), environment.is_set(&server)) {
@@ -85,7 +93,7 @@ impl Target {
 fn read_file(
     settings: DatabaseSettings,
     environment: &Environment,
-    problems: &mut Problems,
+    problems: &mut ConfigurationErrors,
 ) -> Option<PathBuf> {
     let of_server = [
         DatabaseSettings::SQL_DATABASE,
@@ -113,7 +121,7 @@ fn read_file(
 fn read_server(
     settings: DatabaseSettings,
     environment: &Environment,
-    problems: &mut Problems,
+    problems: &mut ConfigurationErrors,
 ) -> Option<SqlServer> {
     if !environment.is_set(&DatabaseSettings::SQL_DATABASE) {
         problems.report(

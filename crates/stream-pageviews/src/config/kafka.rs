@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use datagen_settings::catalog::{MessageSettings, SecurityProtocol};
-use datagen_settings::{Problems, Secret, Variable, is_host};
+use datagen_settings::{ConfigurationErrors, Secret, Variable, is_host};
 
 use crate::connection_string::ConnectionString;
 use crate::message::Topic;
@@ -44,7 +44,7 @@ pub enum SignIn {
 
 impl KafkaConfig {
     /// Validates the settings of a Kafka endpoint, of which there is one.
-    pub(super) fn read(settings: MessageSettings, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn read(settings: MessageSettings, problems: &mut ConfigurationErrors) -> Option<Self> {
         let before = problems.len();
         let namespace = settings.eventhub_namespace.map(|text| text.0);
         if let Some(name) = &namespace
@@ -113,7 +113,7 @@ impl KafkaConfig {
     }
 }
 
-fn check_servers(servers: &str, problems: &mut Problems) {
+fn check_servers(servers: &str, problems: &mut ConfigurationErrors) {
     let is_server = |server: &str| {
         let parts = server.trim().rsplit_once(':');
         parts.is_some_and(|(host, port)| {
@@ -148,7 +148,7 @@ fn check_sign_in(
     has_strings: bool,
     has_namespace: bool,
     is_exposed: bool,
-    problems: &mut Problems,
+    problems: &mut ConfigurationErrors,
 ) {
     let problem = if has_strings && !security.has_sasl() {
         "does not sign in, but connection strings are set: give SASL_SSL, SASL_PLAINTEXT for the emulator, or unset \
@@ -174,7 +174,7 @@ fn parse_connection_strings(
     secrets: [Secret; 2],
     servers: &str,
     is_exposed: bool,
-    problems: &mut Problems,
+    problems: &mut ConfigurationErrors,
 ) -> Option<[ConnectionString; 2]> {
     let azure = servers
         .split(',')

@@ -106,7 +106,7 @@ fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes
 impl Metrics {
     /// The page, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
     fn page(&self) -> Result<String, Error> {
-        let page = Page(Registry::new());
+        let page = MetricsPage(Registry::new());
         let delivery = self.sink.delivery();
         let version = options("build_info", "The version of this program.");
         let build = IntGauge::with_opts(version.const_label("version", env!("CARGO_PKG_VERSION")))?;
@@ -166,9 +166,9 @@ impl Metrics {
 }
 
 /// The metrics of one page.
-struct Page(Registry);
+struct MetricsPage(Registry);
 
-impl Page {
+impl MetricsPage {
     fn gauge(&self, name: &str, help: &str, value: f64) -> Result<(), Error> {
         let gauge = Gauge::with_opts(options(name, help))?;
         gauge.set(value);
@@ -210,7 +210,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::message::Message;
     use crate::metrics::delivery_times::DeliveryTimes;
-    use crate::sink::file::Files;
+    use crate::sink::file::FileSink;
     use crate::sink::{Delivery, Sink};
 
     async fn ask(address: SocketAddr, request: &str) -> String {
@@ -289,7 +289,10 @@ mod tests {
     #[tokio::test]
     async fn the_page_is_read_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()), Clock::system());
+        let metrics = Metrics::new(
+            Arc::new(FileSink::open(directory.path()).unwrap()),
+            Clock::system(),
+        );
         metrics.add_sessions(1);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.0.local_addr().unwrap();
@@ -318,7 +321,10 @@ mod tests {
     #[tokio::test]
     async fn scrapers_that_never_read_do_not_keep_others_waiting() {
         let directory = tempfile::tempdir().unwrap();
-        let metrics = Metrics::new(Arc::new(Files::open(directory.path()).unwrap()), Clock::system());
+        let metrics = Metrics::new(
+            Arc::new(FileSink::open(directory.path()).unwrap()),
+            Clock::system(),
+        );
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.0.local_addr().unwrap();
         tokio::spawn(listener.serve(Arc::new(metrics)));

@@ -18,15 +18,15 @@ use async_trait::async_trait;
 use datagen_process::error::DestinationError;
 use datagen_process::file_system::{create_directory, lock, sync_directory, unlock};
 
-use super::{Delivery, Sink, Taken};
+use super::{Delivery, MessageCounter, Sink};
 use crate::message::{Message, Topic};
 
 /// The two files.
 #[derive(Debug)]
-pub struct Files {
+pub struct FileSink {
     /// By [`Topic`].
     logs: Mutex<[Log; 2]>,
-    taken: Taken,
+    taken: MessageCounter,
 }
 
 /// How much of a file's end is read at once to find its last whole line.
@@ -52,7 +52,7 @@ struct Log {
     lost: u64,
 }
 
-impl Files {
+impl FileSink {
     /// Opens the files in `directory`, which are created with it if they are absent.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Files {
         }
         Ok(Self {
             logs: Mutex::new(logs),
-            taken: Taken::default(),
+            taken: MessageCounter::default(),
         })
     }
 
@@ -85,7 +85,7 @@ impl Files {
 }
 
 #[async_trait]
-impl Sink for Files {
+impl Sink for FileSink {
     async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError> {
         let mut logs = self.logs();
         for message in messages {
@@ -330,7 +330,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut sent = [String::new(), String::new()];
         for range in [0..600, 600..1_000] {
-            let files = Files::open(directory.path()).unwrap();
+            let files = FileSink::open(directory.path()).unwrap();
             for batch in messages(range).messages().chunks(100) {
                 files.send(batch).await.unwrap();
                 for message in batch {
@@ -364,7 +364,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("pageviews.jsonl");
             fs::write(&path, left).unwrap();
-            let files = Files::open(directory.path()).unwrap();
+            let files = FileSink::open(directory.path()).unwrap();
             assert_eq!(text(&path), kept);
 
             // Another process is killed while this one runs.
@@ -386,7 +386,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let directory = root.path().join("stream");
             let path = directory.join("pageviews.jsonl");
-            let files = Files::open(&directory).unwrap();
+            let files = FileSink::open(&directory).unwrap();
             let all = messages(0..10);
             let all = all.messages();
             files.send(&all).await.unwrap();
@@ -417,7 +417,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let directory = root.path().join("stream");
             let path = directory.join("pageviews.jsonl");
-            let files = Files::open(&directory).unwrap();
+            let files = FileSink::open(&directory).unwrap();
             let all = messages(0..10);
             // Without star ratings, so that the other file has no lines.
             let all = all.messages();
@@ -446,7 +446,7 @@ mod tests {
     async fn the_lines_of_a_file_that_was_cut_off_are_counted_as_lost() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pageviews.jsonl");
-        let files = Files::open(directory.path()).unwrap();
+        let files = FileSink::open(directory.path()).unwrap();
         let all = messages(0..10);
         let all = all.messages();
         files.send(&all).await.unwrap();

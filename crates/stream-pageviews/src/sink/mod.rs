@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use datagen_core::model::planted::SessionCounts;
 use datagen_process::error::DestinationError;
 
-use crate::config::Target;
+use crate::config::SinkConfig;
 use crate::message::Message;
 use crate::metrics::delivery_times::DeliveryTimes;
 
@@ -70,17 +70,17 @@ pub struct Delivery {
 
 /// Counts the messages that a sink takes.
 #[derive(Debug, Default)]
-struct Taken(Mutex<TakenCounts>);
+struct MessageCounter(Mutex<MessageCounts>);
 
 /// Counts of messages.
 #[derive(Clone, Copy, Debug, Default)]
-struct TakenCounts {
+struct MessageCounts {
     messages: [u64; 2],
     bytes: u64,
     planted: SessionCounts,
 }
 
-impl AddAssign for TakenCounts {
+impl AddAssign for MessageCounts {
     fn add_assign(&mut self, other: Self) {
         for (count, other) in self.messages.iter_mut().zip(other.messages) {
             *count += other;
@@ -93,12 +93,12 @@ impl AddAssign for TakenCounts {
 /// Messages that are being taken, one by one. They are counted when this is dropped, so that they are also counted if the
 /// sink stops in the middle.
 #[derive(Debug)]
-struct Taking<'a> {
-    counts: TakenCounts,
-    taken: &'a Taken,
+struct PendingCounts<'a> {
+    counts: MessageCounts,
+    taken: &'a MessageCounter,
 }
 
-impl Taking<'_> {
+impl PendingCounts<'_> {
     #[inline]
     fn add(&mut self, message: &Message<'_>) {
         self.counts.messages[message.topic as usize] += 1;
@@ -107,27 +107,27 @@ impl Taking<'_> {
     }
 }
 
-impl Drop for Taking<'_> {
+impl Drop for PendingCounts<'_> {
     fn drop(&mut self) {
         *self.taken.lock() += self.counts;
     }
 }
 
-impl Taken {
-    fn lock(&self) -> MutexGuard<'_, TakenCounts> {
+impl MessageCounter {
+    fn lock(&self) -> MutexGuard<'_, MessageCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self) -> Taking<'_> {
-        Taking {
-            counts: TakenCounts::default(),
+    fn start(&self) -> PendingCounts<'_> {
+        PendingCounts {
+            counts: MessageCounts::default(),
             taken: self,
         }
     }
 
     /// The counts of a sink that delivers messages by taking them.
     fn delivered(&self) -> Delivery {
-        let TakenCounts {
+        let MessageCounts {
             messages,
             bytes,
             planted,
@@ -146,10 +146,10 @@ impl Taken {
 ///
 /// # Errors
 /// If it cannot be reached or written, with what to check.
-pub async fn open(target: &Target) -> Result<Arc<dyn Sink>, DestinationError> {
-    Ok(match target {
-        Target::Directory(directory) => Arc::new(file::Files::open(directory)?),
+pub async fn open(config: &SinkConfig) -> Result<Arc<dyn Sink>, DestinationError> {
+    Ok(match config {
+        SinkConfig::Directory(directory) => Arc::new(file::FileSink::open(directory)?),
         #[cfg(feature = "kafka")]
-        Target::Kafka(config) => Arc::new(kafka::Kafka::open(config).await?),
+        SinkConfig::Kafka(config) => Arc::new(kafka::KafkaSink::open(config).await?),
     })
 }

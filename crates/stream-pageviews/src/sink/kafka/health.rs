@@ -31,7 +31,7 @@ pub struct Health {
     error: watch::Sender<Option<KafkaSinkError>>,
     /// Cancelled when the time to deliver is over.
     closing: CancellationToken,
-    connection: Mutex<Connection>,
+    connection: Mutex<ConnectionState>,
 }
 
 /// How far the sink is.
@@ -48,7 +48,7 @@ pub(super) enum Stage {
 
 /// The connection to the brokers, as the log describes it.
 #[derive(Debug, Default)]
-struct Connection {
+struct ConnectionState {
     stage: Stage,
     last_error: Option<String>,
     warned_at: Option<Instant>,

@@ -26,20 +26,20 @@ use self::error::KafkaSinkError;
 use self::producers::{Producers, Record};
 use self::settings::{Limits, Login};
 use self::token::{EntraTokens, TokenSource};
-use super::{Delivery, Sink, Taken};
+use super::{Delivery, MessageCounter, Sink};
 use crate::config::kafka::{CONNECTION_STRINGS, KafkaConfig, SignIn};
 use crate::message::{Message, Topic};
 use crate::metrics::delivery_times::DeliveryTimes;
 
 /// A Kafka endpoint that takes messages.
 #[derive(Debug)]
-pub struct Kafka {
+pub struct KafkaSink {
     bootstrap_servers: String,
     producers: Producers,
-    taken: Taken,
+    taken: MessageCounter,
 }
 
-impl Kafka {
+impl KafkaSink {
     /// Connects, signs in, and makes sure that both topics are there.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Kafka {
         Ok(Self {
             bootstrap_servers: config.bootstrap_servers.clone(),
             producers,
-            taken: Taken::default(),
+            taken: MessageCounter::default(),
         })
     }
 
@@ -100,7 +100,7 @@ async fn logins(sign_in: &SignIn) -> Result<[Login; 2], KafkaSinkError> {
 }
 
 #[async_trait]
-impl Sink for Kafka {
+impl Sink for KafkaSink {
     async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError> {
         let mut taking = self.taken.start();
         let (mut key, mut clock) = (itoa::Buffer::new(), ClockText::default());
