@@ -18,5 +18,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
             .arg(&bench.binaries)
             .args(["--rounds", &rounds]),
     )
-    .context("the comparison of streams failed: it needs kcat (Debian's package of that name), Java and Maven")
+    .context(
+        "the comparison of streams failed: it needs kcat (Debian's package of that name), Java and Maven",
+    )
 }
