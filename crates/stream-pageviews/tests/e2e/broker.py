@@ -236,15 +236,19 @@ class Broker:
         self.launch()
         self.wait_until_ready()
 
-    def launch(self):
-        """Starts the process."""
+    def format(self):
+        """Writes the properties, and prepares the directory of the data if there is none."""
         file = self.directory / "server.properties"
         file.write_text("".join(f"{name}={value}\n" for name, value in self.configuration().items()))
         if not (self.directory / "data" / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_DNS, "playground").bytes).decode().rstrip("=")
-            formatted = self.java("kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", file)
+            cluster_id = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_DNS, "playground").bytes).decode().rstrip("=")
+            formatted = self.java("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", file)
             assert formatted.wait() == 0, self.log()
-        self.process = self.java("kafka.Kafka", file)
+        return file
+
+    def launch(self):
+        """Starts the process."""
+        self.process = self.java("kafka.Kafka", self.format())
 
     def wait_until_ready(self, brokers=1):
         """Waits until this broker answers and knows so many."""
@@ -354,6 +358,9 @@ def cluster(directory, count=3, **properties):
     try:
         for broker in brokers:
             broker.voters = voters
+            broker.format()
+        # Together, because each waits for a majority.
+        for broker in brokers:
             broker.launch()
         for broker in brokers:
             broker.wait_until_ready(count)
