@@ -9,11 +9,10 @@ use std::process::Child;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use common::{Mock, PARTITIONS, address, assert_complete, limits, mock, open, open_with, read, send};
+use common::{Mock, PARTITIONS, assert_complete, limits, mock, open, open_with, read, send};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use stream_pageviews::message::Topic;
 use stream_pageviews::sink::kafka::producers::{Producers, Record};
-use testkit::kafka::{ApiKey, Front};
 use testkit::process::Generator;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -246,14 +245,11 @@ async fn a_broker_that_gives_no_producer_id_gets_a_plain_producer() {
         mock.request_errors(RDKafkaApiKey::InitProducerId, &[refusal; 100]);
         assert_plain(&open(&mock.bootstrap_servers()).await, &mock).await;
     }
-    // A version without the request, and no answer at all.
+    // A version without the request.
     let mock = mock();
     mock.apiversion(RDKafkaApiKey::InitProducerId, None, None)
         .unwrap();
     assert_plain(&open(&mock.bootstrap_servers()).await, &mock).await;
-    let (mock, front) = front().await;
-    front.ignore(ApiKey::InitProducerId);
-    assert_plain(&open(&front.bootstrap()).await, &mock).await;
 }
 
 /// The sink is not idempotent, but it delivers.
@@ -348,13 +344,6 @@ fn events_have_their_time_and_ids_in_headers_and_users_keep_their_order() {
     }
 }
 
-/// A front before a mock cluster that passes everything through at first.
-async fn front() -> (Mock, Front) {
-    let mock = mock();
-    let front = Front::builder().start(address(&mock)).await.unwrap();
-    (mock, front)
-}
-
 #[cfg(unix)]
 mod processes {
     use super::*;
@@ -422,21 +411,6 @@ mod processes {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_broker_that_hangs_is_reported_and_so_is_its_return() {
-        let (_mock, front) = front().await;
-        let stream = Stream::start(&front.bootstrap());
-        stream.lines_until("streaming sessions=");
-        front.set_hung(true);
-        let silence = format!("messages wait: {} has not answered for ", front.bootstrap());
-        stream.lines_until(&silence);
-        let lines = stream.lines_until(&silence);
-        assert!(!lines.iter().any(|line| line.contains("again")), "{lines:#?}");
-        front.set_hung(false);
-        stream.lines_until("messages are delivered again");
-        assert_eq!(stream.stop(), Some(0));
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
     async fn a_broker_that_answers_but_acknowledges_nothing_is_reported() {
         let mock = mock();
         let stream = Stream::start(&mock.bootstrap_servers());
@@ -454,17 +428,17 @@ mod processes {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_broker_that_returns_without_its_topics_ends_the_stream() {
-        let (_mock, front) = front().await;
-        let stream = Stream::start(&front.bootstrap());
+        let mock = mock();
+        let stream = Stream::start(&mock.bootstrap_servers());
         stream.lines_until("streaming sessions=");
-        let empty = mock();
         let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-        empty.request_errors(RDKafkaApiKey::Produce, &[refusal; 10_000]);
+        mock.broker_down(1).unwrap();
+        mock.request_errors(RDKafkaApiKey::Produce, &[refusal; 10_000]);
         for topic in ["pageviews", "stars"] {
-            empty.topic_error(topic, refusal).unwrap();
+            mock.topic_error(topic, refusal).unwrap();
         }
-        front.set_upstream(address(&empty));
-        stream.lines_until("was the broker restarted without its data?");
+        mock.broker_up(1).unwrap();
+        stream.lines_until("create the topic (the event hub) first");
         let mut child = stream.child;
         assert_eq!(child.wait().unwrap().code(), Some(1));
     }

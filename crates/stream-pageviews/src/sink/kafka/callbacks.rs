@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use super::error::{ErrorClass, KafkaSinkError, ProducerIdEvent, classify};
 use super::health::{Health, lock};
-use super::settings::Login;
+use super::settings::{Login, REQUEST_BYTES};
 use super::stall::{StallDetector, is_connected};
 
 /// How long librdkafka waits for a token; the credential retries by itself meanwhile.
@@ -270,6 +270,14 @@ impl ProducerContext for ProducerCallbacks {
                 "; the topic is gone or has fewer partitions: was the broker restarted without its data?"
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the rule or role the right to send",
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => &format!(
+                "; set max.message.bytes of the topic, or message.max.bytes of the broker, to at least {REQUEST_BYTES}"
+            ),
+            // Kafka reports a timestamp outside of the limits as an invalid record.
+            Some(RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp) => {
+                "; the topic accepts no messages of this time: check its message.timestamp.before.max.ms and \
+                 message.timestamp.after.max.ms"
+            }
             _ => "",
         };
         let problem = match code {

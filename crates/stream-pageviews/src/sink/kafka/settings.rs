@@ -110,6 +110,10 @@ impl Default for Limits {
     }
 }
 
+/// The size of a request, bytes, that a topic must accept. Event Hubs closes the connection above 1046528 bytes.
+/// <https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations>
+pub(super) const REQUEST_BYTES: u32 = 1_000_000;
+
 /// How often librdkafka reports its statistics.
 pub const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -176,8 +180,7 @@ pub(super) fn client_config(
     // own answer arrives.
     set("request.timeout.ms", "60000");
     set("socket.timeout.ms", "65000");
-    // Same page: a request above 1046528 bytes closes the connection.
-    set("message.max.bytes", "1000000");
+    set("message.max.bytes", &REQUEST_BYTES.to_string());
     set("batch.size", "900000");
     // While the service throttles (ServerBusy) or fails over, wait longer each time.
     set("retry.backoff.ms", "100");
