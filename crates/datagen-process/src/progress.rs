@@ -69,11 +69,11 @@ fn rate_text(per_second: f64) -> String {
 /// Counts the finished records of one kind and shows them. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    shared: Arc<Shared>,
+    shared: Arc<ProgressCounts>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ProgressCounts {
     kind: &'static str,
     total: Option<u64>,
     records: AtomicU64,
@@ -107,7 +107,7 @@ impl Progress {
             Some(total) => bar.0.set_length(total),
             None => bar.0.unset_length(),
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProgressCounts {
             kind,
             total,
             records: AtomicU64::new(0),
@@ -189,7 +189,7 @@ impl Progress {
 
     /// Logs the summary line.
     pub fn summarize(&self) {
-        let Shared { kind, started, .. } = &*self.shared;
+        let ProgressCounts { kind, started, .. } = &*self.shared;
         let seconds = started.elapsed().as_secs_f64();
         let rate = self.records() as f64 / seconds.max(1e-9);
         tracing::info!(

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::process::{Generator, assert_sample_ends_with_its_reader, assert_samples, wait_until};
+use testkit::process::{GeneratorProcess, assert_sample_ends_with_its_reader, assert_samples, wait_until};
 
-fn stream(directory: &Path) -> Generator {
-    Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+fn stream(directory: &Path) -> GeneratorProcess {
+    GeneratorProcess::new(env!("CARGO_BIN_EXE_stream-pageviews"))
         .env("STREAM_URL", format!("file://{}", directory.display()))
         .env("USER_MAX_ID", "499")
         .env("PRODUCT_MAX_ID", "99")
@@ -44,7 +44,7 @@ fn planted(manifest: &serde_json::Value, effect: &str) -> usize {
 }
 
 /// Six sources for two hours of a day in the past.
-fn range(directory: &Path) -> Generator {
+fn range(directory: &Path) -> GeneratorProcess {
     stream(directory)
         .env("STREAM_FROM", "2026-01-31T23:00:00+01:00")
         .env("STREAM_TO", "2026-02-01")

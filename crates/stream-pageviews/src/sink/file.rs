@@ -178,7 +178,7 @@ impl Log {
         }
         Err(DestinationError::permanent(
             self.path.display().to_string(),
-            "it is moved away again and again",
+            "it keeps being moved away",
         )
         .advise("give a directory in which only this stream writes"))
     }

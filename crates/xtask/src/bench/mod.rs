@@ -23,9 +23,9 @@ use crate::build;
 
 /// What to time.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchArgs {
     /// Areas; all by default.
-    areas: Vec<Area>,
+    areas: Vec<BenchArea>,
     /// Pairs of runs per comparison.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Options {
 
 /// A group of comparisons.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Area {
+enum BenchArea {
     Lake,
     Sql,
     Stream,
@@ -52,7 +52,7 @@ pub(crate) struct Bench {
     pub(crate) pairs: usize,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchArgs) -> Result<()> {
     let binaries = build::for_benchmarks()?;
     let target = binaries
         .parent()
@@ -64,16 +64,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pairs: options.pairs,
     };
     let wanted = |area| options.areas.is_empty() || options.areas.contains(&area);
-    if wanted(Area::Sql) {
+    if wanted(BenchArea::Sql) {
         sql::run()?;
     }
-    if wanted(Area::Stream) {
+    if wanted(BenchArea::Stream) {
         stream::run(&bench)?;
     }
-    if wanted(Area::Users) {
+    if wanted(BenchArea::Users) {
         users::run(&bench)?;
     }
-    if wanted(Area::Lake) {
+    if wanted(BenchArea::Lake) {
         lake::run(&bench)?;
     }
     Ok(())

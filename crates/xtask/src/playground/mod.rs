@@ -21,7 +21,7 @@ use crate::build;
 
 /// Sizes and place of the playground.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct PlaygroundArgs {
     /// Users.
     #[arg(long, default_value_t = 20_000)]
     users: u64,
@@ -56,13 +56,13 @@ const VIPS: u64 = 500;
 const LATE_ONE_IN: u64 = 50;
 const DUPLICATE_ONE_IN: u64 = 100;
 
-impl Options {
+impl PlaygroundArgs {
     fn vips(&self) -> u64 {
         self.vips.unwrap_or(VIPS.min(self.users))
     }
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &PlaygroundArgs) -> Result<()> {
     ensure!(
         options.users > 0 && options.products > 0,
         "without users and products there is nothing to refer to"
@@ -92,7 +92,7 @@ struct Times {
 }
 
 /// Runs the four generators, one after the other.
-fn generate(options: &Options, binaries: &Path, directory: &Path) -> Result<Times> {
+fn generate(options: &PlaygroundArgs, binaries: &Path, directory: &Path) -> Result<Times> {
     let url = |name: &str| {
         Url::from_file_path(directory.join(name))
             .map(String::from)
@@ -285,7 +285,7 @@ mod tests {
     #[derive(Parser)]
     struct Task {
         #[command(flatten)]
-        options: Options,
+        options: PlaygroundArgs,
     }
 
     #[test]
