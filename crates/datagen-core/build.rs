@@ -1,7 +1,7 @@
-//! Turns the lists in `data/` into tables, so that a generator starts without parsing anything.
+//! Compiles the lists in `data/` into tables, so that the generators need not parse anything when they start.
 //!
-//! Short lists become constants in `tables.rs`; the long ones become bytes that it includes (see `output`). Weights become Walker
-//! alias tables in exact integer arithmetic, and sentences are written out with everything that can fill them (see `grammar`).
+//! Short lists become constants in `tables.rs`, long lists become bytes that it includes (see `output`). Weights become Walker alias
+//! tables, computed in exact integer arithmetic. Sentences are expanded with all fillers of their slots (see `grammar`).
 
 #[path = "build/grammar.rs"]
 mod grammar;
@@ -30,11 +30,11 @@ fn main() {
     println!("cargo::rerun-if-changed=data");
     let mut out = Output::default();
 
-    // First, because the surnames are at the beginning of the pool.
+    // Surnames come first, because they must be at the beginning of the pool.
     people::surnames(&mut out);
     let regions = read("regions", 3);
-    places::municipalities(&mut out, &regions);
-    places::streets(&mut out);
+    let municipalities = places::municipalities(&mut out, &regions);
+    places::streets(&mut out, &municipalities);
     places::phones(&mut out, &regions);
     people::ages(&mut out);
     people::given_names(&mut out);

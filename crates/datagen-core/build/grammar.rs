@@ -1,10 +1,10 @@
-//! Writes out the sentences of `data/sentences.tsv` with everything that can fill their slots, and lists the sentences that
-//! suit a user.
+//! Expands the sentences of `data/sentences.tsv` with all fillers of their slots, and lists the sentences that suit each kind of
+//! user, so that writing a description needs nothing but table lookups.
 //!
-//! Most sentences have two parts: what precedes the last slot, and that slot with what follows it. Both are written out with
-//! every filler; equal parts of different sentences are stored once, so that the tables stay in the processor's cache.
-//! Sentences about jobs and the town are composed of three parts and two facts about the user: a part, a fact, a part, a fact
-//! and a part. They are those of the first topics.
+//! Most sentences have two parts: the text before the last slot, and that slot with the text after it. Both are expanded with
+//! every filler. Equal parts of different sentences are stored once, so that the tables stay in the processor's cache.
+//! Sentences of the first topics, which are about jobs and the town, consist of three parts, with a fact about the user between
+//! each part and the next.
 
 use std::collections::HashMap;
 
@@ -23,16 +23,16 @@ const TOPICS: [&str; 9] = [
     "character",
     "shop",
 ];
-/// How many topics, from the first, have composed sentences. Those of the very first begin with the given name.
+/// The number of topics, from the first, with composed sentences. Sentences of the first topic begin with the given name.
 const COMPOSED_TOPICS: usize = 2;
 const STATUSES: [&str; 3] = ["worker", "student", "pensioner"];
 const PLACES: [&str; 3] = ["obec", "město", "Praha"];
 const GENDERS: [&str; 2] = ["m", "f"];
 /// The first and the last age of each group.
 const AGES: [(u8, u8); 5] = [(18, 19), (20, 29), (30, 44), (45, 61), (62, 90)];
-/// Facts in the order of their numbers. The last number stands for none.
+/// Facts in the order of their numbers. The last one stands for no fact.
 const FACTS: [&str; 5] = ["job", "job2", "job3", "town", ""];
-/// Slots whose fillers depend on the region.
+/// The slots whose fillers depend on the region.
 const REGIONAL: [&str; 4] = ["region6", "region2", "trip", "place6"];
 /// How much more often a sentence about the user's field is chosen than a general one.
 const FIELD_WEIGHT: usize = 3;
@@ -41,7 +41,7 @@ const FIELD_WEIGHT: usize = 3;
 const LONGEST_BEGINNING: usize = 80;
 const LONGEST_PART: usize = 48;
 
-/// Who a sentence is about.
+/// Which users a sentence suits.
 struct Condition {
     statuses: Vec<bool>,
     ages: Vec<bool>,
@@ -117,7 +117,7 @@ fn for_gender(text: &str, gender: usize) -> String {
     result + rest
 }
 
-/// What fills the slots.
+/// The fillers of the slots.
 struct Fillers {
     slots: HashMap<String, String>,
     /// By region and slot.
@@ -165,7 +165,8 @@ impl Fillers {
     }
 }
 
-/// Texts of which one is drawn, among as many for each region if they have regional slots. Equal lists are stored once.
+/// The variants of parts of sentences, one of which is drawn. Parts with regional slots have equally many variants per region.
+/// Equal lists are stored once.
 #[derive(Default)]
 struct Variants {
     texts: Vec<String>,
@@ -184,7 +185,7 @@ impl Variants {
                 filled.iter().map(|text| for_gender(text, gender)).collect()
             })
             .collect();
-        // All regions have as many variants as the one with most: the others repeat some.
+        // Regions with fewer variants than others repeat some, because all regions need equally many.
         let count = filled.iter().map(Vec::len).max().expect("a region");
         let variants: Vec<_> = filled
             .iter()
@@ -287,8 +288,8 @@ pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<S
     lists(out, &sentences, &numbers, fields);
 }
 
-/// Lists of the sentences that suit a user: by topic and status, or by field for the work of workers; then by age, gender and
-/// place. A sentence is drawn uniformly; those about the field occur several times.
+/// Lists the sentences per topic and status, or per field for the work of workers, and then per age group, gender and place.
+/// Sentences are drawn uniformly from a list, so those about the field occur in it several times.
 fn lists(out: &mut Output, sentences: &[Vec<String>], numbers: &[usize], fields: &[Vec<String>]) {
     let conditions: Vec<_> = sentences
         .iter()

@@ -1,4 +1,4 @@
-//! User agents and networks.
+//! Tables of user agents and IPv4 networks.
 
 use std::net::Ipv4Addr;
 

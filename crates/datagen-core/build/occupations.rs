@@ -1,14 +1,14 @@
-//! Occupations, who has them, and the titles that go with them.
+//! Tables of occupations: who has them, which other jobs are related, and which titles go with them.
 
 use crate::AGES;
 use crate::input::{Rows, column, index_of, read, texts};
 use crate::output::{ChoicesBuilder, Output};
 
-/// Educations that qualify for one profession only: none of these is a side job of another.
+/// Educations that qualify for a single profession. People of other professions do not have such a profession as a second job.
 const OWN_DEGREE: [&str; 8] = ["d", "z", "V", "p", "j", "t", "x", "y"];
 
-/// The last ages of groups. Each group has one list of the professions that people of some of its ages have; a draw that does
-/// not suit the age is repeated. The groups are narrow where many professions begin or end.
+/// The last ages of the age groups. A group has one list of all professions of its ages; a draw that does not suit the age is
+/// repeated. The groups are narrow where many professions begin or end, so that few draws are repeated.
 const LAST_AGES: [u64; 11] = [18, 19, 21, 23, 26, 29, 57, 62, 65, 70, 90];
 
 /// Occupations and the lists from which careers are drawn.
@@ -44,20 +44,22 @@ pub(crate) fn occupations(out: &mut Output, fields: &[Vec<String>]) -> Rows {
     let group = |age: u64| LAST_AGES.partition_point(|&last| last < age) as u64;
     out.numbers("PROFESSION_GROUP_OF_AGE", "u8", AGES.map(group));
 
-    // What else people of an occupation do or did: jobs of their field and of related ones, not above their level, and
-    // no second profession of those that take a degree of their own.
+    // The other jobs of people of an occupation belong to the same or a related field, are not above their level, and do not
+    // require a degree of their own.
     let own_degree = |row: usize| OWN_DEGREE.contains(&rows[row][8].as_str());
     let of_all = (0..rows.len()).map(|row| u64::from(own_degree(row)));
     out.numbers("OCCUPATION_OWN_DEGREE", "u8", of_all);
+    let own_degree: Vec<_> = (0..rows.len()).map(own_degree).collect();
     let mut related = ChoicesBuilder::default();
     for row in 0..rows.len() {
         let near: Vec<_> = fields[field_of[row]][2].split(',').collect();
+        let near: Vec<_> = texts(fields, 0).map(|field| near.contains(&field)).collect();
         for gender in 0..2 {
             related.push((0..rows.len()).map(|other| {
                 let same = field_of[other] == field_of[row];
-                let fits = (same || near.contains(&rows[other][2].as_str()))
+                let fits = (same || near[field_of[other]])
                     && levels[other] <= levels[row]
-                    && (!own_degree(other) || rows[other][8] == rows[row][8]);
+                    && (!own_degree[other] || rows[other][8] == rows[row][8]);
                 let factor = if same { 4 } else { 1 };
                 (other, if fits { factor * weight(other, gender) } else { 0 })
             }));

@@ -1,14 +1,13 @@
-//! What the build script writes: `tables.rs` and the binary files that it includes.
+//! Writes `tables.rs` and the binary files that it includes.
 //!
-//! Unlike constants written as source text, included bytes cost the compiler nothing, and they lie closely together in
-//! memory.
+//! The compiler need not parse included bytes, unlike constants in source text, and they lie close together in memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// The longest text that is copied with a constant size. The pool ends with so many spare bytes.
+/// The longest text that is copied with a constant size, in bytes. The pool ends with as many spare bytes.
 const LONGEST_COPY: usize = 128;
 
 /// The tables made so far.
@@ -77,7 +76,7 @@ impl Output {
             .expect("writing to a String");
     }
 
-    /// Declares `NAME: &[type]` with these elements, which are written as Rust writes them for debugging.
+    /// Declares `NAME: &[element]`. The `Debug` form of the values must be valid Rust.
     pub(crate) fn list<T: std::fmt::Debug>(&mut self, name: &str, element: &str, values: &[T]) {
         writeln!(self.code, "pub(crate) const {name}: &[{element}] = &{values:?};")
             .expect("writing to a String");
@@ -209,8 +208,8 @@ impl ChoicesBuilder {
     }
 }
 
-/// Vose's construction of Walker's alias table: per slot the threshold below which it keeps its number, and the number that is
-/// taken otherwise.
+/// Vose's construction of Walker's alias table: the threshold per slot below which the slot's own number is drawn, and the number
+/// that is drawn otherwise.
 pub(crate) fn alias(weights: &[u64]) -> Vec<(u32, usize)> {
     let count = weights.len() as u128;
     let total: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();

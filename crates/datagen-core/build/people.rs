@@ -1,13 +1,13 @@
-//! Age groups, given names by decade of birth, and surnames.
+//! Tables of age groups, given names by decade of birth, and surnames.
 
 use crate::AGES;
 use crate::input::{column, read, texts};
 use crate::output::{ChoicesBuilder, Output};
 
-/// How many of the commonest surnames the locale of `fake` has, which draws them uniformly.
+/// The number of surnames in the locale of `fake`. It draws them uniformly, so it has the commonest only.
 const COMMON_SURNAMES: usize = 1_000;
 
-/// The bytes at the beginning of a surname's block, and a divisor of its place.
+/// The size of the header of a surname's block in bytes. Blocks begin at multiples of it.
 const HEADER: usize = 8;
 
 /// Age groups, their sizes, and the share of women by age.
@@ -84,8 +84,11 @@ pub(crate) fn surnames(out: &mut Output) {
     out.numbers("SURNAMES", "u16", starts);
 }
 
-/// Lower case without diacritics, the letters of Czech, Slovak, German, Polish and Vietnamese names.
+/// Converts a name to lower case without diacritics. Knows the letters of Czech, Slovak, German, Polish and Vietnamese names.
 fn to_ascii(name: &str) -> String {
+    if name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return name.to_ascii_lowercase();
+    }
     let plain = |c: char| match c {
         'á' | 'ä' | 'ă' | 'â' | 'ą' => 'a',
         'č' | 'ć' => 'c',

@@ -1,4 +1,6 @@
-//! Municipalities, streets and telephone prefixes.
+//! Tables of municipalities, streets and telephone prefixes.
+
+use std::collections::HashMap;
 
 use crate::input::{Rows, column, index_of, read, texts};
 use crate::output::{ChoicesBuilder, Output, alias};
@@ -9,17 +11,15 @@ const NO_STREETS: u64 = 15;
 /// Bits of `STREET_KINDS`: the kind, and whether some municipality has no street of the name.
 const ELSEWHERE: u64 = 4;
 
-/// Regions, and municipalities with what addresses depend on.
-pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) {
+/// Regions, and municipalities with what addresses depend on. Returns the municipalities in the order of their numbers.
+pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) -> Rows {
     out.strings("REGION_NAMES", texts(regions, 1));
     out.texts("REGIONS", 32, texts(regions, 1));
     let municipalities = by_population();
     let populations = column(&municipalities, 2);
     out.numbers("MUNICIPALITY_POPULATIONS", "u32", populations.iter().copied());
-    let region_of: Vec<_> = municipalities
-        .iter()
-        .map(|row| index_of(regions, &row[1]))
-        .collect();
+    let codes: HashMap<_, _> = texts(regions, 0).zip(0..).collect();
+    let region_of: Vec<usize> = texts(&municipalities, 1).map(|code| codes[code]).collect();
 
     let sizes = street_sizes(&read("streets", 5));
     assert!(sizes.len() < NO_STREETS as usize);
@@ -28,7 +28,7 @@ pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) {
         .enumerate()
         .map(|(place, row)| {
             let population = populations[place];
-            // Of villages only some name their streets, the larger the more.
+            // Only some villages have street names; the larger the village, the likelier.
             let draw = row[0].bytes().fold(population, |hash, byte| {
                 hash.wrapping_mul(31).wrapping_add(u64::from(byte))
             }) % 1_500;
@@ -43,7 +43,7 @@ pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) {
                 "capital" => 2,
                 kind => panic!("municipalities: {kind:?}"),
             };
-            // A house for three people, up to the four-digit numbers of the big cities' districts.
+            // One house per three people, up to the four-digit numbers in districts of large cities.
             let houses = (population / 3).clamp(12, 3_000);
             let region = region_of[place] as u64;
             // From this population on, most houses have orientation numbers.
@@ -65,16 +65,17 @@ pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) {
         .zip(&populations)
         .map(|(&region, &population)| ((population * of_regions[region]) << 16) / listed[region]);
     out.choice("MUNICIPALITY_CHOICE", &weights.collect::<Vec<_>>());
-}
-
-/// The municipalities, the largest first: those that are drawn often then lie closely together.
-fn by_population() -> Rows {
-    let mut municipalities = read("municipalities", 4);
-    municipalities.sort_by_key(|row| std::cmp::Reverse(row[2].parse::<u64>().expect("a population")));
     municipalities
 }
 
-/// The sizes of municipalities from which on they have more streets, in ascending order.
+/// Reads the municipalities, the largest first, so that those that are drawn often lie close together.
+fn by_population() -> Rows {
+    let mut municipalities = read("municipalities", 4);
+    municipalities.sort_by_cached_key(|row| std::cmp::Reverse(row[2].parse::<u64>().expect("a population")));
+    municipalities
+}
+
+/// The population thresholds above which municipalities have more streets, in ascending order.
 fn street_sizes(streets: &[Vec<String>]) -> Vec<u64> {
     let mut sizes = column(streets, 2);
     sizes.sort_unstable();
@@ -83,8 +84,12 @@ fn street_sizes(streets: &[Vec<String>]) -> Vec<u64> {
 }
 
 /// Streets, and the lists of them by the size of the municipality.
-pub(crate) fn streets(out: &mut Output) {
-    let (streets, municipalities) = (read("streets", 5), by_population());
+pub(crate) fn streets(out: &mut Output, municipalities: &[Vec<String>]) {
+    let streets = read("streets", 5);
+    let mut places: HashMap<_, Vec<_>> = HashMap::new();
+    for (place, name) in texts(municipalities, 0).enumerate() {
+        places.entry(name).or_default().push(place);
+    }
     // The text after the streets stands before the numbers of houses in places whose streets have no names.
     out.texts("STREETS", 32, texts(&streets, 0).chain(["č.p."]));
     let kinds = streets.iter().map(|row| {
@@ -112,15 +117,10 @@ pub(crate) fn streets(out: &mut Output) {
     let mut pairs = Vec::new();
     for (street, row) in streets.iter().enumerate() {
         for town in row[4].split('|').filter(|town| *town != "-") {
-            let places = municipalities
-                .iter()
-                .enumerate()
-                .filter(|(_, row)| row[0] == town);
-            pairs.extend(places.map(|(place, _)| (street << 16 | place) as u64));
-            assert!(
-                pairs.last().is_some_and(|pair| *pair >> 16 == street as u64),
-                "streets: no town {town:?}"
-            );
+            let places = places
+                .get(town)
+                .unwrap_or_else(|| panic!("streets: no town {town:?}"));
+            pairs.extend(places.iter().map(|place| (street << 16 | place) as u64));
         }
     }
     pairs.sort_unstable();
@@ -144,7 +144,7 @@ pub(crate) fn phones(out: &mut Output, regions: &[Vec<String>]) {
     out.numbers("MOBILE_PREFIXES", "u16", column(&mobiles, 0));
     out.list("MOBILE_ALIAS", "(u32, u16)", &alias(&column(&mobiles, 1)));
 
-    // As `fake` writes formats: `#` is any digit.
+    // In formats of `fake`, `#` is any digit.
     let formats = |rows: &[Vec<String>], of: usize| -> Vec<String> {
         rows.iter().map(|row| format!("{} ### ###", row[of])).collect()
     };

@@ -1,4 +1,4 @@
-//! What the shelves of the shop hold.
+//! Tables of the articles on the shelves of the shop, and of what advertisements say about them.
 
 use crate::input::read;
 use crate::output::Output;

@@ -1,5 +1,4 @@
-//! The records of the data playground and how they are made: pure functions of a seed and an id, without
-//! I/O and without state between records.
+//! Makes the records of the data playground: pure functions of a seed and an id, without I/O and without state between records.
 //!
 //! - [`rng`]: one random number generator per record;
 //! - [`locale`]: the Czech fakers and their tables, which the build script makes from `data/`;

@@ -32,7 +32,7 @@ fn users() {
     let digest = digest(|id, out| users.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "deeca411fcd965953d36d87a8ee2cd5201c36d2a74ff042878c23dcf942ebeb3"
+        "3446e670fde87d129d19c97c87cee0daeb8444260ba5492d8d2bd7401037d7bd"
     );
 }
 
@@ -52,7 +52,7 @@ fn products() {
     let digest = digest(|id, out| products.get(id).write_json_line(out));
     assert_eq!(
         digest,
-        "3052364713dd147369eeb7f373c6c25703ec7139de42beb6adaa4b1ea99af20e"
+        "ad29cb1ba77fde612d2e8c271492be2d8199c7c6f42dd491f6497e17b5f66977"
     );
 }
 

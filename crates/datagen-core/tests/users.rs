@@ -574,7 +574,7 @@ fn people_work_study_and_retire_at_plausible_ages() {
         if !pensioner {
             for (names, ages) in [
                 (&["hasič", "hasička"][..], 19..=58),
-                (&["voják z povolání", "vojákyně z povolání"], 18..=58),
+                (&["profesionální voják", "profesionální vojákyně"], 18..=58),
                 (&["policista", "policistka"], 19..=60),
                 (&["soudce", "soudkyně"], 30..=70),
                 (&["horník"], 18..=56),
@@ -639,7 +639,7 @@ fn professions_have_the_gender_that_statistics_say() {
         ("řidič autobusu", "řidička autobusu", 0.02, 0.14),
         ("hasič", "hasička", 0.0, 0.08),
         ("policista", "policistka", 0.12, 0.24),
-        ("voják z povolání", "vojákyně z povolání", 0.08, 0.18),
+        ("profesionální voják", "profesionální vojákyně", 0.08, 0.18),
         ("programátor", "programátorka", 0.04, 0.14),
         ("účetní", "účetní", 0.85, 0.97),
         ("prodavač", "prodavačka", 0.74, 0.88),

@@ -67,7 +67,20 @@ pub trait Lake: Send + Sync {
     /// Writes a small file at once, replacing an existing one.
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError>;
 
-    /// How many calls of [`put`](Self::put) should be in progress at the same time.
+    /// Writes small files like [`put`](Self::put), one after the other, until the first error.
+    async fn put_all(&self, files: Vec<(LakePath, Bytes)>) -> Result<(), DestinationError> {
+        for (path, contents) in files {
+            self.put(&path, contents).await?;
+        }
+        Ok(())
+    }
+
+    /// How many files [`put_all`](Self::put_all) should get at once, if there is no reason to wait less for them.
+    fn files_per_put(&self) -> usize {
+        1
+    }
+
+    /// How many calls of [`put`](Self::put) or [`put_all`](Self::put_all) should be in progress at the same time.
     fn puts_in_flight(&self) -> usize;
 
     /// Returns when every file that was put is durable, that is, would survive a power failure.

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -23,10 +23,13 @@ use datagen_process::error::DestinationError;
 use datagen_process::file_system::{self, LockState, create_directory, sync_directory};
 
 /// Bytes per block: enough to make the cost of a system call negligible, few enough to stay in the processor's cache.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 18;
 
 /// After this many bytes, a sync starts while the next ones are made, so that the end does not wait for all of them.
 const EARLY_SYNC_BYTES: usize = 64 << 20;
+
+/// Files per call of [`Lake::put_all`]: enough to make the cost of handing them to another thread negligible.
+const FILES_PER_PUT: usize = 64;
 
 /// How many names are tried for a temporary file. Processes with the same id on several machines may collide in
 /// a shared directory, but not so often.
@@ -41,6 +44,8 @@ pub struct DirectoryLake {
     folders: Arc<Mutex<HashSet<PathBuf>>>,
     /// Locked for reading while a temporary file exists.
     writing: Arc<RwLock<()>>,
+    /// The number of processors, at most 8: more calls at a time would only wait for the file system's locks.
+    puts_in_flight: usize,
 }
 
 impl DirectoryLake {
@@ -53,6 +58,7 @@ impl DirectoryLake {
             root: root.to_owned(),
             folders: Arc::default(),
             writing: Arc::default(),
+            puts_in_flight: thread::available_parallelism().map_or(1, |n| n.get().min(8)),
         };
         let opened = lake.clone();
         blocking(move || {
@@ -81,6 +87,35 @@ impl DirectoryLake {
             prepared.insert(folder.to_owned());
         }
         Ok(())
+    }
+
+    /// Writes a small file at once.
+    ///
+    /// It is not locked, which would take three more system calls. A process that is starting meanwhile may therefore remove
+    /// it as a leftover; then it is written again.
+    fn put_file(&self, target: &Path, contents: &[u8]) -> Result<(), DestinationError> {
+        self.prepare_folder(target)?;
+        for _ in 0..CREATE_ATTEMPTS {
+            let (mut file, path) = create_temporary(&self.root, target)?;
+            let written = file.write_all(contents);
+            drop(file);
+            match written.and_then(|()| fs::rename(&path, target)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let folder = target.parent().expect("a target is in a folder");
+                    if !folder.is_dir() {
+                        let _ = fs::remove_file(&path);
+                        return Err(removed(folder));
+                    }
+                }
+                Err(error) => {
+                    // The next run removes what cannot be removed here.
+                    let _ = fs::remove_file(&path);
+                    return Err(DestinationError::io(target, &error));
+                }
+            }
+        }
+        Err(no_temporary_file(&self.root.join(TEMPORARY)))
     }
 }
 
@@ -123,20 +158,26 @@ impl Lake for DirectoryLake {
     }
 
     async fn put(&self, path: &LakePath, contents: Bytes) -> Result<(), DestinationError> {
-        let (lake, target) = (self.clone(), self.target(path));
+        self.put_all(vec![(path.clone(), contents)]).await
+    }
+
+    async fn put_all(&self, files: Vec<(LakePath, Bytes)>) -> Result<(), DestinationError> {
+        let lake = self.clone();
         let writing = Arc::clone(&self.writing).read_owned().await;
         blocking(move || {
-            lake.prepare_folder(&target)?;
-            let mut file = Temporary::create(&lake.root, &target, writing)?;
-            file.write(&contents)?;
-            file.publish()
+            let _writing = writing;
+            let mut files = files.iter();
+            files.try_for_each(|(path, contents)| lake.put_file(&lake.target(path), contents))
         })
         .await
     }
 
+    fn files_per_put(&self) -> usize {
+        FILES_PER_PUT
+    }
+
     fn puts_in_flight(&self) -> usize {
-        // More calls than processors would only wait for the file system's locks.
-        std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+        self.puts_in_flight
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
@@ -287,7 +328,10 @@ fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
             }
             Ok(Leftover::InUse) => {}
             Ok(Leftover::Unknown) => kept += 1,
-            Err(error) => tracing::warn!("{}: a leftover of an earlier run could not be removed: {error}", path.display()),
+            Err(error) => tracing::warn!(
+                "{}: a leftover of an earlier run could not be removed: {error}",
+                path.display()
+            ),
         }
     }
     if kept > 0 {
@@ -370,27 +414,37 @@ struct Temporary {
     _writing: OwnedRwLockReadGuard<()>,
 }
 
-/// Creates a file in `_temporary/` under a name of its own, and locks it.
-fn create_locked(root: &Path, target: &Path) -> Result<(File, PathBuf), DestinationError> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+/// Creates a file in `_temporary/` under a name of its own.
+fn create_temporary(root: &Path, target: &Path) -> Result<(File, PathBuf), DestinationError> {
+    // Containers that share a directory may all have the process id 1: hence a number of its own for each process.
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(rand::random::<u32>().into()));
+    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
     let directory = root.join(TEMPORARY);
     let name = target.file_name().expect("a target has a name").to_string_lossy();
     for _ in 0..CREATE_ATTEMPTS {
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("{name}{MARK}{}-{unique}", std::process::id()));
-        let file = match File::create_new(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+        let path = directory.join(format!("{name}{MARK}{}-{unique}", *PROCESS));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             // It is absent, or another process has finished and removed the directory, which looked unused.
             Err(error) if error.kind() == ErrorKind::NotFound => match fs::create_dir(&directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(removed(root)),
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(DestinationError::io(&directory, &error));
                 }
-                _ => continue,
+                _ => {}
             },
             Err(error) => return Err(DestinationError::io(&path, &error)),
-        };
+        }
+    }
+    Err(no_temporary_file(&directory))
+}
+
+/// Creates a file in `_temporary/` under a name of its own, and locks it.
+fn create_locked(root: &Path, target: &Path) -> Result<(File, PathBuf), DestinationError> {
+    for _ in 0..CREATE_ATTEMPTS {
+        let (file, path) = create_temporary(root, target)?;
         match file_system::lock(&file).and_then(|()| is_at(&file, &path)) {
             Ok(true) => return Ok((file, path)),
             // Another process removed the file as a leftover before it was locked.
@@ -401,11 +455,15 @@ fn create_locked(root: &Path, target: &Path) -> Result<(File, PathBuf), Destinat
             }
         }
     }
-    Err(DestinationError::permanent(
+    Err(no_temporary_file(&root.join(TEMPORARY)))
+}
+
+fn no_temporary_file(directory: &Path) -> DestinationError {
+    DestinationError::permanent(
         directory.display().to_string(),
         format!("no temporary file could be created in {CREATE_ATTEMPTS} attempts"),
     )
-    .advise("delete what earlier runs left there when no other run is active"))
+    .advise("delete what earlier runs left there when no other run is active")
 }
 
 impl Temporary {
@@ -622,6 +680,39 @@ mod tests {
                 sweep();
             }
         });
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn small_files_are_written_again_when_another_process_removes_them_as_leftovers() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = Directory::open(root.path()).await.unwrap();
+        let path = |id: usize| LakePath::data("products", format!("product_{id}.json"));
+        let removed = Arc::new(AtomicU64::new(0));
+        let (sweeps, temporary) = (Arc::clone(&removed), root.path().join(TEMPORARY));
+        let sweeper = thread::spawn(move || {
+            // Until the other test thread holds no count any more.
+            while Arc::strong_count(&sweeps) > 1 {
+                let entries = fs::read_dir(&temporary).into_iter().flatten().flatten();
+                for path in entries.map(|entry| entry.path()) {
+                    if remove_if_abandoned(&path).unwrap() == Leftover::Removed {
+                        sweeps.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        });
+        let mut written = 0;
+        while removed.load(Ordering::Relaxed) < 20 {
+            let files = (written..written + 100).map(|id| (path(id), Bytes::from(id.to_string())));
+            lake.put_all(files.collect()).await.unwrap();
+            written += 100;
+        }
+        drop(removed);
+        sweeper.join().unwrap();
+        for id in 0..written {
+            let file = root.path().join(format!("products/product_{id}.json"));
+            assert_eq!(fs::read_to_string(file).unwrap(), id.to_string());
+        }
+        assert_eq!(names(&root.path().join(TEMPORARY)), Vec::<String>::new());
     }
 
     #[tokio::test]

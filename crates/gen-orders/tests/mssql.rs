@@ -310,10 +310,7 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
     let unknown = fault::on_sql("ALTER TABLE", Action::error(102));
     setup.server.set_faults(requests.record(unknown));
     let log = setup.load(&run("1")).await;
-    assert!(
-        log.contains("failed, which only affects speed"),
-        "{log}"
-    );
+    assert!(log.contains("failed, which only affects speed"), "{log}");
     let all = requests.take("dbo.");
     assert!(all.contains(&on), "{all:?}");
     let statistics = "UPDATE STATISTICS dbo.orders; UPDATE STATISTICS dbo.items;";

@@ -352,9 +352,8 @@ fn tables_that_gen_orders_did_not_create_are_not_touched() {
         assert_eq!(before.len(), 1);
         let finished = gen_orders(&path, 10).run();
         assert_eq!(finished.code, Some(1), "{theirs}: {}", finished.output);
-        let line = format!(
-            "the table {table} exists already, but gen-orders did not create it; drop or rename it"
-        );
+        let line =
+            format!("the table {table} exists already, but gen-orders did not create it; drop or rename it");
         assert!(finished.output.contains(&line), "{line} in {}", finished.output);
         assert_eq!(dump(&path), before);
     }

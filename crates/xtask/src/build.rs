@@ -59,7 +59,7 @@ fn build<'a>(profile: &str, arguments: impl IntoIterator<Item = &'a str>) -> Res
 }
 
 /// Where `profile` puts its binaries.
-fn directory(profile: &str) -> Result<PathBuf> {
+pub(crate) fn directory(profile: &str) -> Result<PathBuf> {
     // target/playground/xtask -> target
     let this = std::env::current_exe().context("the path of this program")?;
     let target = this

@@ -7,10 +7,10 @@ use super::tables;
 use crate::rng::below;
 use crate::text::{Cursor, WriteText, text_value};
 
-/// How many categories of articles there are.
+/// The number of categories of articles.
 pub const CATEGORY_COUNT: usize = tables::CATEGORY_SLUGS.len();
 
-/// What kind of articles stand on a shelf.
+/// The category of the articles on a shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Category(u8);
 
@@ -38,7 +38,7 @@ impl Category {
     }
 }
 
-/// How many forms an adjective has: masculine, feminine, neuter and plural.
+/// The number of forms of an adjective: masculine, feminine, neuter and plural.
 const FORMS: usize = 4;
 
 /// An advertisement of one sentence: `Oblíbený nerezový hrnec do každé kuchyně, doprava zdarma.`

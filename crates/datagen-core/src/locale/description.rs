@@ -1,8 +1,7 @@
 //! Descriptions of people: a few Czech sentences that agree with gender, age, occupation and region.
 //!
-//! The sentences are those of `data/sentences.tsv`, which the build script writes out with everything that can fill their slots. A
-//! description draws a plan, which is a sequence of topics, for each topic a sentence that suits the person, and one of its
-//! variants.
+//! The build script expands the sentences of `data/sentences.tsv` with all fillers of their slots. A description draws a plan,
+//! which is a sequence of topics, and for each topic a sentence that suits the person and one of its variants.
 
 use fake::Dummy;
 use rand::RngExt;
@@ -15,7 +14,7 @@ use super::tables::{self, Text};
 use crate::rng::{GOLDEN, mix, scale32};
 use crate::text::{Cursor, WriteText, text_value};
 
-/// What a sentence is about, in the order of the tables.
+/// The topic of a sentence, in the order of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SentenceTopic {
     Intro,
@@ -29,11 +28,11 @@ enum SentenceTopic {
     Shop,
 }
 
-/// How many topics there are.
+/// The number of topics.
 const TOPICS: usize = SentenceTopic::Shop as usize + 1;
 
-/// A sequence of topics: the introduction, the career or not, and others. No topic occurs twice, so that no sentence repeats or
-/// contradicts another.
+/// A sequence of topics: the introduction, possibly the career, and others. No topic occurs twice, because sentences of one topic
+/// may repeat or contradict each other.
 #[derive(Debug)]
 struct DescriptionPlan {
     career: bool,
@@ -83,8 +82,8 @@ const TRAITS: usize = AGE_GROUPS * GENDERS * PLACES;
 const LONGEST_BEGINNING: usize = 80;
 const LONGEST_PART: usize = 48;
 
-/// A description. It holds the facts and the word that its sentences are drawn from, not the sentences: they are drawn as they
-/// are written, always the same.
+/// A description. It holds the facts and the random word from which its sentences are drawn, but not the sentences: they are
+/// drawn, always the same ones, whenever the description is written.
 #[derive(Clone, Debug)]
 pub struct Description {
     seed: u64,
@@ -135,7 +134,8 @@ impl WriteText for Description {
     }
 }
 
-/// The random words of a description: splitmix64, which needs no start and whose words do not wait for each other.
+/// The random words of a description: splitmix64, which needs no initialization and computes each word independently of the
+/// previous one.
 struct Draws {
     state: u64,
 }
@@ -200,8 +200,8 @@ fn draw_sentence(list: usize, random: u32) -> usize {
     usize::from(tables::SENTENCE_NUMBERS[slot as usize])
 }
 
-/// Draws one of the variants of a part of a sentence: `entry` has the number of the first, their count, and the step from a region
-/// to the next.
+/// Draws one of the variants of a part of a sentence. `entry` contains the number of the first variant, the count of variants, and
+/// the distance between the variants of one region and those of the next.
 #[inline(always)]
 fn draw_part(entry: u32, region: usize, random: u32) -> Text {
     let (first, count, step) = (entry >> 16, entry >> 8 & 0xff, entry & 0xff);

@@ -1,12 +1,12 @@
 //! The Czech locale: plausible people, places, phone numbers, texts.
 //!
 //! Two layers:
-//! - [`CsCz`] is a locale of the `fake` crate (its `Data` trait), for what `fake` already knows how to make;
-//! - the modules are fakers for what it has no notion of. Each type implements `fake::Dummy`: with `Faker`
-//!   where it stands alone ([`place::Municipality`]), with what it must agree with where it does not
-//!   ([`phone::PhoneNumber`] with region and age, [`name::PersonName`] with career and date of birth).
+//! - [`CsCz`] is a locale of the `fake` crate (its `Data` trait), for data that `fake` can already make;
+//! - the modules are fakers for all other data. Each type implements `fake::Dummy`: with `Faker` if it stands alone
+//!   ([`place::Municipality`]), otherwise with the facts that it must agree with ([`phone::PhoneNumber`] with region and age,
+//!   [`name::PersonName`] with career and date of birth).
 //!
-//! The lists are in `data/`, one per file with its source; the build script makes tables of them.
+//! The lists are in `data/`. Each file names its source. The build script compiles them into tables.
 
 pub mod advertisement;
 pub mod birth_number;
@@ -25,8 +25,8 @@ use fake::locales::Data;
 /// Czech (Czechia), as a locale of the `fake` crate: `FirstName(CsCz)`, `Word(CsCz)`, ….
 ///
 /// `fake` draws uniformly and field by field; the generators use the weighted fakers of this module's
-/// children instead, which agree with each other. What is not given here (companies, currencies, countries) is
-/// English, as in all of `fake`'s locales.
+/// children instead, which agree with each other. Data that this locale does not define (companies, currencies,
+/// countries) are English, as in all locales of `fake`.
 #[derive(Clone, Copy, Debug)]
 pub struct CsCz;
 
@@ -39,7 +39,7 @@ impl Data for CsCz {
     const JOB_POSITION: &'static [&'static str] = tables::MALE_OCCUPATION_NAMES;
     const COMPANY_PROFESSION: &'static [&'static str] = tables::MALE_OCCUPATION_NAMES;
     const ADDRESS_STATE: &'static [&'static str] = tables::REGION_NAMES;
-    // The first digit is that of the former region; there is no 8 and no 9.
+    // The first digit stands for a former region; 8 and 9 are not in use.
     const ADDRESS_POSTCODE_FORMATS: &'static [&'static str] = &[
         "1## ##", "2## ##", "3## ##", "4## ##", "5## ##", "6## ##", "7## ##",
     ];

@@ -9,7 +9,7 @@ use super::tables::{self, Text};
 use crate::rng::halves;
 use crate::text::{Cursor, WriteText, text_value};
 
-/// The first decade of birth in the tables of given names, and how many there are.
+/// The first decade of birth in the tables of given names, and the number of decades.
 const FIRST_DECADE: u16 = 1930;
 const DECADES: usize = 8;
 
@@ -19,10 +19,10 @@ pub struct PersonName {
     gender: Gender,
     given: Text,
     surname: Text,
-    // The same in lower case without diacritics.
+    // The names in lower case without diacritics.
     ascii_given: Text,
     ascii_surname: Text,
-    /// Numbers of titles, from 1; 0 for none.
+    /// The numbers of the titles, from 1; 0 stands for no title.
     title_before: u8,
     title_after: u8,
 }
@@ -47,7 +47,7 @@ impl Dummy<NameOf> for PersonName {
 }
 
 impl PersonName {
-    /// The name of these numbers in the tables: of a given name, a surname and a pair of titles.
+    /// The name with these numbers of a given name, a surname and a pair of titles in the tables.
     #[inline(always)]
     fn new(gender: Gender, given: usize, surname: usize, titles: u16) -> Self {
         let (surname, ascii_surname) = tables::surname(surname, gender.index());
@@ -63,7 +63,7 @@ impl PersonName {
         }
     }
 
-    /// The gender that both names agree in.
+    /// The gender of both names.
     pub fn gender(&self) -> Gender {
         self.gender
     }
@@ -108,7 +108,7 @@ impl PersonName {
     }
 }
 
-/// No given name and no surname is longer, in bytes.
+/// The maximum length of a given name and of a surname, in bytes.
 pub(super) const LONGEST_NAME: usize = 32;
 
 /// `Ing. Jan Novák, Ph.D.`

@@ -1,4 +1,4 @@
-//! What a shop's web server sees of a visitor: an address and a browser.
+//! The IP address and the browser of a visitor, as a web server sees them.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,7 @@ static USER_AGENT_WEIGHTS: Alias = Alias::new(tables::USER_AGENT_ALIAS);
 static BROWSER_WEIGHTS: Alias = Alias::new(tables::BROWSER_ALIAS);
 static ROBOT_WEIGHTS: Alias = Alias::new(tables::ROBOT_ALIAS);
 
-/// How many addresses of its network each robot has. Source: our choice.
+/// The number of addresses of its network that each robot uses. Source: our choice.
 const ADDRESSES_PER_ROBOT: u64 = 16;
 
 /// A browser's (or a crawler's) user agent.
@@ -60,7 +60,7 @@ impl WriteText for UserAgent {
     }
 }
 
-/// A visitor's IPv4 address: a public one, which cannot be mistaken for that of a host of a private network.
+/// A visitor's IPv4 address. It is public, so it cannot be mistaken for the address of a host in a private network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientIp(pub Ipv4Addr);
 text_value!(ClientIp);
@@ -77,7 +77,7 @@ impl Dummy<Faker> for ClientIp {
     }
 }
 
-/// The home networks' sizes added up: entry i is the number of addresses of the networks up to i.
+/// Cumulative sizes of the home networks: entry i is the number of addresses of networks 0 to i.
 static HOME_ADDRESSES: [u32; tables::HOME_NETWORKS.len()] = {
     let mut sums = [0; tables::HOME_NETWORKS.len()];
     let (mut index, mut sum) = (0, 0);
@@ -107,7 +107,7 @@ impl ClientIp {
         Self::host(first + index * (size / ADDRESSES_PER_ROBOT as u32))
     }
 
-    /// The address, or a neighbour of it where its last octet is 0 or 255, which hosts seldom have.
+    /// The address, or a neighbouring one if its last octet is 0 or 255, which hosts rarely have.
     #[inline]
     fn host(address: u32) -> Self {
         let address = match address & 0xff {
@@ -119,7 +119,7 @@ impl ClientIp {
     }
 }
 
-/// Whether hosts of the Internet have such addresses. Source: IANA IPv4 Special-Purpose Address Registry.
+/// Whether hosts on the Internet have such addresses. Source: IANA IPv4 Special-Purpose Address Registry.
 fn is_public(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
     let special = a == 0

@@ -14,7 +14,7 @@ const COUNT: usize = tables::OCCUPATION_FIELDS.len();
 const STUDENT: usize = COUNT;
 const PENSIONER: usize = COUNT + 1;
 
-/// At which age pensioners are taken to have had their profession, at most.
+/// The last age at which pensioners had their profession.
 const LAST_WORKING_AGE: u8 = 62;
 
 /// An occupation, in the form of a gender.
@@ -42,7 +42,7 @@ impl Occupation {
     }
 }
 
-/// What a person does and did, and the education that it takes.
+/// A person's present and former jobs, and the education that they require.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Career {
     gender: Gender,
@@ -103,16 +103,16 @@ fn profession<R: Rng + ?Sized>(gender: Gender, age: u8, rng: &mut R) -> usize {
     }
 }
 
-/// How many groups of ages have lists of professions. A list has the professions of all ages of its group.
+/// The number of age groups with lists of professions. A list has the professions of all ages of its group.
 const GROUPS: usize = tables::PROFESSION_GROUPS[0] as usize;
 
-/// Whether people of some of these ages have this job.
+/// Whether people of any of these ages have this job.
 #[inline]
 fn fits_age(job: usize, ages: &std::ops::RangeInclusive<u8>) -> bool {
     tables::OCCUPATION_YOUNGEST[job] <= *ages.end() && *ages.start() <= tables::OCCUPATION_OLDEST[job]
 }
 
-/// How often a draw is repeated that gave a job which the person has already, or of another age.
+/// The number of draws before giving up, if all jobs drawn do not suit the age or are jobs that the person already has.
 const DRAWS: usize = 12;
 
 /// A job of the profession's field or of a related one, none of `taken`.
@@ -136,8 +136,8 @@ fn other_job<R: Rng + ?Sized>(
     simple_job(gender, ages, taken, rng)
 }
 
-/// A job that takes no training, none of `taken`; for the oldest workers, who have none of those, any that people of their age
-/// have without a degree of its own.
+/// A job that requires no training and is none of `taken`. For the oldest workers, who do not have such jobs, any job that people of
+/// their age have and that requires no degree of its own.
 fn simple_job<R: Rng + ?Sized>(
     gender: Gender,
     ages: std::ops::RangeInclusive<u8>,

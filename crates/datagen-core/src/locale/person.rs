@@ -1,4 +1,4 @@
-//! What a person's other data must agree with: gender, date of birth and stage of life.
+//! Gender, date of birth and stage of life: the facts with which a person's other data must agree.
 
 use chrono::{Datelike, NaiveDate};
 use fake::Dummy;
@@ -13,7 +13,7 @@ pub const REFERENCE_DATE: NaiveDate = NaiveDate::from_ymd_opt(2026, 1, 1).expect
 /// The ages of the youngest and the oldest users, in years on [`REFERENCE_DATE`].
 pub const AGES: std::ops::RangeInclusive<u8> = 18..=90;
 
-/// A person's gender, as the register of inhabitants has it.
+/// A person's gender as recorded in the register of inhabitants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gender {
     /// Male.
@@ -51,7 +51,7 @@ pub(super) fn index_of_age(age: u8) -> usize {
     usize::from(age - *AGES.start())
 }
 
-/// How many ages there are in the tables by age.
+/// The number of ages in the tables by age.
 pub(super) const AGE_COUNT: usize = (*AGES.end() - *AGES.start()) as usize + 1;
 
 /// An adult's date of birth.
@@ -63,7 +63,7 @@ pub struct BirthDate {
     age: u8,
 }
 
-/// The birth date of a person born in this year, on any day of it.
+/// The date of birth of a person born in this year, on a random day.
 #[derive(Clone, Copy, Debug)]
 pub struct BornIn(pub u16);
 
@@ -133,7 +133,7 @@ impl BirthDate {
     }
 }
 
-/// What fills a person's days.
+/// A stage of life, which determines the present occupation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LifeStage {
     /// Has a profession.

@@ -38,11 +38,11 @@ enum Spelling {
     Zeros,
 }
 
-/// A phone of a person who lives in this region and has this age in years: mobile mostly, else a fixed line of the region.
+/// The telephone of a person of this age in years who lives in this region: usually mobile, otherwise a fixed line of the region.
 #[derive(Clone, Copy, Debug)]
 pub struct PhoneOf(pub Region, pub u8);
 
-/// How many of 1 000 people give the number of a fixed line, by age. Source: our estimate; about 15 % of Czech households still
+/// The number of people per 1 000 who give the number of a fixed line, by age. Source: our estimate; about 15 % of Czech households still
 /// have a fixed line (Czech Statistical Office, use of ICT in households), mostly those of pensioners.
 static FIXED_LINES: [u32; AGE_COUNT] = {
     let mut shares = [0; AGE_COUNT];
@@ -69,7 +69,7 @@ static SPELLINGS: [Spelling; 20] = {
 };
 
 impl Spelling {
-    /// The country code as it is written, padded to eight bytes, and its length.
+    /// The country code in this spelling, padded to eight bytes, and its length.
     #[inline(always)]
     fn country_code(self) -> (&'static [u8; 8], usize) {
         const CODES: [(&[u8; 8], usize); 5] = [

@@ -51,7 +51,7 @@ impl Dummy<Faker> for Municipality {
     }
 }
 
-/// What a municipality is called.
+/// The kind of a municipality, which determines how sentences refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MunicipalityKind {
     /// Obec, a village or a market town.
@@ -63,7 +63,7 @@ pub enum MunicipalityKind {
 }
 
 impl Municipality {
-    /// All of the list.
+    /// All municipalities of the list.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..tables::MUNICIPALITY_POPULATIONS.len() as u16).map(Self)
     }
@@ -73,7 +73,7 @@ impl Municipality {
         self.text().as_str()
     }
 
-    /// The name and what addresses depend on, as the build script packs them.
+    /// The name and the facts that addresses depend on, as packed by the build script.
     #[inline(always)]
     fn facts(self) -> u64 {
         tables::long(tables::MUNICIPALITIES, usize::from(self.0))
@@ -91,7 +91,7 @@ impl Municipality {
         self.facts() >> 12 & 1 == 1
     }
 
-    /// How many houses have descriptive numbers.
+    /// The number of houses with descriptive numbers.
     #[inline(always)]
     fn houses(self) -> u32 {
         (self.facts() >> 16 & 0xffff) as u32
@@ -108,7 +108,7 @@ impl Municipality {
         Text::new((self.facts() >> 32) as u32)
     }
 
-    /// Inhabitants.
+    /// The number of inhabitants.
     pub fn population(self) -> u32 {
         tables::MUNICIPALITY_POPULATIONS[usize::from(self.0)]
     }
@@ -131,7 +131,7 @@ impl WriteText for Municipality {
     }
 }
 
-/// No municipality's name is longer, in bytes.
+/// The maximum length of a municipality's name, in bytes.
 const LONGEST_MUNICIPALITY: usize = 40;
 
 /// An address within a municipality, in one of the forms that Czechs write: `Nádražní 123/45` with the descriptive number (číslo
@@ -154,18 +154,18 @@ text_value!(StreetAddress);
 #[derive(Clone, Copy, Debug)]
 pub struct AddressIn(pub Municipality);
 
-/// The list of streets of a municipality whose streets have no names.
+/// Stands for the list of streets in municipalities whose streets have no names.
 const NO_STREETS: usize = 15;
 
-/// The text that stands for the street where streets have no names: the last of the list.
+/// The text instead of the street's name in municipalities whose streets have no names: the last of the list.
 const NO_STREET: u16 = tables::STREET_KINDS.len() as u16;
 
-/// The highest orientation numbers of ordinary streets, short streets and squares, as in the column `kind` of the streets; and
-/// the bit of a street that some municipality does not have.
+/// The highest orientation numbers of ordinary streets, short streets and squares (see the column `kind` of the streets), and the
+/// bit of streets that do not exist in some municipality.
 const HIGHEST_NUMBERS: [u32; 3] = [120, 18, 30];
 const ELSEWHERE: u8 = 4;
 
-/// A street of the municipality, none that is named after it.
+/// A street of the municipality that is not named after it.
 #[inline]
 fn street<R: RngExt + ?Sized>(place: Municipality, list: usize, mut random: u32, rng: &mut R) -> usize {
     loop {
@@ -198,7 +198,7 @@ impl Dummy<AddressIn> for StreetAddress {
         let street = street(place, list, of_street, rng);
         let highest = HIGHEST_NUMBERS[usize::from(tables::STREET_KINDS[street] & !ELSEWHERE)];
         let (of_form, of_orientation) = halves(rng);
-        // A quarter of the addresses in towns have the number along the street alone.
+        // A quarter of the addresses in towns consist of the street and the orientation number only.
         let both = place.has_orientation_numbers() && of_form >> 30 != 0;
         let house = 1 + scale32(of_house, if both { houses } else { highest.min(houses) }) as u16;
         let draw = scale32(of_orientation, highest * 16) as u16;

@@ -1,11 +1,11 @@
-//! The lists of `data/` as constants and bytes, made by the build script, and how they are read.
+//! Access to the tables that the build script makes from `data/`.
 
 use crate::text::Cursor;
 
 /// A text of the pool.
 ///
-/// The pool holds the texts without gaps, and spare bytes at its end, so that a constant number of bytes can be copied from
-/// wherever a text begins.
+/// The pool holds the texts without gaps and has spare bytes at its end, so that a constant number of bytes can be copied from the
+/// beginning of any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     /// Where the text begins in the upper 24 bits, its length in the lower 8.
@@ -67,7 +67,7 @@ impl<const N: usize> Texts<N> {
         Self { index }
     }
 
-    /// How many texts there are.
+    /// The number of texts.
     pub(crate) const fn len(&self) -> usize {
         self.index.len() / 4
     }

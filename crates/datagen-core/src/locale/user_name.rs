@@ -18,7 +18,7 @@ pub struct UserName {
 }
 text_value!(UserName);
 
-/// Which parts of the name are written, in which order: numbers of [`UserName::parts`].
+/// The parts of the name that are written, in their order: numbers of [`UserName::parts`].
 #[derive(Clone, Copy, Debug)]
 struct Form {
     first: u8,
@@ -55,7 +55,7 @@ static FORMS: [Form; 10] = {
 enum Number {
     /// The year of birth, two digits: `84`.
     Year(u16),
-    /// What was still free: 1 to 999.
+    /// A number that was still free: 1 to 999.
     Free(u16),
     None,
 }

@@ -14,7 +14,7 @@ use crate::world::World;
 pub use shop::{LATE_MAX_SECONDS, LATE_ONE_IN, PAIR_PERCENT, ShopOrders};
 use uniform::UniformOrders;
 
-/// The most items of an order; the fewest are 1.
+/// The maximum number of items of an order; the minimum is 1.
 pub const MAX_ITEMS: u64 = 10;
 
 /// The highest value of an order; the lowest is 1.
@@ -33,7 +33,7 @@ pub struct Order {
     pub order_value: f64,
     /// Whether the order was recorded late: `order_date` is earlier than its place among the other orders.
     pub is_late: bool,
-    /// How many of `products` are items.
+    /// The number of elements of `products` that are items.
     item_count: u8,
     products: [i32; MAX_ITEMS as usize],
 }
@@ -77,7 +77,7 @@ impl Order {
     }
 }
 
-/// What orders refer to and when they were made.
+/// The ids that orders refer to, and the dates of the orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderRange {
     /// The highest user id.

@@ -20,7 +20,7 @@ pub use sessions::{PlantedSessions, SessionCounts, SessionEffect, SessionEffects
 /// Lists in parameters have at most this many entries: the first ones.
 pub const MAX_LISTED: usize = 100;
 
-/// How many of the best or slowest are listed.
+/// The number of best or slowest entities that are listed.
 const EXAMPLES: usize = 10;
 
 /// One kind of planted effect in a part of the data.
@@ -28,13 +28,13 @@ const EXAMPLES: usize = 10;
 pub struct Effect {
     /// Its name.
     pub effect: &'static str,
-    /// What describes it, as a JSON object.
+    /// Its description, as a JSON object.
     pub parameters: Value,
-    /// How many records of this part have it; `parameters.counted` names what is counted.
+    /// The number of records of this part that have it; `parameters.counted` names what is counted.
     pub count: u64,
 }
 
-/// What is planted in the products `ids`.
+/// The effects planted in the products `ids`.
 pub fn products(catalogue: &Catalogue, ids: Range<u64>) -> Vec<Effect> {
     let all = ids.end - ids.start;
     let within =
@@ -80,7 +80,7 @@ pub fn products(catalogue: &Catalogue, ids: Range<u64>) -> Vec<Effect> {
     ]
 }
 
-/// What is planted in the users `ids`.
+/// The effects planted in the users `ids`.
 pub fn users(population: &Population, ids: Range<u64>) -> Vec<Effect> {
     let best = population.best_customers();
     let most_active: Vec<_> = (0..best)
@@ -95,7 +95,7 @@ pub fn users(population: &Population, ids: Range<u64>) -> Vec<Effect> {
     }]
 }
 
-/// What is planted in the VIP users `ranks`.
+/// The effects planted in the VIP users `ranks`.
 pub fn vips(ranks: Range<u64>) -> Vec<Effect> {
     vec![Effect {
         effect: "vip",

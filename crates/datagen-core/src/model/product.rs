@@ -11,7 +11,7 @@ use crate::world::Catalogue;
 /// The shop's address. `.example` is reserved (RFC 2606), so it is never the address of a real site.
 pub const SHOP: &str = "https://www.obchod.example";
 
-/// What follows a product's address in the pages of that product; the first is the product's own page.
+/// The ends of the addresses of a product's pages; the first is that of the product's own page.
 pub const SECTIONS: [&str; 8] = [
     "",
     "/parametry",
@@ -54,11 +54,11 @@ impl ProductName {
         format!("product_{}.json", self.0)
     }
 
-    /// The product whose file has this name, or `None` if it is no product's.
+    /// The product whose file has this name, or `None` if it is not the name of a product's file.
     pub fn from_file_name(name: &str) -> Option<Self> {
         let id = name.strip_prefix("product_")?.strip_suffix(".json")?;
         let product = Self(id.parse().ok()?);
-        // Other spellings of a number, such as 007, are not ours.
+        // Other spellings of a number, such as 007, do not occur.
         (product.file_name() == name).then_some(product)
     }
 }

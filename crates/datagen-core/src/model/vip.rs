@@ -1,4 +1,4 @@
-//! VIP users: the best customers, one `{"id": n}` a line in `vipusers/vipusers.json`, in the order of their activity.
+//! VIP users: the best customers, one `{"id": n}` per line in `vipusers/vipusers.json`, in the order of their activity.
 //!
 //! Orders and sessions draw users by their activity rank; the VIP users are the first VIP_COUNT ranks. No other
 //! generator needs to know VIP_COUNT, and the VIP users depend on no seed.

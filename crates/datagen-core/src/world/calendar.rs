@@ -1,4 +1,4 @@
-//! When the shop is busy: order dates follow the growth of Czech online shopping, the seasons, weekdays and hours, and
+//! Order dates: they follow the growth of Czech online shopping, the seasons, weekdays and hours, and
 //! have days that stand out.
 //!
 //! Every day has a weight, a product of integers, and so has every hour of it. A position in the cumulative weight is a
@@ -11,7 +11,7 @@ use chrono::{Datelike, Days, NaiveDate, Weekday};
 use super::Fact;
 use crate::locale::tables;
 
-/// Seconds of a day of local time. The days on which summer time begins and ends count as others do.
+/// Seconds per day of local time. The days on which summer time begins or ends are treated like all others.
 pub const SECONDS_PER_DAY: i64 = 86_400;
 
 /// The relative number of orders on a day of each month, January first. Source: quarterly turnovers that APEK publishes
@@ -34,24 +34,24 @@ const WEEKEND_HOURS: [u64; 24] = [
     16, 9, 5, 4, 4, 5, 9, 18, 34, 58, 84, 82, 76, 72, 62, 60, 60, 64, 70, 78, 86, 90, 62, 32,
 ];
 
-/// The days of a month on which people have got their wages. Source: § 141 of the Czech Labour Code (wages are paid in
+/// The days of the month after people have received their wages. Source: § 141 of the Czech Labour Code (wages are paid in
 /// the following month) and common practice.
 pub const PAYDAYS: RangeInclusive<u32> = 12..=16;
 
-/// The number of orders on [`PAYDAYS`] in per cent of that of other days. Source: our choice.
+/// The number of orders on [`PAYDAYS`] as a percentage of that on other days. Source: our choice.
 pub const PAYDAY_PERCENT: u64 = 110;
 
-/// Black Friday has so many times the orders of another Friday of November. Source: our choice; shops report two to
-/// five times.
+/// The number of orders on Black Friday as a multiple of that on another Friday in November. Source: our choice; shops
+/// report two to five times as many.
 pub const BLACK_FRIDAY_FACTOR: u64 = 3;
 
-/// On 24 and 25 December, one order remains of so many. Source: our choice.
+/// The number of orders is divided by this on 24 and 25 December. Source: our choice.
 pub const QUIET_DAY_DIVISOR: u64 = 4;
 
-/// On the day of an outage, one order remains of so many. Source: our choice.
+/// The number of orders is divided by this on the day of an outage. Source: our choice.
 pub const OUTAGE_DIVISOR: u64 = 50;
 
-/// There is an outage in every third year, among them in 2017.
+/// There is an outage in every third year, including 2017.
 const OUTAGE_EVERY_YEARS: i32 = 3;
 const OUTAGE_YEAR: i32 = 2017;
 
@@ -125,7 +125,7 @@ const fn cumulative(hours: &[u64; 24]) -> [u64; 25] {
 static WEEKDAY_HOURS_BEFORE: [u64; 25] = cumulative(&WEEKDAY_HOURS);
 static WEEKEND_HOURS_BEFORE: [u64; 25] = cumulative(&WEEKEND_HOURS);
 
-/// The hours of the day so many days after 1970.
+/// The weights of the hours on this day, counted from 1 January 1970.
 #[inline]
 fn hours_before(day: i64) -> &'static [u64; 25] {
     // 1 January 1970 was a Thursday.
@@ -150,7 +150,7 @@ pub struct Calendar {
 impl Calendar {
     /// The calendar of the days `from` to `to`, the second exclusive.
     ///
-    /// It takes 12 bytes of memory for each day.
+    /// It takes 12 bytes of memory per day.
     ///
     /// # Panics
     /// If there is no day.

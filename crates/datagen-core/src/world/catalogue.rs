@@ -1,4 +1,4 @@
-//! Facts about products: how popular they are, what stands beside them, what they cost, and which are special.
+//! Facts about products: popularity, shelf, price, and special products (lemons and the pair).
 //!
 //! All products have a popularity rank; rank 0 is looked at and bought most. Facts that concern several products at a
 //! time (shelves, lemons, the pair, latency) are defined on ranks.
@@ -13,7 +13,7 @@ use crate::rng::{GOLDEN, below};
 /// products, 64 % among 1 000, 71 % among 10 000 and 77 % among a million, as in real shops (the Pareto rule).
 const POPULARITY_SHIFT: u64 = 4;
 
-/// How many products of neighbouring ranks share a shelf. The last shelf may have fewer.
+/// The number of products of neighbouring ranks that share a shelf. The last shelf may have fewer.
 pub const SHELF_SIZE: u64 = 16;
 
 /// Prices are log-normal with the median 590 CZK, at most this. Ten items then cost at most 99 990 CZK, so that the
@@ -24,8 +24,8 @@ pub const MAX_PRICE: u64 = 9_999;
 /// in eight then includes a lemon.
 const LEMON_ONE_IN: u64 = 12;
 
-/// There are lemons among so many per cent of the products, the most popular ones: a lemon that is hardly ever looked at
-/// could not be found in the ratings. Source: our choice.
+/// The percentage of products, the most popular ones, among which there are lemons: a lemon that hardly anyone looks at could
+/// not be found in the ratings. Source: our choice.
 const LEMON_RANKS_PERCENT: u64 = 6;
 
 /// The rank of the first product of the pair, and that of the second in hundredths of the number of products. Source:
@@ -34,10 +34,10 @@ const LEMON_RANKS_PERCENT: u64 = 6;
 const PAIR_FIRST_RANK: u64 = 3;
 const PAIR_SECOND_RANK_PERCENT: u64 = 7;
 
-/// Of a hundred products that a user chooses after another, so many are from the first one's shelf.
+/// Out of a hundred products that a user chooses after a first one, the number from the first one's shelf.
 pub const SAME_SHELF_PERCENT: u64 = 25;
 
-/// Of a hundred products that a user chooses, so many are from the user's favourite shelf. Source of both: our choice.
+/// Out of a hundred products that a user chooses, the number from the user's favourite shelf. Source of both: our choice.
 pub const FAVOURITE_SHELF_PERCENT: u64 = 30;
 
 /// The part of the variance of latencies that the product's page decides, in per cent: the table of `quantiles` has the

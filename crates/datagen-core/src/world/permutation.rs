@@ -42,7 +42,7 @@ impl Permutation {
         }
     }
 
-    /// How many numbers are permuted.
+    /// The number of permuted numbers.
     pub fn len(&self) -> u64 {
         self.n
     }

@@ -1,4 +1,4 @@
-//! Facts about users: how much they buy, when they were born, when they signed up and when they left.
+//! Facts about users: activity, year of birth, sign-up date and the date on which they become inactive.
 
 use rand::Rng;
 
@@ -15,7 +15,7 @@ use crate::world::calendar::{SECONDS_PER_DAY, first_day_of};
 /// rule).
 const ACTIVITY_SHIFT: u64 = 80;
 
-/// How often a customer is drawn by activity until one is eligible. If few users are eligible, each of them gets the
+/// The maximum number of draws by activity until a customer is eligible. If few users are eligible, each of them gets the
 /// orders of many others; then there are fewer attempts, and further ones are drawn uniformly. No user therefore places
 /// more than 100 times the mean: 13.7 · 6 by activity if at least a sixth of the users is eligible, and otherwise
 /// 13.7 · 5 by activity and 24 uniformly.
@@ -49,7 +49,7 @@ const AGE_YEAR: u16 = 2026;
 const YOUNGEST_AGE: u8 = tables::AGE_GROUP_FIRST[0];
 const OLDEST_AGE: u8 = tables::AGE_GROUP_LAST[tables::AGE_GROUP_LAST.len() - 1];
 
-/// How many years of birth there are.
+/// The number of years of birth.
 const BIRTH_YEARS: usize = (OLDEST_AGE - YOUNGEST_AGE) as usize + 1;
 
 /// One session in this many uses the user's other browser. Source: our choice.
@@ -75,7 +75,7 @@ pub struct Population {
     cell_shift: u32,
 }
 
-/// How many cells of age positions there are at most.
+/// The maximum number of cells of age positions.
 const CELLS: usize = 2_048;
 
 impl Population {
@@ -98,7 +98,7 @@ impl Population {
         }
     }
 
-    /// How many users there are.
+    /// The number of users.
     pub fn len(&self) -> u64 {
         self.users
     }
@@ -108,7 +108,7 @@ impl Population {
         self.users == 0
     }
 
-    /// How many users are the best customers: the most active hundredth, at least one.
+    /// The number of best customers: the most active hundredth of the users, at least one.
     pub fn best_customers(&self) -> u64 {
         self.users.div_ceil(100)
     }
@@ -145,7 +145,7 @@ impl Population {
         FIRST_BIRTH_YEAR + index as u16
     }
 
-    /// How many users were born in `year` or before. They are the users of the age positions below that number.
+    /// The number of users born in `year` or before. They have the age positions below that number.
     fn born_by(&self, year: i32) -> u64 {
         match usize::try_from(year - i32::from(FIRST_BIRTH_YEAR)) {
             Ok(index) => self.born_by[index.min(BIRTH_YEARS - 1)],
@@ -231,13 +231,13 @@ impl Population {
         Fact::FavouriteShelf.word(id)
     }
 
-    /// The browser that user `id` usually has.
+    /// The browser that user `id` usually uses.
     #[inline]
     pub fn browser(&self, id: u64) -> UserAgent {
         UserAgent::browser(Fact::Browser.word(id))
     }
 
-    /// The browser that user `id` sometimes has.
+    /// The browser that user `id` sometimes uses.
     #[inline]
     pub fn other_browser(&self, id: u64) -> UserAgent {
         UserAgent::browser(Fact::OtherBrowser.word(id))

@@ -4,11 +4,13 @@
 //! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
 //!
 //! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
+//! - [`local`]: all four generators with destinations in memory, against `cp`, a loop in Python and `sqlite3`;
 //! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
 //! - [`sql`]: orders into SQL Server, CPU time per row;
 //! - [`users`]: users against Python Faker and `tpchgen-cli`, and against `dd` to a file.
 
 mod lake;
+mod local;
 mod sql;
 mod stream;
 mod users;
@@ -29,12 +31,16 @@ pub(crate) struct BenchArgs {
     /// Pairs of runs per comparison.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
+    /// Measure the programs in this directory instead of building them.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
 }
 
 /// A group of comparisons.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum BenchArea {
     Lake,
+    Local,
     Sql,
     Stream,
     Users,
@@ -53,13 +59,14 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn run(options: &BenchArgs) -> Result<()> {
-    let binaries = build::for_benchmarks()?;
-    let target = binaries
-        .parent()
-        .context("release binaries are below the target directory")?;
+    let binaries = match &options.bin_dir {
+        Some(directory) => directory.canonicalize().context("--bin-dir")?,
+        None => build::for_benchmarks()?,
+    };
+    let target = build::directory("")?;
     let bench = Bench {
         python: python(&target.join("bench-venv"))?,
-        scratch: tempfile::tempdir_in(target)?,
+        scratch: tempfile::tempdir_in(&target)?,
         binaries,
         pairs: options.pairs,
     };
@@ -69,6 +76,9 @@ pub(crate) fn run(options: &BenchArgs) -> Result<()> {
     }
     if wanted(BenchArea::Stream) {
         stream::run(&bench)?;
+    }
+    if wanted(BenchArea::Local) {
+        local::run(&bench)?;
     }
     if wanted(BenchArea::Users) {
         users::run(&bench)?;

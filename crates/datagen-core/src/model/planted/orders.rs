@@ -1,4 +1,4 @@
-//! What is planted in orders.
+//! Counts the effects planted in orders.
 
 use std::ops::AddAssign;
 

@@ -1,4 +1,4 @@
-//! What is planted in sessions: pageviews and star ratings.
+//! Counts the effects planted in sessions: pageviews and star ratings.
 
 use std::ops::{AddAssign, BitOr};
 

@@ -1,4 +1,4 @@
-//! A session under way, in few bytes: a stream with a hundred thousand sources has some two million of them open.
+//! The state of an open session, which must be small: a stream with a hundred thousand sources has about two million open sessions.
 
 use super::{
     Event, EventEncoder, Pageview, Session, SessionModel, SessionProgress, Sessions, StarRating, shop,
