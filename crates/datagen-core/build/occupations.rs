@@ -2,7 +2,7 @@
 
 use crate::AGES;
 use crate::input::{Rows, column, index_of, read, texts};
-use crate::output::{Choices, Output};
+use crate::output::{ChoicesBuilder, Output};
 
 /// Educations that qualify for a single profession. People of other professions do not have such a profession as a second job.
 const OWN_DEGREE: [&str; 8] = ["d", "z", "V", "p", "j", "t", "x", "y"];
@@ -28,7 +28,7 @@ pub(crate) fn occupations(out: &mut Output, fields: &[Vec<String>]) -> Rows {
     out.numbers("OCCUPATION_OLDEST", "u8", oldest.iter().copied());
     let weight = |row: usize, gender: usize| workers[row] * [100 - women[row], women[row]][gender];
 
-    let mut professions = Choices::default();
+    let mut professions = ChoicesBuilder::default();
     for gender in 0..2 {
         let mut first = *AGES.start();
         for last in LAST_AGES {
@@ -50,7 +50,7 @@ pub(crate) fn occupations(out: &mut Output, fields: &[Vec<String>]) -> Rows {
     let of_all = (0..rows.len()).map(|row| u64::from(own_degree(row)));
     out.numbers("OCCUPATION_OWN_DEGREE", "u8", of_all);
     let own_degree: Vec<_> = (0..rows.len()).map(own_degree).collect();
-    let mut related = Choices::default();
+    let mut related = ChoicesBuilder::default();
     for row in 0..rows.len() {
         let near: Vec<_> = fields[field_of[row]][2].split(',').collect();
         let near: Vec<_> = texts(fields, 0).map(|field| near.contains(&field)).collect();
@@ -66,7 +66,7 @@ pub(crate) fn occupations(out: &mut Output, fields: &[Vec<String>]) -> Rows {
         }
     }
     out.choices("RELATED_OCCUPATIONS", related);
-    let mut simple = Choices::default();
+    let mut simple = ChoicesBuilder::default();
     for gender in 0..2 {
         simple.push((0..rows.len()).map(|row| {
             let fits = levels[row] == 1 && fields[field_of[row]][3] == "yes";
@@ -119,7 +119,7 @@ pub(crate) fn titles(out: &mut Output, occupations: &[Vec<String>]) {
     };
     // The pairs of a title before and one after the name; lists draw their numbers.
     let mut pairs = Vec::new();
-    let mut titles = Choices::default();
+    let mut titles = ChoicesBuilder::default();
     for code in &educations {
         for gender in 0..2 {
             for age in AGES {

@@ -97,7 +97,7 @@ impl Output {
     }
 
     /// Declares `NAME: Choices<BITS>`.
-    pub(crate) fn choices(&mut self, name: &str, choices: Choices) {
+    pub(crate) fn choices(&mut self, name: &str, choices: ChoicesBuilder) {
         let bits = choices.bits();
         let (lists, slots) = choices.tables(bits);
         let (lists, slots) = (
@@ -153,7 +153,7 @@ fn include(file: &str, bytes: &[u8]) -> String {
 
 /// Lists of weighted values, from which `Choices` draws; equal lists are stored once.
 #[derive(Default)]
-pub(crate) struct Choices {
+pub(crate) struct ChoicesBuilder {
     lists: Vec<u32>,
     /// The values of a slot and the threshold between them, of 32 bits.
     slots: Vec<(u32, u32, u32)>,
@@ -163,7 +163,7 @@ pub(crate) struct Choices {
 /// The bits of a list's entry that hold its length.
 const LENGTH_BITS: u32 = 12;
 
-impl Choices {
+impl ChoicesBuilder {
     /// Appends a list of values with their weights. Values with the weight 0 are left out.
     pub(crate) fn push(&mut self, list: impl IntoIterator<Item = (usize, u64)>) {
         let list: Vec<_> = list

@@ -2,7 +2,7 @@
 
 use crate::AGES;
 use crate::input::{column, read, texts};
-use crate::output::{Choices, Output};
+use crate::output::{ChoicesBuilder, Output};
 
 /// The number of surnames in the locale of `fake`. It draws them uniformly, so it has the commonest only.
 const COMMON_SURNAMES: usize = 1_000;
@@ -37,7 +37,7 @@ pub(crate) fn ages(out: &mut Output) {
 pub(crate) fn given_names(out: &mut Output) {
     let (men, women) = (read("given_names_male", 9), read("given_names_female", 9));
     out.strings("MALE_GIVEN_NAMES", texts(&men, 0));
-    let mut choices = Choices::default();
+    let mut choices = ChoicesBuilder::default();
     for (names, first) in [(&men, 0), (&women, men.len())] {
         for decade in 1..9 {
             let weights = column(names, decade).into_iter().enumerate();

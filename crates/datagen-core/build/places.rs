@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::input::{Rows, column, index_of, read, texts};
-use crate::output::{Choices, Output, alias};
+use crate::output::{ChoicesBuilder, Output, alias};
 
 /// The list of streets of a municipality whose streets have no names.
 const NO_STREETS: u64 = 15;
@@ -103,7 +103,7 @@ pub(crate) fn streets(out: &mut Output, municipalities: &[Vec<String>]) {
     });
     out.numbers("STREET_KINDS", "u8", kinds);
     let smallest = column(&streets, 2);
-    let mut choices = Choices::default();
+    let mut choices = ChoicesBuilder::default();
     for size in street_sizes(&streets) {
         let weights = column(&streets, 1).into_iter().zip(&smallest);
         choices.push(

@@ -17,7 +17,7 @@ const USERS: u64 = 20_000;
 const PRODUCTS: u64 = 1_000;
 
 /// A pageview as consumers see it.
-struct Pageview {
+struct PageviewJson {
     session: u64,
     user: u64,
     method: &'static str,
@@ -37,7 +37,7 @@ struct Rating {
 }
 
 struct Data {
-    pageviews: Vec<Pageview>,
+    pageviews: Vec<PageviewJson>,
     ratings: Vec<Rating>,
     sessions: u64,
 }
@@ -57,7 +57,7 @@ fn make(profile: Profile, sessions: u64, users: u64, products: u64) -> Data {
             let product = path
                 .strip_prefix("/produkt/")
                 .map(|rest| rest.split('/').next().unwrap().parse().unwrap());
-            data.pageviews.push(Pageview {
+            data.pageviews.push(PageviewJson {
                 session: id,
                 user: session.user_id,
                 method: pageview.http_method(),
@@ -149,15 +149,15 @@ fn normal(x: f64) -> f64 {
     0.5 + sum * (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt()
 }
 
-fn by_session(data: &Data) -> Vec<Vec<&Pageview>> {
-    let mut sessions: Vec<Vec<&Pageview>> = (0..data.sessions).map(|_| vec![]).collect();
+fn by_session(data: &Data) -> Vec<Vec<&PageviewJson>> {
+    let mut sessions: Vec<Vec<&PageviewJson>> = (0..data.sessions).map(|_| vec![]).collect();
     for pageview in &data.pageviews {
         sessions[pageview.session as usize].push(pageview);
     }
     sessions
 }
 
-fn is_robot(pageview: &Pageview) -> bool {
+fn is_robot(pageview: &PageviewJson) -> bool {
     pageview.agent.contains("bot")
 }
 
@@ -165,7 +165,7 @@ fn is_robot(pageview: &Pageview) -> bool {
 fn the_marginal_distributions_are_those_of_both_profiles() {
     for data in [&*SHOP, &*UNIFORM] {
         let pageviews = &data.pageviews;
-        let count = |of: &dyn Fn(&&Pageview) -> bool| pageviews.iter().filter(of).count();
+        let count = |of: &dyn Fn(&&PageviewJson) -> bool| pageviews.iter().filter(of).count();
         let empty = count(&|pageview| pageview.address.is_none());
         assert_share("empty addresses", empty, pageviews.len(), 0.01);
         assert_share("star ratings", data.ratings.len(), SESSIONS as usize, 0.02);
@@ -310,7 +310,7 @@ fn robots_crawl_and_never_check_out() {
         })
     });
     // Faster than any person, and with different products.
-    let pace = |sessions: &[&Vec<&Pageview>]| {
+    let pace = |sessions: &[&Vec<&PageviewJson>]| {
         mean(
             sessions
                 .iter()
@@ -328,7 +328,7 @@ fn robots_crawl_and_never_check_out() {
 
 #[test]
 fn users_keep_their_browser_and_address() {
-    let distinct = |data: &Data, of: &dyn Fn(&Pageview) -> Option<String>| {
+    let distinct = |data: &Data, of: &dyn Fn(&PageviewJson) -> Option<String>| {
         let mut users: HashMap<u64, (HashSet<u64>, Vec<String>)> = HashMap::new();
         for session in by_session(data) {
             let Some(first) = session.iter().find(|p| !is_robot(p) && p.address.is_some()) else {
@@ -450,7 +450,8 @@ fn latency_depends_on_the_product() {
 
 #[test]
 fn half_of_the_outliers_come_in_incidents() {
-    let outliers = |session: &Vec<&Pageview>| session.iter().filter(|p| p.latency >= 500.0).count() as f64;
+    let outliers =
+        |session: &Vec<&PageviewJson>| session.iter().filter(|p| p.latency >= 500.0).count() as f64;
     differs(
         "the variance of outliers per session, in their mean",
         2.0..6.0,
@@ -484,7 +485,7 @@ fn ratings_are_j_shaped_and_bad_after_lemons_and_outliers() {
         share(&data.ratings, |rating| rating.stars == 1) / share(&data.ratings, |rating| rating.stars == 2)
     });
     let is_bad = |rating: &&Rating| rating.stars <= 2;
-    let bad_share = |data: &Data, which: &dyn Fn(&Vec<&Pageview>) -> bool| {
+    let bad_share = |data: &Data, which: &dyn Fn(&Vec<&PageviewJson>) -> bool| {
         let sessions = by_session(data);
         let ratings: Vec<_> = data
             .ratings
@@ -493,12 +494,12 @@ fn ratings_are_j_shaped_and_bad_after_lemons_and_outliers() {
             .collect();
         share(&ratings, is_bad)
     };
-    let lemon = |session: &Vec<&Pageview>| {
+    let lemon = |session: &Vec<&PageviewJson>| {
         session
             .iter()
             .any(|pageview| pageview.product.is_some_and(|id| WORLD.catalogue.is_lemon(id)))
     };
-    let slow = |session: &Vec<&Pageview>| session.iter().filter(|p| p.latency >= 500.0).count() >= 2;
+    let slow = |session: &Vec<&PageviewJson>| session.iter().filter(|p| p.latency >= 500.0).count() >= 2;
     differs("bad ratings after a lemon", 0.50..0.80, |data| {
         bad_share(data, &lemon)
     });

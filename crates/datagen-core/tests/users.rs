@@ -24,7 +24,7 @@ struct Line {
 }
 
 /// A user, and what its fields say about it.
-struct User {
+struct UserJson {
     line: Line,
     woman: bool,
     born: i32,
@@ -36,7 +36,7 @@ struct User {
     bytes: usize,
 }
 
-static PEOPLE: LazyLock<Vec<User>> = LazyLock::new(|| {
+static PEOPLE: LazyLock<Vec<UserJson>> = LazyLock::new(|| {
     let users = Users::new(0, USERS);
     let mut buffer = TextBuf::default();
     let read = |id| {
@@ -57,7 +57,7 @@ static PEOPLE: LazyLock<Vec<User>> = LazyLock::new(|| {
         let (name, after) = line.name.split_once(", ").unwrap_or((&line.name, ""));
         let mut words: Vec<_> = name.split(' ').collect();
         let (surname, given) = (words.pop().unwrap(), words.pop().unwrap());
-        User {
+        UserJson {
             woman,
             born,
             age: REFERENCE_DATE.years_since(date).unwrap(),
@@ -148,7 +148,7 @@ fn regions_have_their_share_of_people_and_villages_theirs() {
         *entry = population.max(*entry);
     }
     let mut villagers = 0;
-    for User { line, .. } in PEOPLE.iter() {
+    for UserJson { line, .. } in PEOPLE.iter() {
         let size = size[&(line.city.clone(), line.administrative_unit.clone())];
         villagers += usize::from(size < 2_000);
         if size < 500 {
@@ -177,7 +177,7 @@ fn streets_suit_the_town() {
         digits.parse().unwrap()
     };
     let mut streets: HashMap<&str, HashSet<&str>> = HashMap::new();
-    for User { line, .. } in PEOPLE.iter() {
+    for UserJson { line, .. } in PEOPLE.iter() {
         let (street, _) = line.street_address.rsplit_once(' ').unwrap();
         let number = number(&line.street_address);
         let short = ["Krátká", "Příčná", "Slepá", "Úzká", "Boční", "U Kostela"].contains(&street);
@@ -397,7 +397,7 @@ const PHYSICIANS: [&str; 34] = [
 ];
 const DENTISTS: [&str; 2] = ["zubní lékař", "zubní lékařka"];
 
-impl User {
+impl UserJson {
     /// The present profession, or the former one of a pensioner.
     fn profession(&self) -> &str {
         let pensioner = is(&self.line.jobs[0], &["důchodce", "důchodkyně"]);
@@ -688,7 +688,7 @@ fn professions_have_the_gender_that_statistics_say() {
 
 #[test]
 fn fixed_lines_are_rare_and_belong_to_older_people() {
-    let fixed = |user: &User| {
+    let fixed = |user: &UserJson| {
         let digits: String = user
             .line
             .phone_number

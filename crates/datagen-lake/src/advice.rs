@@ -125,7 +125,7 @@ const BY_CODE: &[(&[&str], &str)] = &[
             "SourceConditionNotMet",
             "TargetConditionNotMet",
         ],
-        "another program changed the file at the same time: run again, alone",
+        "another program changed the file at the same time: make sure that only one runs, and run again",
     ),
     (
         &[
@@ -137,7 +137,7 @@ const BY_CODE: &[(&[&str], &str)] = &[
     ),
     (
         &["Md5Mismatch"],
-        "the data were damaged on their way: check the network and proxies, and run again",
+        "the data was damaged in transit: check the network and proxies, and run again",
     ),
     (
         &[
@@ -286,7 +286,7 @@ impl Advisor {
                      admits this address"
                 }
                 (None, 429 | 500..=599, _) => {
-                    "the service is busy or out of order: try again later, or lower RATE"
+                    "the service is busy or unavailable: try again later, or lower RATE"
                 }
                 (None, _, _) => FALLBACK,
             },

@@ -26,7 +26,7 @@ use url::Url;
 use super::config::Account;
 use super::request::{AttemptError, RequestError, Requests, Resume, Subject};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, Total, UploadError};
+use super::{BlockLayout, Lake, LakeFile, LakePath, SelectName, Total, UploadError};
 use datagen_azure::entra::EntraCredential;
 use datagen_azure::http::{HttpError, STALL_TIMEOUT, SdkHttpClient};
 use datagen_process::error::DestinationError;
@@ -47,7 +47,7 @@ struct BlobApi {
 
 /// A blob's place.
 #[derive(Clone, Debug)]
-struct Target {
+struct BlobLocation {
     subject: Subject,
     /// The segments of its name in the container.
     names: Vec<String>,
@@ -79,7 +79,7 @@ impl BlobLake {
 
 #[async_trait]
 impl Lake for BlobLake {
-    fn blocks(&self, expected_bytes: u64) -> Blocks {
+    fn blocks(&self, expected_bytes: u64) -> BlockLayout {
         upload::blocks(expected_bytes)
     }
 
@@ -131,7 +131,7 @@ impl Lake for BlobLake {
     }
 
     async fn total(&self, beside: &LakePath, select: SelectName) -> Result<Option<Total>, DestinationError> {
-        let Target { subject, mut names } = self.api.target(beside);
+        let BlobLocation { subject, mut names } = self.api.target(beside);
         // An empty last name, so that the prefix ends in a slash, or is empty.
         names.pop();
         names.push(String::new());
@@ -142,7 +142,7 @@ impl Lake for BlobLake {
 }
 
 impl BlobApi {
-    fn target(&self, path: &LakePath) -> Target {
+    fn target(&self, path: &LakePath) -> BlobLocation {
         let (container, mut names, in_container) = match &self.account.filesystem {
             Some(filesystem) => {
                 let directory = self.account.directory.clone();
@@ -154,7 +154,7 @@ impl BlobApi {
             }
         };
         names.extend(in_container.into_iter().map(str::to_owned));
-        Target {
+        BlobLocation {
             subject: Subject {
                 filesystem: container.to_owned(),
                 file: path.to_string(),
@@ -180,7 +180,7 @@ impl BlobApi {
         }
     }
 
-    fn block_blob(&self, target: &Target) -> Result<BlockBlobClient, AttemptError> {
+    fn block_blob(&self, target: &BlobLocation) -> Result<BlockBlobClient, AttemptError> {
         let options = BlockBlobClientOptions {
             client_options: self.options(),
             ..Default::default()
@@ -202,7 +202,7 @@ impl BlobApi {
         )?)
     }
 
-    fn blob(&self, target: &Target) -> Result<BlobClient, AttemptError> {
+    fn blob(&self, target: &BlobLocation) -> Result<BlobClient, AttemptError> {
         let options = BlobClientOptions {
             client_options: self.options(),
             ..Default::default()
@@ -253,7 +253,7 @@ impl BlobApi {
 
     /// Whether the blob is there with these contents, according to its length and the MD5 that the service computes for
     /// each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
-    async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
+    async fn has(&self, target: &BlobLocation, contents: &Bytes) -> Result<bool, DestinationError> {
         let properties = self.requests.run(&target.subject, |_| async {
             let found = self.blob(target)?.get_properties(None).await?;
             let length = found.content_length().ok().flatten();
@@ -273,7 +273,7 @@ impl BlobApi {
     /// Its removal would drop blocks that are already staged, so it comes first. The request also shows whether the
     /// container exists, before a block is sent in vain.
     /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
-    async fn make_way(&self, target: &Target) -> Result<(), DestinationError> {
+    async fn make_way(&self, target: &BlobLocation) -> Result<(), DestinationError> {
         let is_in_the_way = self.in_container(target, |_| async {
             let found = self.blob(target)?.get_properties(None).await?;
             let blob_type = found.blob_type().ok().flatten();
@@ -309,7 +309,7 @@ impl BlobApi {
 
     /// Writes to `target`. A file that cannot be replaced is removed, and with it the blocks that were staged for it. A
     /// whole file is then written again here. A file of blocks is lost, and can be written again from its beginning.
-    async fn write(&self, target: &Target, write: &Write) -> Result<(), UploadError> {
+    async fn write(&self, target: &BlobLocation, write: &Write) -> Result<(), UploadError> {
         let attempt = |_| self.attempt(target, write);
         let mut written = self.in_container(target, attempt).await;
         if let Err(error) = &written
@@ -330,7 +330,7 @@ impl BlobApi {
     /// Sends a request to the container of `target`, which is created if it is missing.
     async fn in_container<T, F>(
         &self,
-        target: &Target,
+        target: &BlobLocation,
         attempt: impl FnMut(u32) -> F,
     ) -> Result<T, RequestError>
     where
@@ -345,7 +345,7 @@ impl BlobApi {
             .await
     }
 
-    async fn attempt(&self, target: &Target, write: &Write) -> Result<(), AttemptError> {
+    async fn attempt(&self, target: &BlobLocation, write: &Write) -> Result<(), AttemptError> {
         let client = self.block_blob(target)?;
         match write {
             Write::Whole(contents) => {
@@ -382,7 +382,7 @@ impl BlobApi {
         Ok(())
     }
 
-    async fn remove(&self, target: &Target) -> Result<(), DestinationError> {
+    async fn remove(&self, target: &BlobLocation) -> Result<(), DestinationError> {
         let file = &target.subject.file;
         tracing::info!("{file}: replacing a file of another API");
         let deleted = self.requests.run(&target.subject, |_| async {
@@ -409,7 +409,7 @@ fn cannot_be_replaced(error: &AttemptError) -> bool {
 /// A blob that is being staged.
 struct BlobUpload {
     api: Arc<BlobApi>,
-    target: Target,
+    target: BlobLocation,
     /// Distinguishes the blocks of this run from those of a run that was killed.
     run: u64,
 }

@@ -192,7 +192,7 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
         return Err(format!("does not begin with https://{local}: give {URL_FORM}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("has a user name or a password in it: sign in by a SAS or by Entra ID".to_owned());
+        return Err("has a user name or a password in it: sign in with a SAS or with Entra ID".to_owned());
     }
     if url.fragment().is_some() {
         return Err("has a # in it: write it as %23".to_owned());

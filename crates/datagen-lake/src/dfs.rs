@@ -27,7 +27,7 @@ use super::config::Account;
 use super::legacy_http::LegacyHttpClient;
 use super::request::{AttemptError, RequestError, Requests, Resume, Subject, lock};
 use super::upload::{self, LIST_PAGE, PUTS_IN_FLIGHT, RemoteFile, Upload};
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError, Writer};
+use super::{BlockLayout, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError, Writer};
 use datagen_azure::entra::EntraCredential;
 use datagen_azure::http::HttpError;
 use datagen_process::error::DestinationError;
@@ -63,7 +63,7 @@ struct DfsApi {
 
 /// A file's place; its paths are percent-encoded.
 #[derive(Clone, Debug)]
-struct Target {
+struct DfsLocation {
     subject: Subject,
     /// The directory that it is published in; empty for the root.
     parent: String,
@@ -117,7 +117,7 @@ impl DfsLake {
 
 #[async_trait]
 impl Lake for DfsLake {
-    fn blocks(&self, expected_bytes: u64) -> Blocks {
+    fn blocks(&self, expected_bytes: u64) -> BlockLayout {
         upload::blocks(expected_bytes)
     }
 
@@ -208,7 +208,7 @@ impl DfsApi {
         (filesystem, directory.chain(names).collect())
     }
 
-    fn target(&self, path: &LakePath) -> Target {
+    fn target(&self, path: &LakePath) -> DfsLocation {
         let (filesystem, names) = self.place(path);
         let subject = Subject {
             filesystem: filesystem.to_owned(),
@@ -217,7 +217,7 @@ impl DfsApi {
         let mut names = encode(&names);
         let path = names.join("/");
         let name = names.pop().unwrap_or_default();
-        Target {
+        DfsLocation {
             subject,
             parent: names.join("/"),
             path,
@@ -238,7 +238,7 @@ impl DfsApi {
             .join("/")
     }
 
-    fn file(&self, target: &Target, path: &str) -> FileClient {
+    fn file(&self, target: &DfsLocation, path: &str) -> FileClient {
         self.client
             .file_system_client(&target.subject.filesystem)
             .get_file_client(path)
@@ -264,7 +264,7 @@ impl DfsApi {
 
     /// Whether the file is there with these contents. Reading it costs a tenth of the four requests that write it. The
     /// service keeps no digest of a file that was appended to.
-    async fn has(&self, target: &Target, contents: &Bytes) -> Result<bool, DestinationError> {
+    async fn has(&self, target: &DfsLocation, contents: &Bytes) -> Result<bool, DestinationError> {
         // One byte more shows that a file is longer. Without an end, the SDK sends one that some servers cannot parse.
         let end = contents.len() as u64 + 1;
         let read = || self.file(target, &target.path).read().range(Range::Range(0..end));
@@ -279,7 +279,7 @@ impl DfsApi {
     }
 
     /// Writes and publishes a file at once, and again from its beginning if the service lost a part of it.
-    async fn write(&self, target: &Target, contents: Bytes) -> Result<(), UploadError> {
+    async fn write(&self, target: &DfsLocation, contents: Bytes) -> Result<(), UploadError> {
         match self.write_once(target, contents.clone()).await {
             Err(UploadError::Lost(error)) => {
                 tracing::warn!("sending the file again after: {error}");
@@ -289,7 +289,7 @@ impl DfsApi {
         }
     }
 
-    async fn write_once(&self, target: &Target, contents: Bytes) -> Result<(), UploadError> {
+    async fn write_once(&self, target: &DfsLocation, contents: Bytes) -> Result<(), UploadError> {
         let temporary = self.begin(target).await?;
         let length = contents.len() as u64;
         if length > 0 {
@@ -299,7 +299,7 @@ impl DfsApi {
     }
 
     /// Creates an empty temporary file and returns its path. This request also shows whether the filesystem exists.
-    async fn begin(&self, target: &Target) -> Result<String, UploadError> {
+    async fn begin(&self, target: &DfsLocation) -> Result<String, UploadError> {
         lock(&self.used).insert(target.subject.filesystem.clone());
         let create_file = |_| {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -329,7 +329,7 @@ impl DfsApi {
 
     async fn append(
         &self,
-        target: &Target,
+        target: &DfsLocation,
         temporary: &str,
         offset: u64,
         block: Bytes,
@@ -342,7 +342,7 @@ impl DfsApi {
             .map_err(|error| self.requests.upload_error(&target.subject, error))
     }
 
-    async fn flush(&self, target: &Target, temporary: &str, length: u64) -> Result<(), UploadError> {
+    async fn flush(&self, target: &DfsLocation, temporary: &str, length: u64) -> Result<(), UploadError> {
         let position = i64::try_from(length).unwrap_or(i64::MAX);
         let flush = || self.file(target, temporary).flush(position);
         self.run(&target.subject, flush)
@@ -352,7 +352,7 @@ impl DfsApi {
     }
 
     /// Flushes the temporary file and renames it over its target, whose directory must exist by then.
-    async fn publish(&self, target: &Target, temporary: &str, length: u64) -> Result<(), UploadError> {
+    async fn publish(&self, target: &DfsLocation, temporary: &str, length: u64) -> Result<(), UploadError> {
         let make_directory = async { Ok(self.make_directory(target).await?) };
         tokio::try_join!(self.flush(target, temporary, length), make_directory)?;
         let mut is_retried = false;
@@ -374,7 +374,7 @@ impl DfsApi {
         }
     }
 
-    async fn is_published(&self, target: &Target, length: u64) -> Result<bool, DestinationError> {
+    async fn is_published(&self, target: &DfsLocation, length: u64) -> Result<bool, DestinationError> {
         match self.length(target).await {
             Ok(found) => Ok(found == length),
             Err(error) if error.status() == 404 => Ok(false),
@@ -383,7 +383,7 @@ impl DfsApi {
     }
 
     /// The length of the published file.
-    async fn length(&self, target: &Target) -> Result<u64, RequestError> {
+    async fn length(&self, target: &DfsLocation) -> Result<u64, RequestError> {
         let properties = || self.file(target, &target.path).get_properties();
         let found = self.run(&target.subject, properties).await?;
         let length = found.content_length.and_then(|length| u64::try_from(length).ok());
@@ -391,7 +391,7 @@ impl DfsApi {
     }
 
     /// Creates the directory that the file is published in, once.
-    async fn make_directory(&self, target: &Target) -> Result<(), DestinationError> {
+    async fn make_directory(&self, target: &DfsLocation) -> Result<(), DestinationError> {
         if target.parent.is_empty() {
             return Ok(());
         }
@@ -514,7 +514,7 @@ impl DfsApi {
 /// A big file under its temporary name.
 struct DfsUpload {
     api: Arc<DfsApi>,
-    target: Target,
+    target: DfsLocation,
     /// The path of the temporary file, after it was created.
     temporary: OnceLock<String>,
 }

@@ -59,7 +59,7 @@ const TEMPORARY: &str = "_temporary";
 #[async_trait]
 pub trait Lake: Send + Sync {
     /// Into which blocks a big file of about `expected_bytes` is divided.
-    fn blocks(&self, expected_bytes: u64) -> Blocks;
+    fn blocks(&self, expected_bytes: u64) -> BlockLayout;
 
     /// Starts a big file. Nothing is visible at `path` before [`LakeFile::publish`].
     async fn create(&self, path: &LakePath) -> Result<Box<dyn LakeFile>, DestinationError>;
@@ -177,7 +177,7 @@ impl Total {
 
 /// The blocks into which a big file is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blocks {
+pub struct BlockLayout {
     /// The approximate size of a block in bytes.
     pub bytes: usize,
     /// The maximum number of blocks in flight. They take at least `bytes * in_flight` bytes of memory.
@@ -294,7 +294,7 @@ where
     let result = unless_stopped(shutdown, work(Arc::clone(&lake))).await;
     if timeout(CLEANING, lake.clean_up()).await.is_err() {
         tracing::warn!(
-            "the lake does not answer: temporary files may remain there; the next run removes them"
+            "the lake does not respond: temporary files may remain there; the next run removes them"
         );
     }
     result
@@ -321,7 +321,7 @@ pub async fn open(config: &LakeConfig, writer: Writer) -> Result<Arc<dyn Lake>, 
     let _ = writer;
     match &config.location {
         // Its locks tell unfinished files that are written from those that are left.
-        Location::Directory(directory) => Ok(Arc::new(local::Directory::open(directory).await?)),
+        Location::Directory(directory) => Ok(Arc::new(local::DirectoryLake::open(directory).await?)),
         #[cfg(feature = "azure")]
         Location::Account(account) => remote::open(account, writer).await,
     }

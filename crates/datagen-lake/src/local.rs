@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::{Blocks, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError};
+use super::{BlockLayout, Lake, LakeFile, LakePath, SelectName, TEMPORARY, Total, UploadError};
 use datagen_process::blocking::blocking;
 use datagen_process::error::DestinationError;
 use datagen_process::file_system::{self, LockState, create_directory, sync_directory};
@@ -37,7 +37,7 @@ const CREATE_ATTEMPTS: u32 = 1_000;
 
 /// A directory as a lake.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct DirectoryLake {
     root: PathBuf,
     /// The folders that this run has created or found. A folder that disappears later is not created again,
     /// because files that were published in it have disappeared with it.
@@ -48,7 +48,7 @@ pub struct Directory {
     puts_in_flight: usize,
 }
 
-impl Directory {
+impl DirectoryLake {
     /// Opens the lake in `root`, which is created if it is absent.
     ///
     /// # Errors
@@ -135,9 +135,9 @@ fn removed(path: &Path) -> DestinationError {
 }
 
 #[async_trait]
-impl Lake for Directory {
-    fn blocks(&self, _expected_bytes: u64) -> Blocks {
-        Blocks {
+impl Lake for DirectoryLake {
+    fn blocks(&self, _expected_bytes: u64) -> BlockLayout {
+        BlockLayout {
             bytes: BLOCK_BYTES,
             in_flight: 1,
         }
@@ -328,7 +328,10 @@ fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
             }
             Ok(Leftover::InUse) => {}
             Ok(Leftover::Unknown) => kept += 1,
-            Err(error) => tracing::warn!("{}: a leftover stays: {error}", path.display()),
+            Err(error) => tracing::warn!(
+                "{}: a leftover of an earlier run could not be removed: {error}",
+                path.display()
+            ),
         }
     }
     if kept > 0 {
@@ -604,7 +607,7 @@ mod tests {
     #[tokio::test]
     async fn a_big_file_appears_whole_and_replaces_the_old_one() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let path = LakePath::data("users", "users.json");
         let target = root.path().join("users/users.json");
         for contents in ["first\n", "second\n"] {
@@ -627,7 +630,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_file_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let mut file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         file.append(Bytes::from("part")).await.unwrap();
         drop(file);
@@ -638,10 +641,10 @@ mod tests {
     #[tokio::test]
     async fn opening_removes_leftovers_but_not_files_that_are_being_written() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let mut alive = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         fs::write(root.path().join("_temporary/users.json.datagen-1-0"), "left over").unwrap();
-        Directory::open(root.path()).await.unwrap();
+        DirectoryLake::open(root.path()).await.unwrap();
         assert_eq!(names(&root.path().join(TEMPORARY)).len(), 1);
         alive.append(Bytes::from("whole")).await.unwrap();
         alive.publish().await.unwrap();
@@ -682,7 +685,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn small_files_are_written_again_when_another_process_removes_them_as_leftovers() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let path = |id: usize| LakePath::data("products", format!("product_{id}.json"));
         let removed = Arc::new(AtomicU64::new(0));
         let (sweeps, temporary) = (Arc::clone(&removed), root.path().join(TEMPORARY));
@@ -715,7 +718,7 @@ mod tests {
     #[tokio::test]
     async fn small_files_replace_each_other_and_errors_name_the_path() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let path = LakePath::data("products", "product_0.json");
         lake.put(&path, Bytes::from("a")).await.unwrap();
         lake.put(&path, Bytes::from("b")).await.unwrap();
@@ -772,7 +775,7 @@ mod tests {
         fs::write(temporary.join("users.json.datagen-1-5"), "left over").unwrap();
         let before = names(&temporary).len();
 
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         lake.clean_up().await;
         assert_eq!(names(&temporary).len(), before - 1);
         assert!(!temporary.join("users.json.datagen-1-5").exists());
@@ -788,7 +791,7 @@ mod tests {
         fs::write(&note, "mine").unwrap();
         let temporary = root.path().join(TEMPORARY);
         std::os::unix::fs::symlink(elsewhere.path(), &temporary).unwrap();
-        let error = Directory::open(root.path()).await.unwrap_err().to_string();
+        let error = DirectoryLake::open(root.path()).await.unwrap_err().to_string();
         assert!(
             error.contains("_temporary: it is a symbolic link; remove the link"),
             "{error}"
@@ -797,7 +800,7 @@ mod tests {
 
         fs::remove_file(&temporary).unwrap();
         fs::write(&temporary, "").unwrap();
-        let error = Directory::open(root.path()).await.unwrap_err().to_string();
+        let error = DirectoryLake::open(root.path()).await.unwrap_err().to_string();
         assert!(
             error.contains("a file stands where a directory is needed"),
             "{error}"
@@ -807,7 +810,7 @@ mod tests {
     #[tokio::test]
     async fn what_disappears_during_a_run_is_an_error_and_is_not_created_again() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let path = |id: u32| LakePath::data("products", format!("product_{id}.json"));
         lake.put(&path(0), Bytes::from("a")).await.unwrap();
         fs::remove_dir_all(root.path().join("products")).unwrap();
@@ -838,7 +841,7 @@ mod tests {
     #[tokio::test]
     async fn cleaning_up_waits_for_files_that_are_still_being_dropped() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let file = lake.create(&LakePath::data("users", "users.json")).await.unwrap();
         let cleaned = tokio::spawn({
             let lake = lake.clone();

@@ -71,12 +71,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::local::Directory;
+    use crate::local::DirectoryLake;
 
     #[tokio::test]
     async fn manifests_of_other_numbers_of_shards_are_found() {
         let root = tempfile::tempdir().unwrap();
-        let lake = Directory::open(root.path()).await.unwrap();
+        let lake = DirectoryLake::open(root.path()).await.unwrap();
         let whole = Shard::WHOLE;
         let third = Shard { index: 1, count: 3 };
         assert_eq!(

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Blocks, LakeFile, UploadError};
+use super::{BlockLayout, LakeFile, UploadError};
 
 /// The requests that differ between the two APIs.
 #[async_trait]
@@ -41,12 +41,12 @@ const MOST_IN_FLIGHT: usize = 12;
 
 /// Blocks of 4 MiB, larger only where a file would need more blocks than the service accepts. As many are in flight as
 /// keep the process below 128 MiB, including their copies in the kernel and in TLS.
-pub(crate) fn blocks(expected_bytes: u64) -> Blocks {
+pub(crate) fn blocks(expected_bytes: u64) -> BlockLayout {
     // A fifth of the limit is kept for an estimate that was too low.
     let least = expected_bytes.div_ceil(MAX_BLOCKS * 4 / 5);
     let bytes = least.div_ceil(MIB).clamp(4, 100) * MIB;
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    Blocks {
+    BlockLayout {
         bytes,
         in_flight: (MEMORY / bytes).clamp(2, MOST_IN_FLIGHT),
     }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn every_file_stays_below_the_limit_of_blocks_and_every_run_below_the_limit_of_memory() {
         for expected in [0, 1, 300 << 20, 200 << 30, 1 << 40, 3 << 40] {
-            let Blocks { bytes, in_flight } = blocks(expected);
+            let BlockLayout { bytes, in_flight } = blocks(expected);
             assert!(
                 expected.div_ceil(bytes as u64) <= MAX_BLOCKS * 4 / 5,
                 "{expected}"
@@ -152,7 +152,7 @@ mod tests {
         }
         assert_eq!(
             blocks(0),
-            Blocks {
+            BlockLayout {
                 bytes: 4 << 20,
                 in_flight: 12
             }

@@ -14,22 +14,22 @@ use datagen_process::error::{DestinationError, RunError};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::{Shutdown, Signal};
 use datagen_settings::ConfigurationErrors;
-use testkit::dfs::auth::{Account, SasScope};
+use testkit::dfs::auth::{SasScope, SharedKeyAccount};
 use testkit::dfs::store::{File, Node, Store};
 use testkit::dfs::{Bodies, DfsServer};
-use testkit::faults::{Fault, FaultProxy, Plan};
+use testkit::faults::{FaultPlan, FaultProxy, HttpFault};
 use testkit::stub::{Answer, Stub};
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn server() -> DfsServer {
-    DfsServer::start(FREE, Account::emulator(), Duration::ZERO, Bodies::Kept)
+    DfsServer::start(FREE, SharedKeyAccount::emulator(), Duration::ZERO, Bodies::Kept)
         .await
         .unwrap()
 }
 
 fn sas(permissions: &str) -> String {
-    Account::emulator().sas(SasScope::Account, permissions, chrono::Duration::hours(1))
+    SharedKeyAccount::emulator().sas(SasScope::Account, permissions, chrono::Duration::hours(1))
 }
 
 const APIS: [&str; 2] = ["blob", "dfs"];
@@ -328,10 +328,10 @@ async fn a_stop_does_not_wait_for_a_lake_that_fails() {
     {
         runs.spawn(async move {
             let server = server().await;
-            let plan = Plan {
+            let plan = FaultPlan {
                 spared,
-                faults: vec![Fault::ResetBefore],
-                ..Plan::mixture(1.0, 1)
+                faults: vec![HttpFault::ResetBefore],
+                ..FaultPlan::mixture(1.0, 1)
             };
             let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
             let config = config(api, proxy.address(), "bronze", &sas("rcwdlm"));
@@ -352,7 +352,7 @@ async fn a_stop_does_not_wait_for_a_lake_that_fails() {
 async fn a_stop_leaves_nothing_unfinished() {
     for requests in [1, 2, 3, 5, 8, 20, 60, 100, 150, 200, 260, 300] {
         let latency = Duration::from_millis(10);
-        let server = DfsServer::start(FREE, Account::emulator(), latency, Bodies::Kept)
+        let server = DfsServer::start(FREE, SharedKeyAccount::emulator(), latency, Bodies::Kept)
             .await
             .unwrap();
         let config = config("dfs", server.address(), "bronze", &sas("rcwdlm"));
@@ -394,7 +394,7 @@ async fn every_file_is_whole_in_spite_of_random_faults() {
         .flat_map(|api| (0..seeds).map(move |seed| (*api, seed)))
     {
         let server = server().await;
-        let proxy = FaultProxy::start(FREE, server.address(), Plan::mixture(0.1, seed))
+        let proxy = FaultProxy::start(FREE, server.address(), FaultPlan::mixture(0.1, seed))
             .await
             .unwrap();
         let lake = open(api, proxy.address(), "bronze").await;
@@ -432,14 +432,14 @@ async fn each_fault_alone_is_survived() {
     let mut runs = tokio::task::JoinSet::new();
     for (api, fault) in APIS
         .iter()
-        .flat_map(|api| Fault::all().into_iter().map(move |fault| (*api, fault)))
+        .flat_map(|api| HttpFault::all().into_iter().map(move |fault| (*api, fault)))
     {
         runs.spawn(async move {
             let server = server().await;
-            let plan = Plan {
+            let plan = FaultPlan {
                 faults: vec![fault],
                 stall: Duration::from_millis(50),
-                ..Plan::mixture(0.2, 1)
+                ..FaultPlan::mixture(0.2, 1)
             };
             let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
             let lake = open(api, proxy.address(), "bronze").await;
@@ -468,13 +468,13 @@ fn with_short_stall_timeout(api: &str, address: SocketAddr) -> LakeConfig {
 async fn a_stalled_request_is_abandoned_and_retried() {
     for (api, fault) in APIS
         .iter()
-        .flat_map(|api| [Fault::StallBefore, Fault::StallAfter].map(|fault| (*api, fault)))
+        .flat_map(|api| [HttpFault::StallBefore, HttpFault::StallAfter].map(|fault| (*api, fault)))
     {
         let server = server().await;
-        let plan = Plan {
+        let plan = FaultPlan {
             faults: vec![fault],
             stall: Duration::from_secs(600),
-            ..Plan::mixture(0.3, 1)
+            ..FaultPlan::mixture(0.3, 1)
         };
         let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
         let config = with_short_stall_timeout(api, proxy.address());
@@ -492,10 +492,10 @@ async fn a_stalled_request_is_abandoned_and_retried() {
 async fn a_request_that_takes_effect_late_does_no_harm() {
     for api in APIS {
         let server = server().await;
-        let plan = Plan {
-            faults: vec![Fault::Late],
+        let plan = FaultPlan {
+            faults: vec![HttpFault::Late],
             stall: Duration::from_millis(400),
-            ..Plan::mixture(0.3, 1)
+            ..FaultPlan::mixture(0.3, 1)
         };
         let proxy = FaultProxy::start(FREE, server.address(), plan).await.unwrap();
         let config = with_short_stall_timeout(api, proxy.address());
@@ -503,7 +503,7 @@ async fn a_request_that_takes_effect_late_does_no_harm() {
         let wanted = contents(20_000, 5);
         write_big(&*lake, &LakePath::data("users", "users.json"), &wanted, 1_000).await;
         write_small(&lake, 40).await;
-        assert!(proxy.counts()[&Fault::Late] > 20, "{api}");
+        assert!(proxy.counts()[&HttpFault::Late] > 20, "{api}");
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(read(&server, "bronze", "users/users.json") == wanted, "{api}");
         for id in 0..40 {
@@ -530,7 +530,7 @@ async fn a_permanent_error_fails_at_once_and_says_what_to_check() {
     for api in APIS {
         let server = server().await;
         server.store().create_filesystem("bronze").unwrap();
-        let account = Account::emulator();
+        let account = SharedKeyAccount::emulator();
         let hour = chrono::Duration::hours(1);
         let needed = if api == "blob" { "sp=rcwdl " } else { "sp=rcwdlm " };
         let good = sas("rcwdlm");

@@ -19,7 +19,7 @@ use datagen_core::text::TextBuf;
 
 /// How the work is divided.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BlockPlan {
     /// The ids to make.
     pub ids: Range<u64>,
     /// The number of ids per block; the last block may have fewer.
@@ -35,7 +35,7 @@ pub struct Plan {
     pub memory: usize,
 }
 
-impl Plan {
+impl BlockPlan {
     /// The number of threads for `blocks` blocks.
     fn threads(&self, blocks: usize) -> usize {
         let fit = (self.memory / self.expected_bytes.max(1)).saturating_sub(self.held_by_consumer);
@@ -67,14 +67,14 @@ pub struct Blocks {
 ///
 /// # Errors
 /// If not even one thread can be started. With fewer threads than planned, the blocks are the same.
-pub fn start<F>(plan: Plan, encode: F) -> io::Result<Blocks>
+pub fn start<F>(plan: BlockPlan, encode: F) -> io::Result<Blocks>
 where
     F: Fn(Range<u64>, &mut TextBuf) + Send + Sync + 'static,
 {
     let blocks = (plan.ids.end - plan.ids.start).div_ceil(plan.ids_per_block);
     let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
     let threads = plan.threads(blocks);
-    let Plan {
+    let BlockPlan {
         ids,
         ids_per_block,
         held_by_consumer,
@@ -87,7 +87,7 @@ where
             .send(TextBuf::with_capacity(expected_bytes))
             .expect("the receiver is alive");
     }
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(WorkQueue {
         free: Mutex::new(free),
         next: AtomicU64::new(ids.start),
     });
@@ -150,12 +150,12 @@ impl Blocks {
     }
 }
 
-struct Shared {
+struct WorkQueue {
     free: Mutex<mpsc::Receiver<TextBuf>>,
     next: AtomicU64,
 }
 
-impl Shared {
+impl WorkQueue {
     /// A free buffer and the next range; `None` when all ranges are taken.
     fn take(&self, ids_per_block: u64, end: u64) -> Option<(TextBuf, Range<u64>)> {
         let free = self.free.lock().expect("no thread panics while it waits");
@@ -193,7 +193,7 @@ mod tests {
 
     async fn collect(ids: Range<u64>, ids_per_block: u64, threads: usize) -> (Vec<u8>, usize) {
         let threads = NonZeroUsize::new(threads).unwrap();
-        let plan = Plan {
+        let plan = BlockPlan {
             ids,
             ids_per_block,
             threads,
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn memory_bounds_the_threads() {
-        let plan = |threads, held_by_consumer, expected_bytes| Plan {
+        let plan = |threads, held_by_consumer, expected_bytes| BlockPlan {
             ids: 0..1_000,
             ids_per_block: 1,
             threads: NonZeroUsize::new(threads).unwrap(),
@@ -254,7 +254,7 @@ mod tests {
         let alive = Arc::new(());
         let held = Arc::clone(&alive);
         let threads = NonZeroUsize::new(2).unwrap();
-        let plan = Plan {
+        let plan = BlockPlan {
             ids: 0..u64::MAX,
             ids_per_block: 10,
             threads,
@@ -276,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_thread_goes_on_in_the_taker() {
-        let plan = Plan {
+        let plan = BlockPlan {
             ids: 0..1_000,
             ids_per_block: 10,
             threads: NonZeroUsize::new(2).unwrap(),

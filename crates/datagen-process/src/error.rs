@@ -75,17 +75,21 @@ impl DestinationError {
 
     /// An error of the local file system at `path`.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
-        use std::io::ErrorKind as Kind;
+        use std::io::ErrorKind;
         let advice = match error.kind() {
-            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => "give a directory that this user may write",
-            Kind::NotADirectory | Kind::AlreadyExists => {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "give a directory that this user may write"
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
                 "a file stands where a directory is needed: move it, or give another directory"
             }
-            Kind::IsADirectory => {
+            ErrorKind::IsADirectory => {
                 "a directory stands where a file is needed: move it, or give another directory"
             }
-            Kind::FileTooLarge => "raise the limit of the file size (ulimit -f), or give another file system",
-            Kind::StorageFull | Kind::QuotaExceeded => "make room, or give another directory",
+            ErrorKind::FileTooLarge => {
+                "raise the limit of the file size (ulimit -f), or give another file system"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, or give another directory",
             _ => "check the path and its file system",
         };
         let source = match error.raw_os_error() {

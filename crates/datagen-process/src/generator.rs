@@ -20,7 +20,7 @@ use crate::telemetry;
 /// A generator: what [`main`] needs to make a process of it.
 pub trait Generator: Sized {
     /// The name of its binary and the settings that it reads.
-    const SETTINGS: catalog::Generator;
+    const SETTINGS: catalog::GeneratorSettings;
     /// The version of the binary's crate.
     const VERSION: &'static str;
     /// One line that says what it does.
@@ -184,7 +184,7 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,
             Err(error) => {
-                tracing::warn!("signals cannot be handled, so a stop will be abrupt: {error}");
+                tracing::warn!("signals cannot be handled, so the process will stop abruptly: {error}");
                 Shutdown::default()
             }
         };

@@ -302,11 +302,11 @@ impl Work {
 /// Counts the finished records of one kind and shows them. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    shared: Arc<Shared>,
+    shared: Arc<ProgressCounts>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ProgressCounts {
     work: Work,
     records: AtomicU64,
     bytes: AtomicU64,
@@ -333,7 +333,7 @@ impl Progress {
     /// runtime.
     pub fn start(bar: &Bar, work: Work) -> (Self, Ticker) {
         let progress = Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ProgressCounts {
                 work,
                 records: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),

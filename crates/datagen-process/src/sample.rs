@@ -60,12 +60,12 @@ mod tests {
     use super::*;
 
     /// Takes some bytes, then fails.
-    struct Reader {
+    struct OutputReader {
         room: usize,
         end: io::ErrorKind,
     }
 
-    impl Write for Reader {
+    impl Write for OutputReader {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if self.room == 0 {
                 return Err(self.end.into());
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
-        let print = |end| numbers(100_000).print(99_000, &mut Reader { room: 70_000, end });
+        let print = |end| numbers(100_000).print(99_000, &mut OutputReader { room: 70_000, end });
         print(io::ErrorKind::BrokenPipe).unwrap();
         let error = print(io::ErrorKind::StorageFull).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

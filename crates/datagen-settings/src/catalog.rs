@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use datagen_core::model::{MAX_ID, Profile};
 
 use crate::value::{Flag, Timestamp, choice};
-use crate::{Secret, Text, Variable, settings};
+use crate::{Secret, TextLine, Variable, settings};
 
 /// The default number of users. The default USER_MAX_ID follows from it, so that the defaults of all generators join.
 pub const DEFAULT_USERS: u64 = 1_000_000;
@@ -35,13 +35,13 @@ const MAX_PAUSE: f64 = 86_400.0;
 
 /// A generator, as far as its settings are concerned.
 #[derive(Clone, Copy, Debug)]
-pub struct Generator {
+pub struct GeneratorSettings {
     /// The name of its binary.
     pub name: &'static str,
     groups: &'static [&'static [Variable]],
 }
 
-impl Generator {
+impl GeneratorSettings {
     /// The variables that it reads, in the order of `--help`.
     pub fn variables(&self) -> impl Iterator<Item = &'static Variable> + Clone + use<> {
         self.groups.iter().copied().flatten()
@@ -52,14 +52,14 @@ macro_rules! generators {
     ($( $NAME:ident = $name:literal reads $($Group:ident),+; )+) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $NAME: Generator = Generator {
+            pub const $NAME: GeneratorSettings = GeneratorSettings {
                 name: $name,
                 groups: &[$(<$Group as $crate::Settings>::VARIABLES),+],
             };
         )+
 
         /// All generators.
-        pub const GENERATORS: &[Generator] = &[$($NAME),+];
+        pub const GENERATORS: &[GeneratorSettings] = &[$($NAME),+];
     };
 }
 
@@ -73,7 +73,7 @@ generators! {
 }
 
 choice! {
-    /// The form of the log.
+    /// The format of the log.
     pub enum LogFormat {
         /// For people.
         Text = "text",
@@ -121,16 +121,16 @@ impl SecurityProtocol {
 settings! {
     /// Settings of all generators.
     pub struct CommonSettings {
-        /// This process's part of the work: 0 to SHARD_COUNT - 1.
+        /// Which part of the work this process does: 0 to SHARD_COUNT - 1.
         SHARD_INDEX => shard_index: u32 = 0, in 0..=MAX_SHARDS - 1;
         /// Number of processes that share the work.
         SHARD_COUNT => shard_count: u32 = 1, in 1..=MAX_SHARDS;
-        /// Form of the log on standard error.
+        /// Format of the log on standard error.
         LOG_FORMAT => log_format: LogFormat = LogFormat::Text;
         /// Which log lines are written: error, warn, info, debug, trace or off, or directives such as
         /// info,gen_users=debug.
-        RUST_LOG => rust_log: Text = Text("info".to_owned());
-        /// Set to any text for a log without colours on a terminal.
+        RUST_LOG => rust_log: TextLine = TextLine("info".to_owned());
+        /// Set to any text to turn off the colours of the log on a terminal.
         NO_COLOR => no_color: Option<Flag>;
     }
 }
@@ -138,7 +138,7 @@ settings! {
 settings! {
     /// Settings of the generators whose work has an end.
     pub struct FiniteSettings {
-        /// Which data: the same seed gives the same bytes.
+        /// Seed of the random data. The same seed produces the same bytes.
         SEED => seed: u64 = 0, in 0..=u64::MAX;
     }
 }
@@ -170,7 +170,7 @@ settings! {
     pub struct LakeSettings {
         /// Where the files go: file:///dir, or https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]] (or .blob.) to
         /// sign in with Microsoft Entra ID. Set either this or STORAGE_SAS.
-        LAKE_URL => lake_url: Option<Text>;
+        LAKE_URL => lake_url: Option<TextLine>;
         /// The same https:// URL with a SAS: https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]?sv=…&sig=….
         /// If the path is empty, each kind of record has a filesystem of its own: users, vipusers, products.
         STORAGE_SAS => storage_sas: Option<Secret>;
@@ -183,13 +183,13 @@ settings! {
     /// Settings that name a credential of Microsoft Entra ID. They are the variables of all Azure SDKs.
     pub struct EntraSettings {
         /// Client ID of a user-assigned managed identity, of a workload identity, or of a service principal.
-        AZURE_CLIENT_ID => azure_client_id: Option<Text>, otherwise "the system-assigned identity, or az login";
+        AZURE_CLIENT_ID => azure_client_id: Option<TextLine>, otherwise "the system-assigned identity, or az login";
         /// Tenant of the workload identity or service principal.
-        AZURE_TENANT_ID => azure_tenant_id: Option<Text>;
+        AZURE_TENANT_ID => azure_tenant_id: Option<TextLine>;
         /// Secret of the service principal.
         AZURE_CLIENT_SECRET => azure_client_secret: Option<Secret>;
         /// Token file of the workload identity, which Kubernetes sets.
-        AZURE_FEDERATED_TOKEN_FILE => azure_federated_token_file: Option<Text>;
+        AZURE_FEDERATED_TOKEN_FILE => azure_federated_token_file: Option<TextLine>;
     }
 }
 
@@ -227,13 +227,13 @@ settings! {
     /// Settings that name a SQL database.
     pub struct DatabaseSettings {
         /// A local database file: sqlite:///path. Set either this or SQL_SERVER.
-        SQL_URL => sql_url: Option<Text>;
+        SQL_URL => sql_url: Option<TextLine>;
         /// Host name of an Azure SQL server or SQL Server: NAME.database.windows.net. Set either this or SQL_URL.
-        SQL_SERVER => sql_server: Option<Text>;
+        SQL_SERVER => sql_server: Option<TextLine>;
         /// Name of the database on SQL_SERVER.
-        SQL_DATABASE => sql_database: Option<Text>;
+        SQL_DATABASE => sql_database: Option<TextLine>;
         /// SQL login. Without SQL_USER and SQL_PASSWORD, the program signs in with Microsoft Entra ID.
-        SQL_USER => sql_user: Option<Text>;
+        SQL_USER => sql_user: Option<TextLine>;
         /// Password of SQL_USER.
         SQL_PASSWORD => sql_password: Option<Secret>;
         /// TCP port of SQL_SERVER.
@@ -247,7 +247,7 @@ settings! {
         /// Microsoft Entra identities that may read the tables: entries KIND:ID:NAME, separated by semicolons. KIND is
         /// user, group or application. ID is the object ID of a user or group, or the client ID of an application, such
         /// as a managed identity. NAME is the name of the database user that is created for it.
-        SQL_READERS => sql_readers: Option<Text>;
+        SQL_READERS => sql_readers: Option<TextLine>;
     }
 }
 
@@ -279,7 +279,7 @@ settings! {
         /// Maximum number of messages per second; 0 means no limit. It should exceed what the sources produce, since
         /// a live stream falls behind otherwise.
         RATE => rate: f64 = 0.0, in 0.0..=MAX_RATE;
-        /// Which data: the same seed gives the same sessions.
+        /// Seed of the random data. The same seed produces the same sessions.
         SEED => seed: Option<u64>, in 0..=u64::MAX, otherwise "random, and logged";
         /// Address on which metrics are served for Prometheus under /metrics, such as 0.0.0.0:9464.
         METRICS_ADDR => metrics_addr: Option<SocketAddr>, otherwise "not served";
@@ -291,20 +291,20 @@ settings! {
     pub struct MessageSettings {
         /// A local directory for pageviews.jsonl and stars.jsonl: file:///dir. Set either this, EVENTHUB_NAMESPACE or
         /// KAFKA_BOOTSTRAP_SERVERS.
-        STREAM_URL => stream_url: Option<Text>;
+        STREAM_URL => stream_url: Option<TextLine>;
         /// Name of an Event Hubs namespace: NAME of NAME.servicebus.windows.net. Without connection strings, the
         /// program signs in with Microsoft Entra ID.
-        EVENTHUB_NAMESPACE => eventhub_namespace: Option<Text>;
-        /// Connection string that may send to the event hub pageviews.
+        EVENTHUB_NAMESPACE => eventhub_namespace: Option<TextLine>;
+        /// Connection string with the right to send to the event hub pageviews.
         EVENTHUB_CONNECTION_STRING_PAGEVIEWS => eventhub_connection_string_pageviews: Option<Secret>;
-        /// Connection string that may send to the event hub stars.
+        /// Connection string with the right to send to the event hub stars.
         EVENTHUB_CONNECTION_STRING_STARS => eventhub_connection_string_stars: Option<Secret>;
-        /// Any other Kafka or emulator: HOST:PORT[,HOST:PORT…].
-        KAFKA_BOOTSTRAP_SERVERS => kafka_bootstrap_servers: Option<Text>;
+        /// Brokers of any other Kafka, or of an emulator: HOST:PORT[,HOST:PORT…].
+        KAFKA_BOOTSTRAP_SERVERS => kafka_bootstrap_servers: Option<TextLine>;
         /// Security protocol of KAFKA_BOOTSTRAP_SERVERS. Event Hubs always uses SASL_SSL.
         KAFKA_SECURITY_PROTOCOL => kafka_security_protocol: Option<SecurityProtocol>, otherwise "PLAINTEXT";
-        /// PEM file of the authorities that may sign the broker's certificate.
-        KAFKA_CA_FILE => kafka_ca_file: Option<Text>, otherwise "the system's authorities";
+        /// PEM file of the certificate authorities that are trusted to sign the broker's certificate.
+        KAFKA_CA_FILE => kafka_ca_file: Option<TextLine>, otherwise "the system's certificate authorities";
     }
 }
 
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn meanings_are_sentences() {
-        for variable in GENERATORS.iter().flat_map(Generator::variables) {
+        for variable in GENERATORS.iter().flat_map(GeneratorSettings::variables) {
             let meaning = variable.meaning();
             assert!(
                 meaning.ends_with('.') && !meaning.contains("  "),

@@ -33,7 +33,7 @@ pub use host::is_host;
 pub use local_path::local_path;
 pub use problems::ConfigurationErrors;
 pub use secret::Secret;
-pub use value::{Kind, Text, Value};
+pub use value::{TextLine, Value, ValueKind};
 pub use variable::{DefaultValue, Variable};
 #[doc(hidden)]
 pub use variable::{Field, read};

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::catalog::{GENERATORS, Generator};
-use crate::{DefaultValue, Kind, Variable};
+use crate::catalog::{GENERATORS, GeneratorSettings};
+use crate::{DefaultValue, ValueKind, Variable};
 
 /// The width of `--help`, in characters.
 const HELP_WIDTH: usize = 100;
 
 /// The part of `--help` that lists the variables of `generator`.
-pub fn help(generator: &Generator) -> String {
+pub fn help(generator: &GeneratorSettings) -> String {
     let mut text = String::new();
     for variable in generator.variables() {
         let _ = write!(text, "\n  {}", variable.name);
@@ -35,7 +35,7 @@ pub fn markdown() -> String {
         for variable in generator.variables() {
             let same = rows
                 .iter_mut()
-                .find(|(_, other)| Row::new(other) == Row::new(variable));
+                .find(|(_, other)| SettingRow::new(other) == SettingRow::new(variable));
             match same {
                 Some((generators, _)) => generators.push(generator.name),
                 None => rows.push((vec![generator.name], variable)),
@@ -67,7 +67,7 @@ fn cell(text: &str) -> String {
 
 /// A variable of one generator, in the machine-readable form.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct SettingRow {
     /// The name of the variable.
     pub name: &'static str,
     /// `integer`, `number`, `boolean`, `date`, `address`, `text`, `secret`, `flag` or `choice`.
@@ -92,7 +92,7 @@ pub struct Row {
     pub meaning: String,
 }
 
-impl Row {
+impl SettingRow {
     /// Describes `variable`.
     pub fn new(variable: &Variable) -> Self {
         let [min, max] = match variable.range {
@@ -108,7 +108,7 @@ impl Row {
             name: variable.name,
             kind: variable.kind.name(),
             choices: match variable.kind {
-                Kind::Choice(words) => words,
+                ValueKind::Choice(words) => words,
                 _ => &[],
             },
             min,
@@ -123,8 +123,11 @@ impl Row {
 impl Variable {
     /// The allowed values as a sentence of its own, where the meaning does not say them.
     fn range_sentence(&self) -> Option<String> {
-        let is_limited =
-            self.range.is_some() || matches!(self.kind, Kind::Choice(_) | Kind::Boolean | Kind::Date);
+        let is_limited = self.range.is_some()
+            || matches!(
+                self.kind,
+                ValueKind::Choice(_) | ValueKind::Boolean | ValueKind::Date
+            );
         is_limited.then(|| {
             let allowed = self.allowed();
             format!("{}{}.", allowed[..1].to_uppercase(), &allowed[1..])

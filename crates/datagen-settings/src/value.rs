@@ -11,7 +11,7 @@ use crate::Secret;
 
 /// A type of settings, as far as documentation and error messages need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// A whole number.
     Integer,
     /// A finite number.
@@ -34,7 +34,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
 }
 
-impl Kind {
+impl ValueKind {
     /// Its name in the machine-readable form.
     pub fn name(self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Kind {
 /// A type that the text of a variable can be read as.
 pub trait Value: Sized {
     /// What it is called in documentation and messages.
-    const KIND: Kind;
+    const KIND: ValueKind;
     /// Whether empty text means that the variable is not set. Otherwise empty text is an error.
     const MAY_BE_EMPTY: bool = false;
 
@@ -121,7 +121,7 @@ fn is_negative(digits: &str) -> bool {
 macro_rules! whole_number {
     ($($type:ty),+) => {$(
         impl Value for $type {
-            const KIND: Kind = Kind::Integer;
+            const KIND: ValueKind = ValueKind::Integer;
 
             fn parse(text: &str) -> Result<Self, ValueError> {
                 let digits = ungrouped(text);
@@ -141,7 +141,7 @@ macro_rules! whole_number {
 whole_number!(u16, u32, u64);
 
 impl Value for f64 {
-    const KIND: Kind = Kind::Number;
+    const KIND: ValueKind = ValueKind::Number;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let number = ungrouped(text).parse().ok();
@@ -152,7 +152,7 @@ impl Value for f64 {
 }
 
 impl Value for bool {
-    const KIND: Kind = Kind::Boolean;
+    const KIND: ValueKind = ValueKind::Boolean;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         match text.to_ascii_lowercase().as_str() {
@@ -164,7 +164,7 @@ impl Value for bool {
 }
 
 impl Value for NaiveDate {
-    const KIND: Kind = Kind::Date;
+    const KIND: ValueKind = ValueKind::Date;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         // `%Y` and `%d` also accept signs and spaces.
@@ -209,7 +209,7 @@ impl fmt::Display for Timestamp {
 }
 
 impl Value for Timestamp {
-    const KIND: Kind = Kind::Timestamp;
+    const KIND: ValueKind = ValueKind::Timestamp;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         if let Ok(date) = NaiveDate::parse(text) {
@@ -221,7 +221,7 @@ impl Value for Timestamp {
 }
 
 impl Value for SocketAddr {
-    const KIND: Kind = Kind::Address;
+    const KIND: ValueKind = ValueKind::Address;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         text.parse().map_err(|_| ValueError::Malformed)
@@ -229,7 +229,7 @@ impl Value for SocketAddr {
 }
 
 impl Value for Profile {
-    const KIND: Kind = Kind::Choice(&[Self::Shop.as_str(), Self::Uniform.as_str()]);
+    const KIND: ValueKind = ValueKind::Choice(&[Self::Shop.as_str(), Self::Uniform.as_str()]);
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let found = Self::ALL
@@ -241,7 +241,7 @@ impl Value for Profile {
 
 /// Text of one line, not a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(pub String);
+pub struct TextLine(pub String);
 
 fn one_line(text: &str) -> Result<String, ValueError> {
     match text.contains(char::is_control) {
@@ -252,22 +252,22 @@ fn one_line(text: &str) -> Result<String, ValueError> {
     }
 }
 
-impl Value for Text {
-    const KIND: Kind = Kind::Text;
+impl Value for TextLine {
+    const KIND: ValueKind = ValueKind::Text;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
-        one_line(text).map(Text)
+        one_line(text).map(TextLine)
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for TextLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 impl Value for Secret {
-    const KIND: Kind = Kind::Secret;
+    const KIND: ValueKind = ValueKind::Secret;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         one_line(text).map(Secret::new)
@@ -279,7 +279,7 @@ impl Value for Secret {
 pub struct Flag;
 
 impl Value for Flag {
-    const KIND: Kind = Kind::Flag;
+    const KIND: ValueKind = ValueKind::Flag;
     const MAY_BE_EMPTY: bool = true;
 
     fn parse(_text: &str) -> Result<Self, ValueError> {
@@ -311,7 +311,7 @@ macro_rules! choice {
         }
 
         impl $crate::Value for $Enum {
-            const KIND: $crate::Kind = $crate::Kind::Choice(&[$($word),+]);
+            const KIND: $crate::ValueKind = $crate::ValueKind::Choice(&[$($word),+]);
 
             fn parse(text: &str) -> Result<Self, $crate::value::ValueError> {
                 match text {
@@ -370,7 +370,7 @@ mod tests {
             Timestamp::parse("2026-11-26T11:00:00+01:00").unwrap().to_string(),
             "2026-11-26T10:00:00Z"
         );
-        assert!(matches!(Text::parse("a\nb"), Err(ValueError::Explained(_))));
+        assert!(matches!(TextLine::parse("a\nb"), Err(ValueError::Explained(_))));
         assert!(matches!(
             u16::parse("tcp://10.0.0.1:1433"),
             Err(ValueError::Explained(_))
@@ -379,8 +379,8 @@ mod tests {
 
     #[test]
     fn choices_are_listed_as_in_a_sentence() {
-        assert_eq!(Kind::Choice(&["a"]).noun(), "a");
-        assert_eq!(Kind::Choice(&["a", "b"]).noun(), "a or b");
-        assert_eq!(Kind::Choice(&["a", "b", "c"]).noun(), "a, b or c");
+        assert_eq!(ValueKind::Choice(&["a"]).noun(), "a");
+        assert_eq!(ValueKind::Choice(&["a", "b"]).noun(), "a or b");
+        assert_eq!(ValueKind::Choice(&["a", "b", "c"]).noun(), "a, b or c");
     }
 }

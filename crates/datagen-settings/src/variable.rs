@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ConfigurationErrors;
-use crate::value::{Kind, Value, ValueError};
+use crate::value::{Value, ValueError, ValueKind};
 
 /// A documented environment variable.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Variable {
     /// Its name, in upper case.
     pub name: &'static str,
     /// The type of its values.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// What applies when it is not set.
     pub default: DefaultValue,
     /// The lowest and the highest value, where there are bounds.
@@ -53,7 +53,7 @@ impl Variable {
     pub fn allowed(&self) -> String {
         match (self.range, self.kind) {
             (Some(range), _) => range().join(" to "),
-            (None, Kind::Address) => format!("{}, such as 0.0.0.0:9464", Kind::Address.noun()),
+            (None, ValueKind::Address) => format!("{}, such as 0.0.0.0:9464", ValueKind::Address.noun()),
             (None, kind) => kind.noun(),
         }
     }
@@ -130,7 +130,7 @@ fn parse<V: Value>(
         ValueError::OutOfRange => format!("is{shown} out of range: give {allowed}"),
         ValueError::Malformed => {
             let noun = match variable.kind {
-                Kind::Choice(_) => "an allowed value".to_owned(),
+                ValueKind::Choice(_) => "an allowed value".to_owned(),
                 kind => kind.noun(),
             };
             format!("is{shown} not {noun}: give {allowed}")
@@ -210,9 +210,9 @@ macro_rules! settings {
             fn read(environment: &$crate::Environment, problems: &mut $crate::ConfigurationErrors) -> Self {
                 #[derive(Default, $crate::serde::Deserialize)]
                 #[serde(default, crate = "datagen_settings::serde")]
-                struct Texts { $( $field: Option<String>, )+ }
+                struct RawValues { $( $field: Option<String>, )+ }
 
-                let texts: Texts = environment.texts(Self::VARIABLES, problems);
+                let texts: RawValues = environment.texts(Self::VARIABLES, problems);
                 Self {
                     $(
                         $field: $crate::read::<$type>(
@@ -249,11 +249,11 @@ mod tests {
 
     use chrono::NaiveDate;
 
-    use crate::{ConfigurationErrors, Environment, Secret, Settings, Text};
+    use crate::{ConfigurationErrors, Environment, Secret, Settings, TextLine};
 
     settings! {
         /// Settings of these tests.
-        struct Sample {
+        struct SampleSettings {
             /// Number of records,
             /// all together.
             COUNT => count: u64 = 5, in 1..=100;
@@ -266,11 +266,11 @@ mod tests {
             /// A mean.
             MEAN => mean: f64 = 2.5, in 0.0..=10_000.0;
             /// A label.
-            LABEL => label: Option<Text>;
+            LABEL => label: Option<TextLine>;
         }
     }
 
-    fn read(pairs: &[(&str, &str)]) -> (Sample, String) {
+    fn read(pairs: &[(&str, &str)]) -> (SampleSettings, String) {
         let mut problems = ConfigurationErrors::default();
         let sample = pairs.iter().copied().collect::<Environment>().read(&mut problems);
         (sample, problems.to_string())
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(problems, "");
         assert_eq!(sample.count, 7);
         assert_eq!(sample.password.unwrap().expose(), "x");
-        assert_eq!(sample.label, Some(Text("a b".to_owned())));
+        assert_eq!(sample.label, Some(TextLine("a b".to_owned())));
     }
 
     #[test]
@@ -347,22 +347,25 @@ mod tests {
         let pairs = [(OsString::from("COUNT"), OsString::from_vec(vec![b'1', 0xff]))];
         let mut problems = ConfigurationErrors::default();
         let environment = pairs.into_iter().collect::<Environment>();
-        let sample: Sample = environment.read(&mut problems);
-        assert!(environment.is_set(&Sample::COUNT) && problems.concern(&Sample::COUNT));
+        let sample: SampleSettings = environment.read(&mut problems);
+        assert!(environment.is_set(&SampleSettings::COUNT) && problems.concern(&SampleSettings::COUNT));
         assert_eq!(sample.count, 5);
         assert_eq!(problems.to_string(), "COUNT is not valid UTF-8: give 1 to 100");
     }
 
     #[test]
     fn the_declaration_is_documented() {
-        let variables = Sample::VARIABLES;
+        let variables = SampleSettings::VARIABLES;
         assert_eq!(variables.len(), 6);
-        assert_eq!(Sample::COUNT.meaning(), "Number of records, all together.");
+        assert_eq!(
+            SampleSettings::COUNT.meaning(),
+            "Number of records, all together."
+        );
         let defaults: Vec<_> = variables
             .iter()
             .map(|variable| variable.default.to_string())
             .collect();
         assert_eq!(defaults, ["5", "", "today", "1433", "2.5", ""]);
-        assert_eq!(Sample::MEAN.allowed(), "0 to 10000");
+        assert_eq!(SampleSettings::MEAN.allowed(), "0 to 10000");
     }
 }

@@ -10,11 +10,11 @@ use chrono::NaiveDate;
 use datagen_core::model::order::{OrderRange, Orders};
 use datagen_core::model::{DATA_VERSION, Profile};
 use datagen_settings::Secret;
-use gen_orders::config::{Dates, SqlServer, Target};
+use gen_orders::config::{DatabaseConfig, Dates, SqlServer};
 use gen_orders::database::{Database, Prepared};
 use gen_orders::rows::Chunk;
 use gen_orders::run::{Parameters, Run};
-use testkit::tds::{Bulk, Options, TdsServer};
+use testkit::tds::{Bulk, TdsOptions, TdsServer};
 use tokio::runtime::{Builder, Runtime};
 
 /// SQL_CHUNK by default.
@@ -46,13 +46,13 @@ fn orders(profile: Profile) -> Orders {
 }
 
 async fn open(server: &TdsServer, profile: Profile) -> (Arc<dyn Database>, Prepared) {
-    let Options {
+    let TdsOptions {
         user,
         password,
         database,
         ..
-    } = Options::default();
-    let target = Target::SqlServer(SqlServer {
+    } = TdsOptions::default();
+    let config = DatabaseConfig::SqlServer(SqlServer {
         host: "localhost".into(),
         port: server.port(),
         database,
@@ -62,7 +62,7 @@ async fn open(server: &TdsServer, profile: Profile) -> (Arc<dyn Database>, Prepa
         timeout: Duration::from_secs(60),
         readers: Vec::new(),
     });
-    let database = gen_orders::database::open(&target)
+    let database = gen_orders::database::open(&config)
         .await
         .expect("nothing to fail yet");
     let dates = Dates::default();
@@ -96,9 +96,9 @@ fn thread_cpu() -> Duration {
 }
 
 fn measure(servers: &Runtime, profile: Profile) {
-    let options = Options {
+    let options = TdsOptions {
         bulk: Bulk::Count,
-        ..Options::default()
+        ..TdsOptions::default()
     };
     let server = servers.block_on(TdsServer::start(options)).expect("a free port");
     let client = Builder::new_current_thread()

@@ -29,7 +29,7 @@ pub struct GenOrders {
 }
 
 impl Generator for GenOrders {
-    const SETTINGS: catalog::Generator = catalog::GEN_ORDERS;
+    const SETTINGS: catalog::GeneratorSettings = catalog::GEN_ORDERS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 

@@ -38,14 +38,14 @@ pub async fn run(config: &OrdersConfig, context: &Context) -> Result<(), RunErro
 }
 
 async fn load(config: &OrdersConfig, context: &Context) -> Result<(), DestinationError> {
-    let database = database::open(&config.target).await?;
+    let database = database::open(&config.database).await?;
     let run = Run {
         parameters: parameters(config),
         dates: config.dates,
         chunk_orders: chunk_orders(config),
     };
     let shard = context.common.shard;
-    let planned = Cut {
+    let planned = ChunkLayout {
         count: config.orders.count,
         chunk_orders: u64::from(run.chunk_orders),
     };
@@ -71,7 +71,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
              to replace them"
         );
     }
-    let cut = Cut {
+    let layout = ChunkLayout {
         count: config.orders.count,
         chunk_orders: u64::from(prepared.chunk_orders),
     };
@@ -79,11 +79,11 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     if shard.index == 0 {
         database.admit_readers().await;
     }
-    let chunks = shard.range(cut.chunks());
-    let ids = cut.ids(&chunks);
+    let chunks = shard.range(layout.chunks());
+    let ids = layout.ids(&chunks);
     let already = database.loaded(&prepared, chunks.clone()).await?;
-    let already_orders: u64 = already.ranges().iter().map(|range| cut.orders(range)).sum();
-    let to_load = cut.orders(&chunks) - already_orders;
+    let already_orders: u64 = already.ranges().iter().map(|range| layout.orders(range)).sum();
+    let to_load = layout.orders(&chunks) - already_orders;
     if to_load > 0 {
         if !already.is_empty() {
             tracing::info!(
@@ -117,7 +117,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     let maker = tokio::task::spawn_blocking(move || {
         let (mut totals, mut planted) = (Totals::default(), OrderCounts::default());
         for chunk in chunks {
-            let ids = cut.ids(&(chunk..chunk + 1));
+            let ids = layout.ids(&(chunk..chunk + 1));
             let rows = Chunk::generate(chunk, &orders, ids.start..=ids.end - 1);
             totals.add(&rows.totals);
             planted += rows.planted;
@@ -151,12 +151,12 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
     drop(ticker);
 
     // The manifest comes last: without it, an earlier process has not finished this.
-    if check_row_counts(&*database, &prepared, cut).await?
+    if check_row_counts(&*database, &prepared, layout).await?
         && !database.has_manifest(&prepared, KIND, shard).await?
     {
         database.finish().await;
     }
-    let contents = Contents {
+    let contents = OrdersContents {
         totals,
         check: check_queries(shard, &ids),
         parameters: prepared.parameters.to_json(),
@@ -179,12 +179,12 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
 
 /// How ids are divided into chunks.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct ChunkLayout {
     count: u64,
     chunk_orders: u64,
 }
 
-impl Cut {
+impl ChunkLayout {
     fn chunks(self) -> u64 {
         self.count.div_ceil(self.chunk_orders)
     }
@@ -265,16 +265,16 @@ fn chunk_orders(config: &OrdersConfig) -> u32 {
 async fn check_row_counts(
     database: &dyn Database,
     prepared: &Prepared,
-    cut: Cut,
+    layout: ChunkLayout,
 ) -> Result<bool, DestinationError> {
     let tally = database.tally(prepared).await?;
-    let Some(tally) = tally.filter(|tally| tally.chunks == cut.chunks()) else {
+    let Some(tally) = tally.filter(|tally| tally.chunks == layout.chunks()) else {
         tracing::info!(
             "other shards are not done; the last of them compares the tables with what was loaded"
         );
         return Ok(false);
     };
-    let expected = [cut.count, tally.rows.saturating_sub(cut.count)];
+    let expected = [layout.count, tally.rows.saturating_sub(layout.count)];
     let found = database.count_rows(prepared).await?;
     if found == expected {
         return Ok(true);
@@ -300,7 +300,7 @@ fn parameters(config: &OrdersConfig) -> Parameters {
 
 /// What the manifest says about the rows.
 #[derive(Debug, Serialize)]
-struct Contents {
+struct OrdersContents {
     totals: Totals,
     /// Queries whose one row should equal the totals, in their order.
     check: [String; 2],

@@ -27,7 +27,7 @@ pub enum ColumnKind {
 
 /// A value of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
+pub enum SqlValue {
     Int(i32),
     /// Seconds since 1970-01-01 00:00:00, without a time zone.
     DateTime(i64),
@@ -136,26 +136,26 @@ impl Chunk {
     }
 
     /// Rows of [`ORDERS`] in the order of the primary key.
-    pub fn order_rows(&self) -> impl Iterator<Item = [Value; 4]> + Send {
+    pub fn order_rows(&self) -> impl Iterator<Item = [SqlValue; 4]> + Send {
         self.orders.iter().map(|order| {
             [
-                Value::Int(order.order_id),
-                Value::Int(order.user_id),
-                Value::DateTime(order.order_date),
-                Value::Float(order.order_value),
+                SqlValue::Int(order.order_id),
+                SqlValue::Int(order.user_id),
+                SqlValue::DateTime(order.order_date),
+                SqlValue::Float(order.order_value),
             ]
         })
     }
 
     /// Rows of [`ITEMS`] in the order of the primary key.
-    pub fn item_rows(&self) -> impl Iterator<Item = [Value; 3]> + Send {
+    pub fn item_rows(&self) -> impl Iterator<Item = [SqlValue; 3]> + Send {
         self.orders.iter().flat_map(|order| {
             let items = (1..).zip(order.items());
             items.map(|(row_id, &product_id)| {
                 [
-                    Value::Int(order.order_id),
-                    Value::Int(row_id),
-                    Value::Int(product_id),
+                    SqlValue::Int(order.order_id),
+                    SqlValue::Int(row_id),
+                    SqlValue::Int(product_id),
                 ]
             })
         })

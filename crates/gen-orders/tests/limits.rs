@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use testkit::process::{Generator, assert_limits_are_reported};
+use testkit::process::{GeneratorProcess, assert_limits_are_reported};
 use testkit::system_calls::synced_paths;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gen-orders");
@@ -22,7 +22,7 @@ fn the_directory_of_a_new_database_is_durable() {
     let root = root.path().canonicalize().unwrap();
     let database = root.join("new/shop/orders.db");
     let synced = synced_paths(
-        Generator::new(BINARY)
+        GeneratorProcess::new(BINARY)
             .env("SQL_URL", format!("sqlite://{}", database.display()))
             .env("COUNT", "10"),
     );

@@ -9,20 +9,21 @@ use chrono::{Datelike, NaiveDate, Utc};
 use datagen_core::model::Profile;
 use datagen_core::model::order::{OrderRange, Orders};
 use testkit::process::{
-    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+    GeneratorProcess, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name,
+    wait_until,
 };
 
 type OrderRow = (i64, i64, String, f64);
 type ItemRow = (i64, i64, i64);
 
-fn gen_orders(database: &Path, count: u64) -> Generator {
+fn gen_orders(database: &Path, count: u64) -> GeneratorProcess {
     with_default_dates(database, count)
         .env("DATE_FROM", "2020-02-28")
         .env("DATE_TO", "2021-01-01")
 }
 
-fn with_default_dates(database: &Path, count: u64) -> Generator {
-    Generator::new(env!("CARGO_BIN_EXE_gen-orders"))
+fn with_default_dates(database: &Path, count: u64) -> GeneratorProcess {
+    GeneratorProcess::new(env!("CARGO_BIN_EXE_gen-orders"))
         .env("SQL_URL", format!("sqlite://{}", database.display()))
         .env("COUNT", count.to_string())
         .env("USER_MAX_ID", "499")
@@ -197,7 +198,7 @@ fn default_dates(years_ago: i32) -> Range<NaiveDate> {
 fn tables_keep_the_default_dates_of_the_year_in_which_they_were_created() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(&directory);
-    let shard = |generator: Generator, index: &str| {
+    let shard = |generator: GeneratorProcess, index: &str| {
         generator
             .env("SQL_CHUNK", "100")
             .env("SHARD_COUNT", "2")
@@ -354,9 +355,8 @@ fn tables_that_gen_orders_did_not_create_are_not_touched() {
         assert_eq!(before.len(), 1);
         let finished = gen_orders(&path, 10).run();
         assert_eq!(finished.code, Some(1), "{theirs}: {}", finished.output);
-        let line = format!(
-            "the table {table} is there already, but gen-orders did not create it; drop or rename it"
-        );
+        let line =
+            format!("the table {table} exists already, but gen-orders did not create it; drop or rename it");
         assert!(finished.output.contains(&line), "{line} in {}", finished.output);
         assert_eq!(dump(&path), before);
     }

@@ -33,7 +33,7 @@ pub struct GenProducts {
 }
 
 impl Generator for GenProducts {
-    const SETTINGS: catalog::Generator = catalog::GEN_PRODUCTS;
+    const SETTINGS: catalog::GeneratorSettings = catalog::GEN_PRODUCTS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 

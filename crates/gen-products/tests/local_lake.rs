@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use testkit::process::{
-    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+    GeneratorProcess, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name,
+    wait_until,
 };
 
-fn gen_products(lake: &Path, count: u32) -> Generator {
+fn gen_products(lake: &Path, count: u32) -> GeneratorProcess {
     let binary = env!("CARGO_BIN_EXE_gen-products");
-    Generator::new(binary)
+    GeneratorProcess::new(binary)
         .env("LAKE_URL", format!("file://{}", lake.display()))
         .env("COUNT", count.to_string())
 }

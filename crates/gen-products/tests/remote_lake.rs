@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use testkit::dfs::auth::Account;
+use testkit::dfs::auth::SharedKeyAccount;
 use testkit::dfs::{Bodies, DfsServer};
-use testkit::process::Generator;
+use testkit::process::GeneratorProcess;
 use testkit::stub::{Answer, Stub};
 
 const APIS: [&str; 2] = ["blob", "dfs"];
 
-fn gen_products(url: String, api: &str) -> Generator {
-    Generator::new(env!("CARGO_BIN_EXE_gen-products"))
+fn gen_products(url: String, api: &str) -> GeneratorProcess {
+    GeneratorProcess::new(env!("CARGO_BIN_EXE_gen-products"))
         .env("STORAGE_SAS", url)
         .env("LAKE_API", api)
         .env("COUNT", "700")
@@ -22,7 +22,7 @@ fn gen_products(url: String, api: &str) -> Generator {
 async fn each_shard_verifies_its_own_products() {
     for api in APIS {
         let free = ([127, 0, 0, 1], 0).into();
-        let server = DfsServer::start(free, Account::emulator(), Duration::ZERO, Bodies::Kept)
+        let server = DfsServer::start(free, SharedKeyAccount::emulator(), Duration::ZERO, Bodies::Kept)
             .await
             .unwrap();
         for shard in ["1", "0"] {
@@ -57,7 +57,7 @@ async fn requests_to_this_machine_use_no_proxy() {
     let stub = proxy.await.unwrap();
     let proxy = format!("http://{}", stub.address());
     for api in APIS {
-        let server = DfsServer::start(free, Account::emulator(), Duration::ZERO, Bodies::Kept)
+        let server = DfsServer::start(free, SharedKeyAccount::emulator(), Duration::ZERO, Bodies::Kept)
             .await
             .unwrap();
         let run = gen_products(server.url_with_sas("lake/"), api)

@@ -64,7 +64,7 @@ impl Records {
 }
 
 impl Generator for GenUsers {
-    const SETTINGS: catalog::Generator = catalog::GEN_USERS;
+    const SETTINGS: catalog::GeneratorSettings = catalog::GEN_USERS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
 
@@ -182,7 +182,7 @@ impl GenUsers {
             .write_file(lake, &path, ids.clone(), lines, encode.clone(), &progress)
             .await;
         if let Err(UploadError::Lost(error)) = &digest {
-            tracing::warn!("beginning again after: {error}");
+            tracing::warn!("writing the file again from its beginning after: {error}");
             digest = self
                 .write_file(lake, &path, ids.clone(), lines, encode, &progress)
                 .await;
@@ -220,7 +220,7 @@ impl GenUsers {
     ) -> Result<FilesDigest, UploadError> {
         let expected_bytes = lines.expected_bytes;
         let blocks = lake.blocks((ids.end - ids.start) * expected_bytes as u64);
-        let plan = chunks::Plan {
+        let plan = chunks::BlockPlan {
             ids,
             ids_per_block: (blocks.bytes / expected_bytes).max(1) as u64,
             threads: self.threads,
@@ -234,6 +234,7 @@ impl GenUsers {
         let mut made = chunks::start(plan, encode).map_err(|error| {
             DestinationError::permanent("this machine", format!("a thread could not be started ({error})"))
                 .advise("raise the limit of processes (ulimit -u, the container's pids)")
+                .caused_by(error)
         })?;
         progress.reset();
         while let Some(block) = made.next().await {

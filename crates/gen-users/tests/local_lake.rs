@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use testkit::process::{
-    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+    GeneratorProcess, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name,
+    wait_until,
 };
 
-fn gen_users(lake: &Path) -> Generator {
+fn gen_users(lake: &Path) -> GeneratorProcess {
     let binary = env!("CARGO_BIN_EXE_gen-users");
-    Generator::new(binary)
+    GeneratorProcess::new(binary)
         .env("LAKE_URL", format!("file://{}", lake.display()))
         .env("VIP_COUNT", "100")
 }
@@ -128,7 +129,7 @@ fn counts_are_exact_and_the_manifest_says_so() {
         let lake = tempfile::tempdir().unwrap();
         let binary = env!("CARGO_BIN_EXE_gen-users");
         let url = format!("file://{}", lake.path().display());
-        Generator::new(binary)
+        GeneratorProcess::new(binary)
             .env("LAKE_URL", url)
             .env("COUNT", count.to_string())
             .succeed();

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use testkit::dfs::auth::Account;
+use testkit::dfs::auth::SharedKeyAccount;
 use testkit::dfs::store::Node;
 use testkit::dfs::{Bodies, DfsServer};
-use testkit::process::Generator;
+use testkit::process::GeneratorProcess;
 use testkit::stub::{Answer, Stub};
 
 async fn server(bodies: Bodies) -> DfsServer {
     let free = ([127, 0, 0, 1], 0).into();
-    DfsServer::start(free, Account::emulator(), Duration::ZERO, bodies)
+    DfsServer::start(free, SharedKeyAccount::emulator(), Duration::ZERO, bodies)
         .await
         .unwrap()
 }
 
-fn gen_users(server: &DfsServer, api: &str) -> Generator {
-    Generator::new(env!("CARGO_BIN_EXE_gen-users"))
+fn gen_users(server: &DfsServer, api: &str) -> GeneratorProcess {
+    GeneratorProcess::new(env!("CARGO_BIN_EXE_gen-users"))
         .env("STORAGE_SAS", server.url_with_sas("lake/"))
         .env("LAKE_API", api)
 }
@@ -80,7 +80,7 @@ async fn what_was_accepted_and_is_not_there_is_no_success() {
     let stub = stub.await.unwrap();
     for api in ["blob", "dfs"] {
         let url = format!("http://{}/account/lake/?sv=1&sig=PLANTED", stub.address());
-        let run = Generator::new(env!("CARGO_BIN_EXE_gen-users"))
+        let run = GeneratorProcess::new(env!("CARGO_BIN_EXE_gen-users"))
             .env("STORAGE_SAS", url)
             .env("LAKE_API", api)
             .env("COUNT", "30000");

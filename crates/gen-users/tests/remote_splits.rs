@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use testkit::dfs::auth::Account;
+use testkit::dfs::auth::SharedKeyAccount;
 use testkit::dfs::{Bodies, DfsServer};
-use testkit::process::Generator;
+use testkit::process::GeneratorProcess;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_of_another_split_cause_a_warning() {
     // In one filesystem, and in one per folder.
     for (api, path) in [("blob", "lake/"), ("blob", ""), ("dfs", "lake/"), ("dfs", "")] {
         let free = ([127, 0, 0, 1], 0).into();
-        let server = DfsServer::start(free, Account::emulator(), Duration::ZERO, Bodies::Kept);
+        let server = DfsServer::start(free, SharedKeyAccount::emulator(), Duration::ZERO, Bodies::Kept);
         let server = server.await.unwrap();
         let run = async |index: u32, count: u32| {
-            let run = Generator::new(env!("CARGO_BIN_EXE_gen-users"))
+            let run = GeneratorProcess::new(env!("CARGO_BIN_EXE_gen-users"))
                 .env("STORAGE_SAS", server.url_with_sas(path))
                 .env("LAKE_API", api)
                 .env("COUNT", "100")

@@ -33,7 +33,7 @@ pub struct StreamPageviews {
 }
 
 impl Generator for StreamPageviews {
-    const SETTINGS: catalog::Generator = catalog::STREAM_PAGEVIEWS;
+    const SETTINGS: catalog::GeneratorSettings = catalog::STREAM_PAGEVIEWS;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = env!("CARGO_PKG_DESCRIPTION");
     const EXIT_CODE_OF_SIGNALS: &'static str = "0 after SIGINT/SIGTERM, 130/143 after a second one";

@@ -150,7 +150,7 @@ async fn run_by(
             "the stream",
             format!("{unsent} late messages could not be handed over before the end"),
         )
-        .advise("they are not sent again: check why the destination is slow")),
+        .advise("they will not be sent again: check why the destination is slow")),
         Ok(Err(failure)) => produced.and(Err(failure)),
         _ => produced,
     };

@@ -13,7 +13,7 @@ use common::{Mock, PARTITIONS, assert_complete, limits, mock, open, open_with, r
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use stream_pageviews::message::Topic;
 use stream_pageviews::sink::kafka::producers::{Producers, Record};
-use testkit::process::Generator;
+use testkit::process::GeneratorProcess;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -265,7 +265,7 @@ async fn assert_plain(sink: &Producers, mock: &Mock) {
 fn events_have_their_time_and_ids_in_headers_and_users_keep_their_order() {
     let mock = mock();
     for fields in [true, false] {
-        let finished = Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+        let finished = GeneratorProcess::new(env!("CARGO_BIN_EXE_stream-pageviews"))
             .env("KAFKA_BOOTSTRAP_SERVERS", mock.bootstrap_servers())
             .env("STREAM_FROM", "2026-02-01")
             .env(
@@ -356,7 +356,7 @@ mod processes {
 
     impl Stream {
         fn start(servers: &str) -> Self {
-            let mut child = Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+            let mut child = GeneratorProcess::new(env!("CARGO_BIN_EXE_stream-pageviews"))
                 .env("KAFKA_BOOTSTRAP_SERVERS", servers)
                 .env("SESSION_PAUSE_MEAN", "0.1")
                 .env("SESSION_PAUSE_STDDEV", "0")
@@ -449,7 +449,7 @@ mod processes {
 fn a_signal_while_connecting_ends_the_process_well() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let mut child = Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+    let mut child = GeneratorProcess::new(env!("CARGO_BIN_EXE_stream-pageviews"))
         .env("KAFKA_BOOTSTRAP_SERVERS", &address)
         .start();
     // From here on it waits for an answer; in half a minute it would give up with exit code 1.

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use testkit::process::{Generator, assert_limits_are_reported};
-use testkit::system_calls::{Fault, errno, synced_paths, with_fault};
+use testkit::process::{GeneratorProcess, assert_limits_are_reported};
+use testkit::system_calls::{SystemCallFault, errno, synced_paths, with_fault};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stream-pageviews");
 
-fn configured(generator: Generator, directory: &Path) -> Generator {
+fn configured(generator: GeneratorProcess, directory: &Path) -> GeneratorProcess {
     generator
         .env("STREAM_URL", format!("file://{}", directory.display()))
         .env("SESSIONS", "20")
@@ -28,7 +28,11 @@ fn limits_are_reported() {
 #[test]
 fn a_limit_of_the_file_size_is_an_error_and_not_the_end_by_a_signal() {
     let directory = tempfile::tempdir().unwrap();
-    let limited = configured(Generator::with_file_size_limit(BINARY, 2), directory.path()).run();
+    let limited = configured(
+        GeneratorProcess::with_file_size_limit(BINARY, 2),
+        directory.path(),
+    )
+    .run();
     assert_eq!(limited.code, Some(1), "{}", limited.output);
     assert!(limited.output.contains("ulimit -f"), "{}", limited.output);
 }
@@ -37,8 +41,8 @@ fn a_limit_of_the_file_size_is_an_error_and_not_the_end_by_a_signal() {
 fn a_file_system_without_locks_is_enough() {
     for errno in [errno::ENOSYS, errno::ENOLCK] {
         let directory = tempfile::tempdir().unwrap();
-        let generator = configured(Generator::new(BINARY), directory.path());
-        with_fault(generator, &Fault::Flock(errno)).succeed();
+        let generator = configured(GeneratorProcess::new(BINARY), directory.path());
+        with_fault(generator, &SystemCallFault::Flock(errno)).succeed();
         assert!(
             fs::metadata(directory.path().join("pageviews.jsonl"))
                 .unwrap()
@@ -53,7 +57,7 @@ fn the_directory_and_its_files_are_durable() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
     let directory = root.join("new/stream");
-    let synced = synced_paths(configured(Generator::new(BINARY), &directory));
+    let synced = synced_paths(configured(GeneratorProcess::new(BINARY), &directory));
     for path in [
         &root,
         &root.join("new"),
@@ -74,7 +78,7 @@ fn a_pipe_in_place_of_a_file_is_refused() {
     let pipe = directory.path().join("pageviews.jsonl");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    let finished = configured(Generator::new(BINARY), directory.path()).run();
+    let finished = configured(GeneratorProcess::new(BINARY), directory.path()).run();
     assert_eq!(finished.code, Some(1), "{}", finished.output);
     assert!(
         finished

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use testkit::process::{
-    Generator, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name, wait_until,
+    GeneratorProcess, assert_sample_ends_with_its_reader, assert_samples, assert_start_and_end_name,
+    wait_until,
 };
 
-fn stream(directory: &Path) -> Generator {
-    Generator::new(env!("CARGO_BIN_EXE_stream-pageviews"))
+fn stream(directory: &Path) -> GeneratorProcess {
+    GeneratorProcess::new(env!("CARGO_BIN_EXE_stream-pageviews"))
         .env("STREAM_URL", format!("file://{}", directory.display()))
         .env("USER_MAX_ID", "499")
         .env("PRODUCT_MAX_ID", "99")
@@ -46,7 +47,7 @@ fn planted(manifest: &serde_json::Value, effect: &str) -> usize {
 }
 
 /// Six sources for two hours of a day in the past.
-fn range(directory: &Path) -> Generator {
+fn range(directory: &Path) -> GeneratorProcess {
     stream(directory)
         .env("STREAM_FROM", "2026-01-31T23:00:00+01:00")
         .env("STREAM_TO", "2026-02-01")

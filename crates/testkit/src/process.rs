@@ -11,7 +11,7 @@ pub const PLANTED_SECRET: &str = "hush-hush";
 
 /// A generator that is about to be run.
 #[derive(Debug)]
-pub struct Generator {
+pub struct GeneratorProcess {
     command: Command,
     name: String,
 }
@@ -25,7 +25,7 @@ pub struct Finished {
     pub output: String,
 }
 
-impl Generator {
+impl GeneratorProcess {
     /// The binary at `path`: `env!("CARGO_BIN_EXE_gen-users")`.
     pub fn new(path: &str) -> Self {
         let name = Path::new(path)
@@ -170,52 +170,65 @@ impl Generator {
     }
 }
 
-/// A configuration that must be refused.
-#[derive(Debug)]
-pub struct Refused<'a> {
-    /// The variables that differ from a good configuration; an empty name stands for none.
-    pub set: &'a [(&'a str, &'a str)],
-    /// The exit code.
-    pub code: i32,
-    /// What the lines must say, each in a line of its own.
-    pub lines: &'a [&'a str],
+/// Runs the binary at `path` with each configuration of `cases` and checks that it is refused: exit code 2, one clear line
+/// per problem and nothing else, no panic, no planted secret.
+///
+/// A case is a block of lines: first what differs from the configuration `good`, `NAME=value` or `-NAME` for a variable that
+/// is not set; then, indented, what the reported lines contain, one each.
+pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &str) {
+    let mut lines = cases.lines().peekable();
+    while lines.peek().is_some() {
+        let block = |is_indented: bool| move |line: &&str| line.starts_with(' ') == is_indented;
+        let set: Vec<_> = std::iter::from_fn(|| lines.next_if(block(false))).collect();
+        let expected: Vec<_> = std::iter::from_fn(|| lines.next_if(block(true)).map(str::trim)).collect();
+        let output = assert_reported(path, good, &set, 2, &expected);
+        assert_eq!(output.lines().count(), expected.len(), "{set:?}: {output}");
+    }
 }
 
-/// Runs each of `cases` on top of `good` and checks: the exit code, one clear line a problem, no panic, no
-/// planted secret.
-pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) {
-    for case in cases {
-        let replaced = |name: &str| {
-            case.set
-                .iter()
-                .any(|(n, _)| *n == name || *n == format!("-{name}"))
-        };
-        let kept = good.iter().filter(|(name, _)| !replaced(name));
-        let set = case.set.iter().filter(|(name, _)| !name.starts_with('-'));
-        let mut generator = Generator::new(path);
-        let name = generator.name.clone();
-        for (variable, value) in kept.chain(set) {
-            generator = generator.env(variable, value);
+/// Runs the binary at `path` with the variable `set` on top of the configuration `good`, and checks that the destination
+/// fails: exit code 1, and one clear line that contains `expected`.
+pub fn assert_fails(path: &str, good: &[(&str, &str)], set: (&str, &str), expected: &str) {
+    assert_reported(path, good, &[&format!("{}={}", set.0, set.1)], 1, &[expected]);
+}
+
+fn assert_reported(
+    path: &str,
+    good: &[(&str, &str)],
+    set: &[&str],
+    expected_code: i32,
+    expected: &[&str],
+) -> String {
+    let mut generator = GeneratorProcess::new(path);
+    let prefix = format!("{}: ", generator.name);
+    generator = generator.envs(good.iter().map(|(name, value)| (*name, value.into())));
+    for variable in set {
+        match variable.split_once('=') {
+            Some((name, value)) => generator = generator.env(name, value),
+            None => {
+                generator.command.env_remove(&variable[1..]);
+            }
         }
-        let Finished { code, output } = generator.run();
-        assert_eq!(code, Some(case.code), "{case:?}: {output}");
-        let lines: Vec<_> = output
-            .lines()
-            .filter(|line| line.starts_with(&format!("{name}: ")))
-            .collect();
-        assert_eq!(lines.len(), case.lines.len(), "{case:?}: {output}");
-        // Before the work begins nothing else is said.
+    }
+    let Finished { code, output } = generator.run();
+    assert_eq!(code, Some(expected_code), "{set:?}: {output}");
+    let lines: Vec<_> = output.lines().filter(|line| line.starts_with(&prefix)).collect();
+    assert_eq!(lines.len(), expected.len(), "{set:?}: {output}");
+    for expected in expected {
         assert!(
-            case.code != 2 || lines.len() == output.lines().count(),
-            "{case:?}: {output}"
+            lines.iter().any(|line| line.contains(expected)),
+            "{set:?}: {output}"
         );
-        for expected in case.lines {
-            assert!(
-                lines.iter().any(|line| line.contains(expected)),
-                "{case:?}: {output}"
-            );
-        }
-        assert_harmless(&output);
+    }
+    assert_harmless(&output);
+    output
+}
+
+/// Checks that `--help` of the binary at `path` describes each of `variables`.
+pub fn assert_help_lists<'a>(path: &str, variables: impl IntoIterator<Item = &'a str>) {
+    let help = GeneratorProcess::new(path).arg("--help").succeed().output;
+    for variable in variables {
+        assert!(help.contains(&format!("\n  {variable}")), "{variable} in {help}");
     }
 }
 
@@ -223,25 +236,25 @@ pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &[Refused<'_>]) 
 /// with a clock before 1970. Checks that each run ends with one clear line and exit code 1.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn assert_limits_are_reported(path: &str, good: &[(&str, &str)]) {
-    use crate::system_calls::{Fault, with_fault};
+    use crate::system_calls::{SystemCallFault, with_fault};
     // The least address space, in KiB, that is enough to load the binary.
     let loadable = (1..)
         .map(|step| step * 4096)
         .find(|kib| {
-            let generator = Generator::with_limit(path, &format!("-v {kib}"));
+            let generator = GeneratorProcess::with_limit(path, &format!("-v {kib}"));
             generator.arg("--help").run().code == Some(0)
         })
         .expect("some size is enough");
-    let limited = |limit: String| Generator::with_limit(path, &limit);
-    let faulty = |fault| with_fault(Generator::new(path), &fault);
+    let limited = |limit: String| GeneratorProcess::with_limit(path, &limit);
+    let faulty = |fault| with_fault(GeneratorProcess::new(path), &fault);
     let cases = [
         (limited(format!("-v {}", loadable + 4096)), "ulimit -v"),
         (limited("-n 6".to_owned()), "ulimit -n"),
-        (faulty(Fault::Threads(0)), "ulimit -u"),
-        (faulty(Fault::Threads(1)), "ulimit -u"),
-        (faulty(Fault::Threads(2)), "ulimit -u"),
-        (faulty(Fault::Threads(6)), "ulimit -u"),
-        (faulty(Fault::Clock(-1)), "the clock is before 1970"),
+        (faulty(SystemCallFault::Threads(0)), "ulimit -u"),
+        (faulty(SystemCallFault::Threads(1)), "ulimit -u"),
+        (faulty(SystemCallFault::Threads(2)), "ulimit -u"),
+        (faulty(SystemCallFault::Threads(6)), "ulimit -u"),
+        (faulty(SystemCallFault::Clock(-1)), "the clock is before 1970"),
     ];
     for (mut generator, expected) in cases {
         let start = format!("{}: this machine: ", generator.name);
@@ -329,7 +342,7 @@ pub fn assert_sample_ends_with_its_reader(path: &str, settings: &[(&str, &str)])
 
 /// Runs `generator` to its good end and checks that the first line of its log says that it writes to `destination` and with
 /// which seed, and that a line at the end says that it has.
-pub fn assert_start_and_end_name(generator: Generator, destination: &str) {
+pub fn assert_start_and_end_name(generator: GeneratorProcess, destination: &str) {
     let finished = generator.env("LOG_FORMAT", "json").env("SEED", "7").succeed();
     let lines: Vec<serde_json::Value> = finished
         .output

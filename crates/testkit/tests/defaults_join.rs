@@ -7,11 +7,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::process::Generator;
+use testkit::process::GeneratorProcess;
 
 /// Runs a generator.
 fn run(name: &str, variables: &[(&str, &str)]) {
-    let generator = Generator::of_workspace(name);
+    let generator = GeneratorProcess::of_workspace(name);
     variables
         .iter()
         .fold(generator, |generator, (name, value)| generator.env(name, value))

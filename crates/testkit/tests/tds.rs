@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use testkit::tds::{Action, Options, Point, TdsServer, Value, fault};
+use testkit::tds::{Action, Point, TdsOptions, TdsServer, TdsValue, fault};
 use tiberius::{AuthMethod, Client, ColumnData, Config, TokenRow, error::Error};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 type Sql = Client<Compat<TcpStream>>;
 
-async fn server(options: Options) -> TdsServer {
+async fn server(options: TdsOptions) -> TdsServer {
     TdsServer::start(options).await.expect("a free port")
 }
 
@@ -61,7 +61,7 @@ fn assert_no_violation(server: &TdsServer) {
 
 #[tokio::test]
 async fn a_bulk_load_in_a_transaction_arrives_value_by_value() {
-    let server = server(Options::default()).await;
+    let server = server(TdsOptions::default()).await;
     let mut client = client(&server).await;
     batch(&mut client, TABLE).await.unwrap();
     batch(&mut client, "BEGIN TRANSACTION").await.unwrap();
@@ -72,11 +72,15 @@ async fn a_bulk_load_in_a_transaction_arrives_value_by_value() {
     assert_eq!(rows.len(), 20_000);
     for (id, row) in rows.iter().enumerate() {
         let id = id as i64;
-        let even = if id % 2 == 0 { Value::Int(id) } else { Value::Null };
+        let even = if id % 2 == 0 {
+            TdsValue::Int(id)
+        } else {
+            TdsValue::Null
+        };
         let expected = [
-            Value::Int(id),
-            Value::Float(id as f64 / 2.0),
-            Value::DateTime(id as i32, 1_080_000),
+            TdsValue::Int(id),
+            TdsValue::Float(id as f64 / 2.0),
+            TdsValue::DateTime(id as i32, 1_080_000),
             even,
         ];
         assert_eq!(row.as_slice(), expected);
@@ -86,7 +90,7 @@ async fn a_bulk_load_in_a_transaction_arrives_value_by_value() {
 
 #[tokio::test]
 async fn transactions_and_parameters() {
-    let server = server(Options::default()).await;
+    let server = server(TdsOptions::default()).await;
     let mut client = client(&server).await;
     batch(&mut client, TABLE).await.unwrap();
     for (id, end) in [(1i32, "ROLLBACK TRANSACTION"), (2, "COMMIT TRANSACTION")] {
@@ -109,7 +113,7 @@ async fn transactions_and_parameters() {
 
 #[tokio::test]
 async fn a_duplicate_key_in_a_bulk_load_is_2627_and_leaves_nothing() {
-    let server = server(Options::default()).await;
+    let server = server(TdsOptions::default()).await;
     let mut client = client(&server).await;
     batch(&mut client, TABLE).await.unwrap();
     load(&mut client, 5..6).await.unwrap();
@@ -122,7 +126,7 @@ async fn a_duplicate_key_in_a_bulk_load_is_2627_and_leaves_nothing() {
 #[tokio::test]
 async fn a_commit_cut_before_or_after_its_effect() {
     for (action, expected) in [(Action::DropBefore, 0), (Action::DropAfter, 10)] {
-        let server = server(Options::default()).await;
+        let server = server(TdsOptions::default()).await;
         let mut client = client(&server).await;
         batch(&mut client, TABLE).await.unwrap();
         server.set_faults(fault::nth(Point::Commit, 1, action));
@@ -153,7 +157,7 @@ async fn errors_by_number_at_every_point() {
         Point::BulkEnd,
         Point::Commit,
     ] {
-        let server = server(Options::default()).await;
+        let server = server(TdsOptions::default()).await;
         let mut client = client(&server).await;
         batch(&mut client, TABLE).await.unwrap();
         server.set_faults(fault::nth(point, 1, Action::error(1205)));
@@ -179,7 +183,7 @@ async fn errors_by_number_at_every_point() {
 
 #[tokio::test]
 async fn sp_getapplock_makes_the_second_wait() {
-    let server = server(Options::default()).await;
+    let server = server(TdsOptions::default()).await;
     let (mut one, mut two) = (client(&server).await, client(&server).await);
     let lock = |timeout: u32| {
         format!(

@@ -7,8 +7,8 @@ use std::{fs, io, slice};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use datagen_settings::DefaultValue;
-use datagen_settings::catalog::{GENERATORS, Generator};
-use datagen_settings::render::{Row, markdown, wrap};
+use datagen_settings::catalog::{GENERATORS, GeneratorSettings};
+use datagen_settings::render::{SettingRow, markdown, wrap};
 
 use crate::build::root;
 
@@ -54,14 +54,14 @@ const COMPOSE_VARIABLES: &str = "\
 
 /// Options of `cargo xtask docs`.
 #[derive(Parser)]
-pub(crate) struct Options {
+pub(crate) struct DocsArgs {
     /// Change nothing, and fail if a generated text is out of date.
     #[arg(long)]
     check: bool,
 }
 
 /// Writes the generated texts, or checks that they are up to date.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &DocsArgs) -> Result<()> {
     let page = INTRODUCTION.to_owned() + &markdown();
     let compose =
         fs::read_to_string(root().join(COMPOSE)).with_context(|| format!("cannot read {COMPOSE}"))?;
@@ -113,7 +113,7 @@ fn env_example(compose: &str) -> Result<String> {
         };
         let setting = readers
             .iter()
-            .flat_map(Generator::variables)
+            .flat_map(GeneratorSettings::variables)
             .find(|setting| setting.name == name)
             .with_context(|| format!("{COMPOSE} sets {name}, which no generator reads"))?;
         let default = match (default, setting.default) {
@@ -138,7 +138,12 @@ fn env_example(compose: &str) -> Result<String> {
 pub(crate) fn print_settings() -> Result<()> {
     let generators: BTreeMap<_, Vec<_>> = GENERATORS
         .iter()
-        .map(|generator| (generator.name, generator.variables().map(Row::new).collect()))
+        .map(|generator| {
+            (
+                generator.name,
+                generator.variables().map(SettingRow::new).collect(),
+            )
+        })
         .collect();
     serde_json::to_writer_pretty(io::stdout().lock(), &generators)?;
     println!();
@@ -151,6 +156,6 @@ mod tests {
 
     #[test]
     fn generated_texts_are_up_to_date() {
-        run(&Options { check: true }).unwrap();
+        run(&DocsArgs { check: true }).unwrap();
     }
 }

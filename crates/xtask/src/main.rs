@@ -14,22 +14,22 @@ use clap::Parser;
 /// Development tasks of the dataplayground generators.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Task {
+enum XtaskCommand {
     /// Build the generators and fill ./playground with data to query: no cloud, no containers.
-    Playground(playground::Options),
+    Playground(playground::PlaygroundArgs),
     /// Write docs/settings.md and .env.example, which are generated from the declaration of settings.
-    Docs(docs::Options),
+    Docs(docs::DocsArgs),
     /// Print all settings as JSON.
     Settings,
     /// Time the generators against peers and print the ratios.
-    Bench(bench::Options),
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> anyhow::Result<()> {
-    match Task::parse() {
-        Task::Playground(options) => playground::run(&options),
-        Task::Docs(options) => docs::run(&options),
-        Task::Settings => docs::print_settings(),
-        Task::Bench(options) => bench::run(&options),
+    match XtaskCommand::parse() {
+        XtaskCommand::Playground(options) => playground::run(&options),
+        XtaskCommand::Docs(options) => docs::run(&options),
+        XtaskCommand::Settings => docs::print_settings(),
+        XtaskCommand::Bench(options) => bench::run(&options),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsStr, fmt, net::SocketAddr};
 
-use datagen_settings::{ConfigurationErrors, Environment, Secret, Text, catalog::EntraSettings};
+use datagen_settings::{ConfigurationErrors, Environment, Secret, TextLine, catalog::EntraSettings};
 
 use super::metadata;
 
@@ -111,7 +111,7 @@ pub(super) fn read(environment: &Environment, problems: &mut ConfigurationErrors
                 }
             }
         };
-    let text = |text: Option<Text>| text.map(|text| text.0);
+    let text = |text: Option<TextLine>| text.map(|text| text.0);
     let tenant = text(settings.azure_tenant_id);
     let client = text(settings.azure_client_id);
     let needed = [

@@ -130,7 +130,7 @@ pub struct EntraError {
 
 /// Why one attempt to get a token failed.
 #[derive(Debug)]
-struct AttemptError {
+struct TokenAttemptError {
     /// What happened, in a few words without secrets.
     problem: String,
     /// Whether and how long to retry.
@@ -246,7 +246,7 @@ impl EntraCredential {
         match sdk {
             Ok(sdk) => Ok(Self::with_sdk(method, sdk)),
             Err(error) => {
-                let error = AttemptError::new(&method, error);
+                let error = TokenAttemptError::new(&method, error);
                 Err(error.give_up(&method, None))
             }
         }
@@ -298,7 +298,7 @@ impl EntraCredential {
     /// Requests a token until there is one, within [`LIMIT`]. Logs one line if that takes more than a moment.
     async fn wait_for_token(&self, scope: &str) -> Result<AccessToken, EntraError> {
         let start = Instant::now();
-        let latest = std::sync::Mutex::<Option<AttemptError>>::default();
+        let latest = std::sync::Mutex::<Option<TokenAttemptError>>::default();
         let latest = || latest.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = async {
             let (mut starting, mut unavailable) = (STARTING.start(), UNAVAILABLE.start());
@@ -337,20 +337,20 @@ impl EntraCredential {
                 let error = latest().take();
                 let error = error.unwrap_or_else(|| {
                     let silent = azure_core::Error::with_message(ErrorKind::Credential, "no response");
-                    AttemptError::new(&self.method, silent)
+                    TokenAttemptError::new(&self.method, silent)
                 });
                 Err(error.give_up(&self.method, Some(start.elapsed())))
             }
         }
     }
 
-    async fn request(&self, scope: &str) -> Result<AccessToken, AttemptError> {
+    async fn request(&self, scope: &str) -> Result<AccessToken, TokenAttemptError> {
         match self.sdk.get_token(&[scope], None).await {
             Ok(token) => Ok(AccessToken {
                 secret: Secret::new(token.token.secret()),
                 expires_on: token.expires_on.into(),
             }),
-            Err(error) => Err(AttemptError::new(&self.method, error)),
+            Err(error) => Err(TokenAttemptError::new(&self.method, error)),
         }
     }
 }
@@ -377,7 +377,7 @@ impl TokenCredential for EntraCredential {
     }
 }
 
-impl AttemptError {
+impl TokenAttemptError {
     fn new(method: &Method, error: azure_core::Error) -> Self {
         let http = HttpError::find(&error);
         let retry = match (method, http) {

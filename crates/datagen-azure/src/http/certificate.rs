@@ -22,10 +22,15 @@ const REASONS: &[(&str, &str)] = &[
     ("UnsupportedCertVersion", "its version is not supported"),
 ];
 
-/// The one sentence about the refused certificate that `text`, a message of rustls, is about; `None` if `text` is about
-/// anything else. Errors of libraries that only pass this text on are read in the same way.
+/// Describes the refused certificate that `text`, a message of rustls, is about; `None` if `text` is about anything else.
 pub fn describe_certificate_error(text: &str) -> Option<String> {
-    let (_, reason) = text.split_once(PREFIX)?;
+    text.split_once(PREFIX)
+        .map(|(_, reason)| describe_certificate_reason(reason))
+}
+
+/// Describes a refused certificate in one sentence. `reason` is what rustls prints of a
+/// [`CertificateError`](rustls::CertificateError).
+pub fn describe_certificate_reason(reason: &str) -> String {
     // The expiry is followed by seconds of Unix time.
     let reason = reason.split(": verification time").next().unwrap_or(reason);
     // `Other(OtherError(CaUsedAsEndEntity))` and `Context { … }` are names of types; sentences are for people already.
@@ -41,7 +46,7 @@ pub fn describe_certificate_error(text: &str) -> Option<String> {
         None if is_name => words(name),
         None => reason.to_owned(),
     };
-    Some(format!("the server's certificate was refused: {reason}"))
+    format!("the server's certificate was refused: {reason}")
 }
 
 /// `UnsupportedSignatureAlgorithm` as `unsupported signature algorithm`.

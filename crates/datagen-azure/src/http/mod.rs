@@ -23,7 +23,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
 
-pub use certificate::describe_certificate_error;
+pub use certificate::{describe_certificate_error, describe_certificate_reason};
 pub use client::SdkHttpClient;
 pub(crate) use client::{has_token, new_client};
 pub use proxy::{is_loopback, may_be_plain, may_use_proxy};
@@ -85,7 +85,7 @@ pub enum HttpError {
         status: u16,
     },
     /// What the service stored has another checksum than what was sent.
-    #[error("what was stored has another checksum than what was sent")]
+    #[error("the checksum of what was stored differs from that of what was sent")]
     Corrupted,
     /// Azure Storage answered with a status that is not a success.
     #[error("HTTP {status}{}{}", if .code.is_some() { " " } else { "" }, .code.as_deref().unwrap_or_default())]

@@ -16,7 +16,7 @@ use crate::text::{Cursor, WriteText, text_value};
 
 /// The topic of a sentence, in the order of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Topic {
+enum SentenceTopic {
     Intro,
     Career,
     Work,
@@ -29,21 +29,21 @@ enum Topic {
 }
 
 /// The number of topics.
-const TOPICS: usize = Topic::Shop as usize + 1;
+const TOPICS: usize = SentenceTopic::Shop as usize + 1;
 
 /// A sequence of topics: the introduction, possibly the career, and others. No topic occurs twice, because sentences of one topic
 /// may repeat or contradict each other.
 #[derive(Debug)]
-struct Plan {
+struct DescriptionPlan {
     career: bool,
-    topics: &'static [Topic],
+    topics: &'static [SentenceTopic],
 }
 
 /// Plans of three to seven sentences, four of each.
-static PLANS: [Plan; 20] = {
-    use Topic::{Character, Family, Quiet, Shop, Sport, Trip, Work};
-    const fn plan(career: bool, topics: &'static [Topic]) -> Plan {
-        Plan { career, topics }
+static PLANS: [DescriptionPlan; 20] = {
+    use SentenceTopic::{Character, Family, Quiet, Shop, Sport, Trip, Work};
+    const fn plan(career: bool, topics: &'static [SentenceTopic]) -> DescriptionPlan {
+        DescriptionPlan { career, topics }
     }
     [
         plan(false, &[Work, Quiet]),
@@ -119,9 +119,9 @@ impl WriteText for Description {
         let plan = &PLANS[scale32(draws.next().0, PLANS.len() as u32) as usize];
         let lists = Lists::new(&self.career, self.home);
         self.name.given_text().write::<LONGEST_NAME>(out);
-        self.write_composed(lists.of(Topic::Intro), draws.next(), out);
+        self.write_composed(lists.of(SentenceTopic::Intro), draws.next(), out);
         if plan.career {
-            self.write_composed(lists.of(Topic::Career), draws.next(), out);
+            self.write_composed(lists.of(SentenceTopic::Career), draws.next(), out);
         }
         let region = self.home.region().index();
         for &topic in plan.topics {
@@ -171,7 +171,7 @@ impl Lists {
         let work = if career.stage() == LifeStage::Worker {
             TOPICS * STAGES + career.field()
         } else {
-            Topic::Work as usize * STAGES + stage
+            SentenceTopic::Work as usize * STAGES + stage
         };
         Self {
             stage,
@@ -182,8 +182,8 @@ impl Lists {
 
     /// The list of a topic.
     #[inline(always)]
-    fn of(&self, topic: Topic) -> usize {
-        let list = if topic == Topic::Work {
+    fn of(&self, topic: SentenceTopic) -> usize {
+        let list = if topic == SentenceTopic::Work {
             self.work
         } else {
             topic as usize * STAGES + self.stage
@@ -239,7 +239,7 @@ mod tests {
         for plan in &PLANS {
             lengths[1 + usize::from(plan.career) + plan.topics.len()] += 1;
             for (number, topic) in plan.topics.iter().enumerate() {
-                assert!(!matches!(topic, Topic::Intro | Topic::Career));
+                assert!(!matches!(topic, SentenceTopic::Intro | SentenceTopic::Career));
                 assert!(!plan.topics[..number].contains(topic), "{plan:?}");
             }
         }

@@ -134,7 +134,7 @@ pub enum StarCause {
 
 /// How far the pageviews of a session have been made; see [`Session::next_pageview`].
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub struct SessionProgress {
     rng: RecordRng,
     made: u8,
     history: shop::History,
@@ -287,8 +287,8 @@ impl Session<'_> {
 
     /// The state before the first pageview.
     #[inline]
-    pub fn start(&self) -> Progress {
-        Progress {
+    pub fn start(&self) -> SessionProgress {
+        SessionProgress {
             rng: self.rng.clone(),
             made: 0,
             history: shop::History::default(),
@@ -297,7 +297,7 @@ impl Session<'_> {
 
     /// Makes the next pageview; `None` after the last. [`pageviews`](Self::pageviews) makes all of them.
     #[inline]
-    pub fn next_pageview(&self, progress: &mut Progress) -> Option<Pageview> {
+    pub fn next_pageview(&self, progress: &mut SessionProgress) -> Option<Pageview> {
         if u64::from(progress.made) == self.pageview_count {
             return None;
         }

@@ -1,8 +1,8 @@
 //! The configuration of gen-orders: how many orders, which data, and which database.
 
+mod database;
 mod dates;
 mod readers;
-mod target;
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -13,9 +13,9 @@ use datagen_core::model::order::OrderRange;
 use datagen_settings::catalog::{FiniteSettings, OrderSettings, WorldSettings};
 use datagen_settings::{ConfigurationErrors, Environment};
 
+pub use database::{DatabaseConfig, SqlServer};
 pub use dates::Dates;
 pub use readers::{Reader, ReaderKind};
-pub use target::{SqlServer, Target};
 
 /// The work of gen-orders.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct OrdersConfig {
     /// Orders per transaction.
     pub chunk_orders: NonZeroU32,
     /// Where the rows go.
-    pub target: Target,
+    pub database: DatabaseConfig,
 }
 
 /// Which orders there are.
@@ -76,13 +76,13 @@ impl OrdersConfig {
     pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: OrderSettings = environment.read(problems);
         let orders = OrderSet::read(&settings, environment, problems);
-        let target = Target::read(environment, problems);
+        let database = DatabaseConfig::read(environment, problems);
         Some(Self {
             orders: orders?,
             dates: configured_dates(&settings),
             rate: settings.rate,
             chunk_orders: NonZeroU32::new(settings.sql_chunk)?,
-            target: target?,
+            database: database?,
         })
     }
 }

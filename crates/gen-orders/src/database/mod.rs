@@ -23,7 +23,7 @@ use datagen_process::error::DestinationError;
 use datagen_process::shard::Shard;
 
 pub use self::chunk_set::ChunkSet;
-use crate::config::Target;
+use crate::config::DatabaseConfig;
 use crate::rows::Chunk;
 use crate::run::{Parameters, Run};
 
@@ -130,10 +130,10 @@ pub trait Connection: Send {
 ///
 /// # Errors
 /// If it cannot be reached, with what to check.
-pub async fn open(target: &Target) -> Result<Arc<dyn Database>, DestinationError> {
-    match target {
-        Target::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
+pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DestinationError> {
+    match config {
+        DatabaseConfig::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
         #[cfg(feature = "mssql")]
-        Target::SqlServer(server) => Ok(Arc::new(mssql::Mssql::open(server).await?)),
+        DatabaseConfig::SqlServer(server) => Ok(Arc::new(mssql::Mssql::open(server).await?)),
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct StoredRun {
 
 /// What to do before the first chunk.
 #[derive(Debug)]
-pub(super) enum Plan {
+pub(super) enum TablePlan {
     /// All tables exist and belong to this run.
     Continue(Prepared),
     /// None of the tables exists.
@@ -48,10 +48,10 @@ pub(super) fn plan(
     tables: &[&'static str],
     exists: impl Fn(&str) -> bool,
     stored: Option<StoredRun>,
-) -> Result<Plan, ForeignTableError> {
+) -> Result<TablePlan, ForeignTableError> {
     if !exists(RUN_TABLE) {
         let foreign = tables.iter().find(|table| exists(table));
-        return foreign.map_or(Ok(Plan::Create), |table| Err(ForeignTableError(table)));
+        return foreign.map_or(Ok(TablePlan::Create), |table| Err(ForeignTableError(table)));
     }
     let missing = tables.iter().find(|table| !exists(table)).copied();
     let continued = stored.as_ref().and_then(|stored| {
@@ -63,8 +63,8 @@ pub(super) fn plan(
         })
     });
     Ok(match continued {
-        Some(prepared) if missing.is_none() => Plan::Continue(prepared),
-        _ => Plan::Replace(Replaced {
+        Some(prepared) if missing.is_none() => TablePlan::Continue(prepared),
+        _ => TablePlan::Replace(Replaced {
             stored: stored.map(|stored| stored.parameters),
             missing,
         }),
@@ -98,7 +98,7 @@ impl ForeignTableError {
     /// The error of the run. In `destination` the table is called `prefix` and its name.
     pub(super) fn describe(&self, destination: &str, prefix: &str) -> DestinationError {
         let problem = format!(
-            "{prefix}{} is there already, but gen-orders did not create it",
+            "{prefix}{} exists already, but gen-orders did not create it",
             self.0
         );
         DestinationError::permanent(destination, problem)

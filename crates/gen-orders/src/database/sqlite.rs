@@ -19,9 +19,9 @@ use datagen_process::shard::Shard;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::plan::{ForeignTableError, Plan, RUN_TABLE, StoredRun, plan};
+use super::plan::{ForeignTableError, RUN_TABLE, StoredRun, TablePlan, plan};
 use super::{ChunkSet, Connection, Database, Prepared, Tally, taken_over};
-use crate::rows::{Chunk, ColumnKind, ITEMS, ORDERS, TABLES, Table, Value};
+use crate::rows::{Chunk, ColumnKind, ITEMS, ORDERS, SqlValue, TABLES, Table};
 use crate::run::Run;
 
 /// How long a transaction waits for those of other processes.
@@ -66,7 +66,7 @@ impl Sqlite {
             let directory = opened.parent().expect("the path names a file in a directory");
             create_directory(directory)?;
             refuse_special_file(&opened)?;
-            open_connection(&opened).map_err(|error| failed(&opened, &error))
+            open_connection(&opened).map_err(|error| failed(&opened, error))
         })
         .await?;
         Ok(Self {
@@ -81,7 +81,7 @@ impl Sqlite {
         work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DestinationError> {
         let (path, connection) = (self.path.clone(), Arc::clone(&self.connection));
-        interruptible(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, &error)))
+        interruptible(move || work(&mut connection.blocking_lock()).map_err(|error| failed(&path, error)))
             .await
     }
 
@@ -124,7 +124,7 @@ fn refuse_special_file(path: &Path) -> Result<(), DestinationError> {
 }
 
 /// Waiting for the lock of another process.
-struct Waiting {
+struct LockWait {
     /// Gone when the result of the call is not wanted any more.
     wanted: Weak<()>,
     since: Instant,
@@ -132,7 +132,7 @@ struct Waiting {
 
 thread_local! {
     /// What [`busy`] needs to know about the call that runs on this thread.
-    static WAITING: RefCell<Waiting> = RefCell::new(Waiting { wanted: Weak::new(), since: Instant::now() });
+    static WAITING: RefCell<LockWait> = RefCell::new(LockWait { wanted: Weak::new(), since: Instant::now() });
 }
 
 /// Runs `work` on a thread that may block. If the returned future is dropped, a wait for a lock in it ends.
@@ -170,19 +170,21 @@ fn open_connection(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     Ok(connection)
 }
 
-fn failed(path: &Path, error: &rusqlite::Error) -> DestinationError {
+fn failed(path: &Path, error: rusqlite::Error) -> DestinationError {
     let advice = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "move the file, or give another path",
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "give a path that this user may write"
         }
-        Some(ErrorCode::DiskFull) => "make room, or give another path",
+        Some(ErrorCode::DiskFull) => "free some space, or give another path",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process holds the database: close it"
         }
         _ => "check the file",
     };
-    DestinationError::permanent(path.display().to_string(), error.to_string()).advise(advice)
+    DestinationError::permanent(path.display().to_string(), error.to_string())
+        .advise(advice)
+        .caused_by(error)
 }
 
 #[async_trait]
@@ -212,7 +214,7 @@ impl Database for Sqlite {
     }
 
     async fn connect(&self, prepared: &Prepared) -> Result<Box<dyn Connection>, DestinationError> {
-        Ok(Box::new(Loader {
+        Ok(Box::new(SqliteLoader {
             sqlite: self.clone(),
             prepared: prepared.clone(),
         }))
@@ -308,9 +310,9 @@ fn prepare(
     };
     match plan(run, &names, exists, stored) {
         Err(foreign) => return Ok(Err(foreign)),
-        Ok(Plan::Continue(prepared)) => return Ok(Ok(prepared)),
-        Ok(Plan::Create) => {}
-        Ok(Plan::Replace(replaced)) => {
+        Ok(TablePlan::Continue(prepared)) => return Ok(Ok(prepared)),
+        Ok(TablePlan::Create) => {}
+        Ok(TablePlan::Replace(replaced)) => {
             replaced.warn(destination, run);
             for name in &existing {
                 transaction.execute_batch(&format!("DROP TABLE {name}"))?;
@@ -386,13 +388,13 @@ fn create_table(table: &Table) -> String {
 
 /// Loads chunks by prepared INSERTs.
 #[derive(Debug)]
-struct Loader {
+struct SqliteLoader {
     sqlite: Sqlite,
     prepared: Prepared,
 }
 
 #[async_trait]
-impl Connection for Loader {
+impl Connection for SqliteLoader {
     async fn load(&mut self, chunk: &Arc<Chunk>) -> Result<(), DestinationError> {
         let chunk = Arc::clone(chunk);
         let load = move |transaction: &Transaction<'_>| {
@@ -413,16 +415,16 @@ impl Connection for Loader {
 fn insert<const N: usize>(
     transaction: &Transaction<'_>,
     table: &Table,
-    rows: impl Iterator<Item = [Value; N]>,
+    rows: impl Iterator<Item = [SqlValue; N]>,
 ) -> rusqlite::Result<()> {
     let places = ["?"; N].join(", ");
     let mut statement = transaction.prepare(&format!("INSERT INTO {} VALUES ({places})", table.name))?;
     for row in rows {
         for (index, value) in (1..).zip(row) {
             match value {
-                Value::Int(value) => statement.raw_bind_parameter(index, value)?,
-                Value::Float(value) => statement.raw_bind_parameter(index, value)?,
-                Value::DateTime(seconds) => {
+                SqlValue::Int(value) => statement.raw_bind_parameter(index, value)?,
+                SqlValue::Float(value) => statement.raw_bind_parameter(index, value)?,
+                SqlValue::DateTime(seconds) => {
                     let text = date_time(seconds, b' ');
                     let text = std::str::from_utf8(&text).expect("digits are ASCII");
                     statement.raw_bind_parameter(index, text)?;

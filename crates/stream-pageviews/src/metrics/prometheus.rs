@@ -46,6 +46,7 @@ impl Listener {
         TcpListener::bind(address).await.map(Self).map_err(|error| {
             DestinationError::permanent(format!("METRICS_ADDR {address}"), error.to_string())
                 .advise("give an address of this machine and a free port")
+                .caused_by(error)
         })
     }
 
@@ -132,7 +133,7 @@ impl Metrics {
         page.count("lost_total", "Messages given up.", delivery.lost)?;
         page.count(
             "errors_total",
-            "Errors that passed by themselves.",
+            "Errors that were resolved by a retry or a new connection.",
             delivery.errors,
         )?;
         page.count_by(

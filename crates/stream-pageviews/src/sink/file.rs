@@ -176,11 +176,10 @@ impl Log {
             self.end = 0;
             sync_directory(directory)?;
         }
-        Err(DestinationError::permanent(
-            self.path.display().to_string(),
-            "it is moved away again and again",
+        Err(
+            DestinationError::permanent(self.path.display().to_string(), "it keeps being moved away")
+                .advise("give a directory in which only this stream writes"),
         )
-        .advise("give a directory in which only this stream writes"))
     }
 
     /// Appends the lines if the open file is still the one at the path. Returns whether it is.

@@ -6,7 +6,7 @@
 
 use std::{env, error::Error, time::Duration};
 
-use testkit::dfs::{Bodies, DfsServer, auth::Account};
+use testkit::dfs::{Bodies, DfsServer, auth::SharedKeyAccount};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .parse()?;
     let latency = arguments.next().map_or(Ok(0), |text| text.parse())?;
     let latency = Duration::from_millis(latency);
-    let server = DfsServer::start(address, Account::emulator(), latency, bodies).await?;
+    let server = DfsServer::start(address, SharedKeyAccount::emulator(), latency, bodies).await?;
     if let Some(token) = arguments.next() {
         server.accept_token(token);
     }

@@ -5,7 +5,7 @@
 
 use std::{env, error::Error, time::Duration};
 
-use testkit::imds::{FakeImds, Identity};
+use testkit::imds::{FakeImds, ManagedIdentity};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [token, secret, rest @ ..] = arguments.as_slice() else {
         return Err("usage: fake-imds TOKEN SECRET [CLIENT_ID]".into());
     };
-    let identity = Identity {
+    let identity = ManagedIdentity {
         token: token.clone(),
         client_id: rest.first().cloned(),
         lifetime: Duration::from_secs(3600),

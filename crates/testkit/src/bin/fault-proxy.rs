@@ -6,7 +6,7 @@
 
 use std::{env, error::Error, time::Duration};
 
-use testkit::faults::{FaultProxy, Plan};
+use testkit::faults::{FaultPlan, FaultProxy};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -17,9 +17,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let probability = rest.first().map_or(Ok(0.1), |text| text.parse())?;
     let seed = rest.get(1).map_or(Ok(0), |text| text.parse())?;
     let latency = Duration::from_millis(rest.get(2).map_or(Ok(0), |text| text.parse())?);
-    let plan = Plan {
+    let plan = FaultPlan {
         latency,
-        ..Plan::mixture(probability, seed)
+        ..FaultPlan::mixture(probability, seed)
     };
     let proxy = FaultProxy::start(listen.parse()?, upstream.parse()?, plan).await?;
     println!("http://{}", proxy.address());

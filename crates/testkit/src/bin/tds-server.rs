@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use testkit::tds::{Options, TdsServer, fault};
+use testkit::tds::{TdsOptions, TdsServer, fault};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -22,10 +22,10 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let options = Options {
+    let options = TdsOptions {
         port: port as u16,
         faults: one_in.map_or_else(fault::none, |one_in| fault::random(port, one_in)),
-        ..Options::default()
+        ..TdsOptions::default()
     };
     let (user, password, database) = (
         options.user.clone(),

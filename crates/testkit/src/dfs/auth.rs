@@ -14,7 +14,7 @@ pub type Needs = &'static [char];
 
 /// The account whose signatures are accepted.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct SharedKeyAccount {
     /// Its name.
     pub name: String,
     /// Its key, in base64.
@@ -33,7 +33,7 @@ pub enum SasScope<'a> {
 const DENIED: ServiceError = ServiceError(403, "AuthenticationFailed");
 const NOT_PERMITTED: ServiceError = ServiceError(403, "AuthorizationPermissionMismatch");
 
-impl Account {
+impl SharedKeyAccount {
     /// The emulators' well-known account.
     /// <https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key>
     pub fn emulator() -> Self {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn signatures_are_bound_to_scope_time_and_permissions() {
-        let account = Account::emulator();
+        let account = SharedKeyAccount::emulator();
         let hour = Duration::hours(1);
         let sas = account.sas(SasScope::Account, "rw", hour);
         assert_eq!(account.check_sas(&sas, "lake", &['w']), Ok(()));
@@ -179,7 +179,7 @@ mod tests {
     /// What azurerm_storage_account_blob_container_sas makes.
     #[test]
     fn a_signature_without_an_encryption_scope_counts() {
-        let account = Account::emulator();
+        let account = SharedKeyAccount::emulator();
         let text = "racwdl\n\n2999-01-01\n/blob/devstoreaccount1/lake\n\n\nhttps\n2018-11-09\nc\n\n\n\n\n\n";
         let sas = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("sp", "racwdl"), ("se", "2999-01-01"), ("spr", "https")])

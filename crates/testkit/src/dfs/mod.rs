@@ -40,7 +40,7 @@ use tokio::{net::TcpListener, time::Instant};
 use url::form_urlencoded;
 
 use self::{
-    auth::{Account, Needs},
+    auth::{Needs, SharedKeyAccount},
     store::{Node, ServiceError, Store},
 };
 
@@ -69,13 +69,13 @@ static ZEROS: [u8; APPEND_LIMIT] = [0; APPEND_LIMIT];
 #[derive(Debug)]
 pub struct DfsServer {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<DfsState>,
     task: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    account: Account,
+struct DfsState {
+    account: SharedKeyAccount,
     latency: Duration,
     bodies: Bodies,
     /// Until when the link of [`Bodies::Dropped`] is taken.
@@ -93,13 +93,13 @@ impl DfsServer {
     /// If the address is taken.
     pub async fn start(
         address: SocketAddr,
-        account: Account,
+        account: SharedKeyAccount,
         latency: Duration,
         bodies: Bodies,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DfsState {
             account,
             latency,
             bodies,
@@ -198,7 +198,7 @@ async fn drain(body: Body, rate: u64, busy_until: &Mutex<Instant>) -> Result<Byt
     Ok(Bytes::from_static(&ZEROS[..length]))
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+async fn answer(State(shared): State<Arc<DfsState>>, request: Request) -> Response<Body> {
     let line = format!("{} {}", request.method(), request.uri().path());
     let call = match Call::read(&shared, request).await {
         Ok(call) => call,
@@ -213,7 +213,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     shared.manner(result.unwrap_or_else(reply_error))
 }
 
-impl Shared {
+impl DfsState {
     fn manner(&self, mut answer: Response<Body>) -> Response<Body> {
         if self.peculiar.load(Ordering::Relaxed) {
             let headers = answer.headers_mut();
@@ -315,7 +315,7 @@ struct Call {
 const BAD_QUERY: ServiceError = ServiceError(400, "InvalidQueryParameterValue");
 
 impl Call {
-    async fn read(shared: &Shared, request: Request) -> Result<Self, ServiceError> {
+    async fn read(shared: &DfsState, request: Request) -> Result<Self, ServiceError> {
         let (parts, body) = request.into_parts();
         let bad_uri = ServiceError(400, "InvalidUri");
         let raw = parts.uri.query().unwrap_or_default();
@@ -378,7 +378,7 @@ impl Call {
         self.headers.get(HeaderName::from_static(name))?.to_str().ok()
     }
 
-    fn perform(&self, shared: &Shared) -> Result<Response<Body>, ServiceError> {
+    fn perform(&self, shared: &DfsState) -> Result<Response<Body>, ServiceError> {
         let mut store = lock(&shared.store);
         let (filesystem, path) = (self.filesystem.as_str(), self.path.as_str());
         let must_be_empty = !matches!(
@@ -706,7 +706,7 @@ fn operation<'q>(
 }
 
 fn authorize(
-    shared: &Shared,
+    shared: &DfsState,
     headers: &HeaderMap,
     query: &str,
     filesystem: &str,

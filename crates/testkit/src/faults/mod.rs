@@ -35,7 +35,7 @@ use crate::lock;
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub enum HttpFault {
     /// The server does not listen for 100 ms: other connections are refused; this one is reset.
     Refuse,
     /// The connection is reset; the server saw nothing.
@@ -66,7 +66,7 @@ pub enum Fault {
     Late,
 }
 
-impl Fault {
+impl HttpFault {
     /// Every kind, each status on its own.
     pub fn all() -> Vec<Self> {
         let mut all = vec![
@@ -96,13 +96,13 @@ impl Fault {
 
 /// What a proxy breaks.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct FaultPlan {
     /// How many requests pass before the first fault.
     pub spared: u64,
     /// The share of requests that meet a fault, 0 to 1.
     pub probability: f64,
     /// The kinds, equally likely.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<HttpFault>,
     /// Decides which request meets which fault.
     pub seed: u64,
     /// How long a stall lasts.
@@ -111,7 +111,7 @@ pub struct Plan {
     pub latency: Duration,
 }
 
-impl Plan {
+impl FaultPlan {
     /// Nothing is broken.
     pub fn harmless() -> Self {
         Self {
@@ -128,7 +128,7 @@ impl Plan {
     pub fn mixture(probability: f64, seed: u64) -> Self {
         Self {
             probability,
-            faults: Fault::all(),
+            faults: HttpFault::all(),
             seed,
             ..Self::harmless()
         }
@@ -139,16 +139,16 @@ impl Plan {
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     task: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ProxyState {
     upstream: SocketAddr,
-    plan: Plan,
+    plan: FaultPlan,
     random: Mutex<Xoshiro256PlusPlus>,
-    counts: Mutex<BTreeMap<Fault, u64>>,
+    counts: Mutex<BTreeMap<HttpFault, u64>>,
     requests: Mutex<u64>,
     client: Client<HttpConnector, Full<Bytes>>,
     outage: tokio::sync::Notify,
@@ -159,10 +159,10 @@ impl FaultProxy {
     ///
     /// # Errors
     /// If the address is taken.
-    pub async fn start(address: SocketAddr, upstream: SocketAddr, plan: Plan) -> io::Result<Self> {
+    pub async fn start(address: SocketAddr, upstream: SocketAddr, plan: FaultPlan) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             upstream,
             random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(plan.seed)),
             plan,
@@ -185,7 +185,7 @@ impl FaultProxy {
     }
 
     /// How often each fault happened so far.
-    pub fn counts(&self) -> BTreeMap<Fault, u64> {
+    pub fn counts(&self) -> BTreeMap<HttpFault, u64> {
         lock(&self.shared.counts).clone()
     }
 
@@ -201,7 +201,7 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn listen(first: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+async fn listen(first: TcpListener, address: SocketAddr, shared: Arc<ProxyState>) {
     let mut listener = Some(first);
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -222,7 +222,7 @@ async fn listen(first: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, shared: Arc<ProxyState>) {
     let _ = stream.set_nodelay(true);
     let cut = Cut::default();
     let io = TokioIo::new(Breakable {
@@ -241,24 +241,24 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 
 /// The answer to a connection that is being cut: never sent.
 #[derive(Debug)]
-struct Reset;
+struct ResetError;
 
-impl std::fmt::Display for Reset {
+impl std::fmt::Display for ResetError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("reset by plan")
     }
 }
 
-impl std::error::Error for Reset {}
+impl std::error::Error for ResetError {}
 
-impl From<Infallible> for Reset {
+impl From<Infallible> for ResetError {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-impl Shared {
-    fn draw(&self) -> Option<Fault> {
+impl ProxyState {
+    fn draw(&self) -> Option<HttpFault> {
         let spared = {
             let mut requests = lock(&self.requests);
             *requests += 1;
@@ -275,22 +275,26 @@ impl Shared {
         Some(fault)
     }
 
-    async fn answer(&self, request: Request<Incoming>, cut: &Cut) -> Result<Response<Full<Bytes>>, Reset> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        cut: &Cut,
+    ) -> Result<Response<Full<Bytes>>, ResetError> {
         let fault = self.draw();
         // Read to its end, so that a fault is not taken for a refusal of the body.
         let (mut parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+        let body = body.collect().await.map_err(|_| ResetError)?.to_bytes();
         match fault {
-            Some(Fault::Refuse) => self.outage.notify_one(),
-            Some(Fault::StallBefore) => tokio::time::sleep(self.plan.stall).await,
+            Some(HttpFault::Refuse) => self.outage.notify_one(),
+            Some(HttpFault::StallBefore) => tokio::time::sleep(self.plan.stall).await,
             _ => {}
         }
         match fault {
-            Some(Fault::Refuse | Fault::ResetBefore | Fault::StallBefore) => {
+            Some(HttpFault::Refuse | HttpFault::ResetBefore | HttpFault::StallBefore) => {
                 cut.reset();
-                return Err(Reset);
+                return Err(ResetError);
             }
-            Some(Fault::Status {
+            Some(HttpFault::Status {
                 status,
                 retry_after,
                 html,
@@ -300,10 +304,10 @@ impl Shared {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.upstream)
             .parse()
-            .map_err(|_| Reset)?;
+            .map_err(|_| ResetError)?;
         parts.headers.remove(header::CONNECTION);
         let late = match fault {
-            Some(Fault::Late) => self.plan.stall,
+            Some(HttpFault::Late) => self.plan.stall,
             _ => Duration::ZERO,
         };
         let forwarded = self.client.request(Request::from_parts(parts, Full::new(body)));
@@ -312,22 +316,22 @@ impl Shared {
             tokio::time::sleep(late).await;
             forwarded.await
         });
-        let upstream = upstream.await.map_err(|_| Reset)?;
-        let (parts, body) = upstream.map_err(|_| Reset)?.into_parts();
-        let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+        let upstream = upstream.await.map_err(|_| ResetError)?;
+        let (parts, body) = upstream.map_err(|_| ResetError)?.into_parts();
+        let body = body.collect().await.map_err(|_| ResetError)?.to_bytes();
         tokio::time::sleep(self.plan.latency).await;
         match fault {
-            Some(Fault::StatusAfter(status)) => return Ok(refusal(status, false, false)),
-            Some(Fault::ResetAfter) => {
+            Some(HttpFault::StatusAfter(status)) => return Ok(refusal(status, false, false)),
+            Some(HttpFault::ResetAfter) => {
                 cut.reset();
-                return Err(Reset);
+                return Err(ResetError);
             }
-            Some(Fault::StallAfter) => {
+            Some(HttpFault::StallAfter) => {
                 tokio::time::sleep(self.plan.stall).await;
                 cut.reset();
-                return Err(Reset);
+                return Err(ResetError);
             }
-            Some(Fault::Truncated) => cut.after(11),
+            Some(HttpFault::Truncated) => cut.after(11),
             _ => {}
         }
         Ok(Response::from_parts(parts, Full::new(body)))

@@ -23,7 +23,7 @@ use crate::lock;
 
 /// How the endpoint behaves.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub struct ManagedIdentity {
     /// The token that it hands out.
     pub token: String,
     /// The client id that must be asked for; `None` for the system-assigned identity, which has none.
@@ -38,13 +38,13 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct FakeImds {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ImdsState>,
     task: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    identity: Identity,
+struct ImdsState {
+    identity: ManagedIdentity,
     failures: Mutex<VecDeque<u16>>,
     resources: Mutex<Vec<String>>,
 }
@@ -55,10 +55,10 @@ impl FakeImds {
     ///
     /// # Errors
     /// If no port is free.
-    pub async fn start(identity: Identity, failures: &[u16]) -> std::io::Result<Self> {
+    pub async fn start(identity: ManagedIdentity, failures: &[u16]) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ImdsState {
             identity,
             failures: Mutex::new(failures.iter().copied().collect()),
             resources: Mutex::default(),
@@ -93,7 +93,7 @@ impl Drop for FakeImds {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+async fn answer(State(shared): State<Arc<ImdsState>>, request: Request) -> Response<Body> {
     let query: Vec<(String, String)> =
         form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
             .into_owned()

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <dirent.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -19,6 +20,11 @@
 static int number(const char *variable) {
     const char *text = getenv(variable);
     return text ? atoi(text) : 0;
+}
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
+    int fault = number("FAULT_RESOLVE");
+    return fault ? fault : REAL(getaddrinfo)(host, service, hints, result);
 }
 
 int flock(int fd, int operation);

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::process::Generator;
+use crate::process::GeneratorProcess;
 
 /// One fault.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub enum SystemCallFault {
     /// Locks of files fail with this error number.
     Flock(i32),
     /// Asking for the metadata of a path in `_temporary/` fails with this error number.
@@ -23,6 +23,8 @@ pub enum Fault {
     Threads(u32),
     /// Directories whose paths end in this text cannot be opened for reading.
     List(&'static str),
+    /// Host names cannot be resolved: `getaddrinfo` returns this code.
+    Resolve(i32),
 }
 
 /// The error numbers of Linux that tests use.
@@ -33,22 +35,27 @@ pub mod errno {
     pub const ENOLCK: i32 = 37;
     /// Function not implemented.
     pub const ENOSYS: i32 = 38;
+    /// The resolver knows no such host name (<netdb.h>).
+    pub const EAI_NONAME: i32 = -2;
+    /// The resolver got no answer (<netdb.h>).
+    pub const EAI_AGAIN: i32 = -3;
 }
 
 /// Makes `generator` meet `fault`.
-pub fn with_fault(generator: Generator, fault: &Fault) -> Generator {
+pub fn with_fault(generator: GeneratorProcess, fault: &SystemCallFault) -> GeneratorProcess {
     let generator = generator.env("LD_PRELOAD", library());
     match fault {
-        Fault::Flock(errno) => generator.env("FAULT_FLOCK", errno.to_string()),
-        Fault::Statx(errno) => generator.env("FAULT_STATX", errno.to_string()),
-        Fault::Clock(seconds) => generator.env("FAULT_CLOCK", seconds.to_string()),
-        Fault::Threads(limit) => generator.env("FAULT_THREADS", limit.to_string()),
-        Fault::List(suffix) => generator.env("FAULT_LIST", suffix),
+        SystemCallFault::Flock(errno) => generator.env("FAULT_FLOCK", errno.to_string()),
+        SystemCallFault::Statx(errno) => generator.env("FAULT_STATX", errno.to_string()),
+        SystemCallFault::Clock(seconds) => generator.env("FAULT_CLOCK", seconds.to_string()),
+        SystemCallFault::Threads(limit) => generator.env("FAULT_THREADS", limit.to_string()),
+        SystemCallFault::List(suffix) => generator.env("FAULT_LIST", suffix),
+        SystemCallFault::Resolve(code) => generator.env("FAULT_RESOLVE", code.to_string()),
     }
 }
 
 /// Runs `generator` to its good end and returns the paths for which it called `fsync`, in order.
-pub fn synced_paths(generator: Generator) -> Vec<String> {
+pub fn synced_paths(generator: GeneratorProcess) -> Vec<String> {
     let log = tempfile::NamedTempFile::new().expect("the machine has a temporary directory");
     generator
         .env("LD_PRELOAD", library())

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ToSql, ffi, params, params_from_iter};
 use tokio::sync::OwnedMutexGuard;
 
 use super::sql::{Statement, parse};
-use super::wire::{Column, ColumnType, ServerError, Value};
+use super::wire::{Column, ColumnType, ServerError, TdsValue};
 
 /// Views of the catalog: the schema and the name with `_` between them, as the statements of [`super::sql`] name them.
 const CATALOG: &str = "
@@ -32,7 +32,7 @@ type Result<T, E = ServerError> = std::result::Result<T, E>;
 
 /// A user of the database besides those that log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub struct TestUser {
     pub name: String,
     /// `0x` and capital hexadecimal digits.
     pub sid: String,
@@ -50,7 +50,7 @@ pub(super) enum Outcome {
     RolledBack(u64),
     /// So many rows were affected.
     Affected(u64),
-    Rows(Vec<Column>, Vec<Vec<Value>>),
+    Rows(Vec<Column>, Vec<Vec<TdsValue>>),
     /// Rows with these columns may come for the table.
     Bulk(String, Vec<(String, ColumnType)>),
 }
@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// The committed rows of a table in the order of its primary key; `None` if it does not exist.
-    pub(super) fn rows(&self, table: &str) -> Option<Vec<Vec<Value>>> {
+    pub(super) fn rows(&self, table: &str) -> Option<Vec<Vec<TdsValue>>> {
         let reader = self.reader();
         columns(&reader, table).ok()?;
         let (_, rows) = select(
@@ -114,13 +114,13 @@ impl Engine {
         count.ok().map(|count| count as u64)
     }
 
-    pub(super) fn users(&self) -> Vec<User> {
+    pub(super) fn users(&self) -> Vec<TestUser> {
         let reader = self.reader();
         let mut users = reader
             .prepare("SELECT name, sid, type, reads FROM sys_database_principals ORDER BY rowid")
             .expect("the table is there");
         let users = users.query_map([], |row| {
-            Ok(User {
+            Ok(TestUser {
                 name: row.get(0)?,
                 sid: row.get(1)?,
                 kind: row.get(2)?,
@@ -131,12 +131,12 @@ impl Engine {
         users.expect("the columns have these types")
     }
 
-    pub(super) async fn set_users(&self, users: &[User]) {
+    pub(super) async fn set_users(&self, users: &[TestUser]) {
         let writer = self.writer.lock().await;
         writer
             .execute_batch("DELETE FROM sys_database_principals")
             .expect("the table is there");
-        for User {
+        for TestUser {
             name,
             sid,
             kind,
@@ -160,7 +160,7 @@ impl Engine {
 }
 
 /// One connection's state. A transaction that is open when it is dropped is rolled back.
-pub(super) struct Session {
+pub(super) struct EngineSession {
     engine: Arc<Engine>,
     transaction: Option<u64>,
     /// The writer, once the transaction has it.
@@ -169,16 +169,16 @@ pub(super) struct Session {
     /// SET LOCK_TIMEOUT; without it, a statement waits for a lock without a limit.
     lock_timeout: Option<Duration>,
     /// Variables of the batch, and parameters.
-    pub(super) variables: HashMap<String, Value>,
+    pub(super) variables: HashMap<String, TdsValue>,
 }
 
-impl Drop for Session {
+impl Drop for EngineSession {
     fn drop(&mut self) {
         self.end(false);
     }
 }
 
-impl Session {
+impl EngineSession {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
         Self {
             engine,
@@ -235,7 +235,7 @@ impl Session {
             }
             Statement::NoChange => Outcome::Nothing,
             Statement::Declare { variable } => {
-                self.variables.insert(variable, Value::Null);
+                self.variables.insert(variable, TdsValue::Null);
                 Outcome::Nothing
             }
             Statement::AppLock { result, timeout } => {
@@ -245,7 +245,7 @@ impl Session {
                 }
                 let taken = self.take_writer(Some(timeout)).await.is_ok();
                 self.variables
-                    .insert(result, Value::Int(if taken { 0 } else { -1 }));
+                    .insert(result, TdsValue::Int(if taken { 0 } else { -1 }));
                 Outcome::Nothing
             }
             Statement::Maintain { table } => {
@@ -285,7 +285,7 @@ impl Session {
     }
 
     /// Inserts the rows of a bulk load as one statement.
-    pub(super) async fn bulk(&mut self, table: &str, rows: &[Box<[Value]>]) -> Result<()> {
+    pub(super) async fn bulk(&mut self, table: &str, rows: &[Box<[TdsValue]>]) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
         let places = vec!["?"; first.len()].join(", ");
         let insert = format!("INSERT INTO {table} VALUES ({places})");
@@ -410,7 +410,7 @@ fn check_bulk_columns(stored: &[Column], sent: &[(String, ColumnType)]) -> Resul
     Ok(())
 }
 
-fn bind(statement: &mut rusqlite::Statement<'_>, variables: &HashMap<String, Value>) -> Result<()> {
+fn bind(statement: &mut rusqlite::Statement<'_>, variables: &HashMap<String, TdsValue>) -> Result<()> {
     for index in 1..=statement.parameter_count() {
         let name = statement.parameter_name(index).unwrap_or_default();
         let value = variables
@@ -425,8 +425,8 @@ fn select(
     connection: &Connection,
     sql: &str,
     table: Option<&str>,
-    variables: &HashMap<String, Value>,
-) -> Result<(Vec<Column>, Vec<Vec<Value>>)> {
+    variables: &HashMap<String, TdsValue>,
+) -> Result<(Vec<Column>, Vec<Vec<TdsValue>>)> {
     let stored = table.map(|table| columns(connection, table)).transpose()?;
     let mut statement = connection.prepare(sql)?;
     bind(&mut statement, variables)?;
@@ -449,15 +449,15 @@ fn select(
         let values = (0..).zip(&columns).map(|(index, column)| {
             let value = row.get_ref(index)?;
             Ok(match (value, column.kind) {
-                (ValueRef::Null, _) => Value::Null,
+                (ValueRef::Null, _) => TdsValue::Null,
                 (ValueRef::Integer(ticks), ColumnType::DateTime) => {
                     let (days, ticks) = (ticks.div_euclid(TICKS_PER_DAY), ticks.rem_euclid(TICKS_PER_DAY));
-                    Value::DateTime(days as i32, ticks as u32)
+                    TdsValue::DateTime(days as i32, ticks as u32)
                 }
-                (ValueRef::Integer(number), ColumnType::Int(_)) => Value::Int(number),
-                (ValueRef::Real(number), ColumnType::Float) => Value::Float(number),
+                (ValueRef::Integer(number), ColumnType::Int(_)) => TdsValue::Int(number),
+                (ValueRef::Real(number), ColumnType::Float) => TdsValue::Float(number),
                 (ValueRef::Text(text), ColumnType::NVarChar(_)) => {
-                    Value::Text(String::from_utf8_lossy(text).into_owned())
+                    TdsValue::Text(String::from_utf8_lossy(text).into_owned())
                 }
                 (other, kind) => {
                     let problem = format!("this server cannot answer {} with {other:?}", kind.sql_name());
@@ -498,7 +498,7 @@ fn add_reader(connection: &Connection, user: &str) -> Result<()> {
     Ok(())
 }
 
-impl ToSql for Value {
+impl ToSql for TdsValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
@@ -540,12 +540,12 @@ impl From<rusqlite::Error> for ServerError {
 mod tests {
     use super::*;
 
-    fn sessions<const N: usize>() -> [Session; N] {
+    fn sessions<const N: usize>() -> [EngineSession; N] {
         let engine = Arc::new(Engine::new());
-        [(); N].map(|()| Session::new(Arc::clone(&engine)))
+        [(); N].map(|()| EngineSession::new(Arc::clone(&engine)))
     }
 
-    async fn error_of(session: &mut Session, text: &str) -> u32 {
+    async fn error_of(session: &mut EngineSession, text: &str) -> u32 {
         session.batch(text).await.expect_err("it cannot be done").number
     }
 
@@ -557,7 +557,7 @@ mod tests {
             one.batch("BEGIN TRANSACTION; INSERT INTO t (a) VALUES (1), (2)")
                 .await
                 .unwrap();
-            let count = |session: &Session| session.read(|connection| Ok(rows_of(connection))).unwrap();
+            let count = |session: &EngineSession| session.read(|connection| Ok(rows_of(connection))).unwrap();
             assert_eq!((count(&one), count(&two)), (2, 0));
             one.batch(&format!("{end} TRANSACTION")).await.unwrap();
             assert_eq!((count(&one), count(&two)), (after, after));
@@ -623,10 +623,10 @@ mod tests {
             .await
             .unwrap();
         let row = [
-            Value::Int(1),
-            Value::DateTime(0, 0),
-            Value::Text("it'".into()),
-            Value::Float(2.0),
+            TdsValue::Int(1),
+            TdsValue::DateTime(0, 0),
+            TdsValue::Text("it'".into()),
+            TdsValue::Float(2.0),
         ];
         assert_eq!(session.engine.rows("t").unwrap(), [row]);
     }
@@ -642,7 +642,7 @@ mod tests {
                     WHERE TABLE_SCHEMA = 'dbo' AND TABLE_NAME IN ('T', 'u')";
         let statement = parse(list).unwrap().remove(0);
         match session.execute(statement).await.unwrap() {
-            Outcome::Rows(_, rows) => assert_eq!(rows, [[Value::Text("t".into())]]),
+            Outcome::Rows(_, rows) => assert_eq!(rows, [[TdsValue::Text("t".into())]]),
             other => panic!("{other:?}"),
         }
     }

@@ -25,7 +25,7 @@ pub enum Point {
 
 /// A point in time at which a fault may be injected.
 #[derive(Debug)]
-pub struct Event<'a> {
+pub struct FaultContext<'a> {
     pub point: Point,
     /// The SQL text, where there is one.
     pub sql: &'a str,
@@ -58,8 +58,8 @@ impl Action {
     }
 }
 
-/// Decides at every [`Event`] whether something goes wrong.
-pub type Faults = Box<dyn FnMut(&Event<'_>) -> Option<Action> + Send + Sync>;
+/// Decides at every [`FaultContext`] whether something goes wrong.
+pub type Faults = Box<dyn FnMut(&FaultContext<'_>) -> Option<Action> + Send + Sync>;
 
 pub fn none() -> Faults {
     Box::new(|_| None)
@@ -114,8 +114,8 @@ pub fn random(seed: u64, one_in: u64) -> Faults {
 mod tests {
     use super::*;
 
-    fn event(point: Point) -> Event<'static> {
-        Event { point, sql: "" }
+    fn event(point: Point) -> FaultContext<'static> {
+        FaultContext { point, sql: "" }
     }
 
     #[test]

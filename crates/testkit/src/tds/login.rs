@@ -1,6 +1,6 @@
 //! The two messages before a session: PRELOGIN (MS-TDS 2.2.6.5) and LOGIN7 (2.2.6.4).
 
-use super::wire::{ProtocolError, Reader, utf16, violation};
+use super::wire::{PacketReader, ProtocolError, utf16, violation};
 
 /// What the client's PRELOGIN asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn prelogin_answer(encryption: u8, fed_auth: bool) -> Vec<u8> {
 
 /// What the server needs of a LOGIN7.
 #[derive(Debug)]
-pub(super) struct Login {
+pub(super) struct Login7 {
     pub(super) packet_size: u32,
     pub(super) user: String,
     pub(super) password: String,
@@ -88,8 +88,8 @@ pub(super) struct Login {
 }
 
 /// Reads a LOGIN7 message.
-pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login, ProtocolError> {
-    let mut reader = Reader::new(body);
+pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login7, ProtocolError> {
+    let mut reader = PacketReader::new(body);
     let length = reader.u32()? as usize;
     if length != body.len() {
         return violation(format!("LOGIN7 announces {length} bytes and has {}", body.len()));
@@ -103,7 +103,7 @@ pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login, Protocol
     let [_flags1, _flags2, _types, flags3] = reader.array()?;
     reader.take(8)?; // time zone and locale
     let field = |index: usize| -> Result<(usize, usize), ProtocolError> {
-        let mut entry = Reader::new(body);
+        let mut entry = PacketReader::new(body);
         entry.take(36 + index * 4)?;
         Ok((usize::from(entry.u16()?), usize::from(entry.u16()?)))
     };
@@ -120,7 +120,7 @@ pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login, Protocol
         .map(|byte| (byte ^ 0xA5).rotate_left(4))
         .collect();
     let token = if flags3 & 0x10 != 0 {
-        let mut pointer = Reader::new(bytes(5, 1)?);
+        let mut pointer = PacketReader::new(bytes(5, 1)?);
         let at = pointer.u32()? as usize;
         let Some(extensions) = body.get(at..) else {
             return violation("the feature extensions lie outside of LOGIN7");
@@ -129,7 +129,7 @@ pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login, Protocol
     } else {
         None
     };
-    Ok(Login {
+    Ok(Login7 {
         packet_size,
         user: utf16(bytes(1, 2)?)?,
         password: utf16(&clear)?,
@@ -143,14 +143,14 @@ pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login, Protocol
 
 /// The token of the FEDAUTH feature (MS-TDS 2.2.6.4.3), library "security token".
 fn fed_auth_token(extensions: &[u8], announced: bool) -> Result<Option<String>, ProtocolError> {
-    let mut reader = Reader::new(extensions);
+    let mut reader = PacketReader::new(extensions);
     let mut token = None;
     loop {
         match reader.u8()? {
             0xFF => break,
             0x02 => {
                 let length = reader.u32()? as usize;
-                let mut data = Reader::new(reader.take(length)?);
+                let mut data = PacketReader::new(reader.take(length)?);
                 let options = data.u8()?;
                 if options >> 1 != 0x01 {
                     return violation(format!(

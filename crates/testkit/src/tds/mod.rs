@@ -25,10 +25,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::lock;
-pub use engine::User;
-use engine::{Engine, Session};
-pub use fault::{Action, Event, Faults, Point};
-pub use wire::{Column, ColumnType, ProtocolError, ServerError, Value};
+pub use engine::TestUser;
+use engine::{Engine, EngineSession};
+pub use fault::{Action, FaultContext, Faults, Point};
+pub use wire::{Column, ColumnType, ProtocolError, ServerError, TdsValue};
 
 /// What becomes of the rows of bulk loads.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -40,7 +40,7 @@ pub enum Bulk {
     Count,
 }
 
-pub struct Options {
+pub struct TdsOptions {
     pub user: String,
     pub password: String,
     /// An Entra ID token that signs in as well.
@@ -61,7 +61,7 @@ pub struct Options {
     pub faults: Faults,
 }
 
-impl Default for Options {
+impl Default for TdsOptions {
     fn default() -> Self {
         Self {
             user: "loader".into(),
@@ -102,19 +102,19 @@ pub struct Stats {
     pub most_busy: usize,
 }
 
-struct Shared {
-    options: Options,
+struct TdsState {
+    options: TdsOptions,
     faults: Mutex<Faults>,
-    identity: Option<tls::Identity>,
+    identity: Option<tls::TlsIdentity>,
     engine: Arc<Engine>,
     counters: Counters,
     violations: Mutex<Vec<ProtocolError>>,
 }
 
-impl Shared {
+impl TdsState {
     /// Asks the plan of faults about an event.
     fn fault(&self, point: Point, sql: &str) -> Option<Action> {
-        let action = lock(&self.faults)(&Event { point, sql });
+        let action = lock(&self.faults)(&FaultContext { point, sql });
         if action.is_some() {
             self.counters.faults.fetch_add(1, Ordering::Relaxed);
         }
@@ -124,7 +124,7 @@ impl Shared {
 
 /// A running server. Dropping it stops it and cuts its connections.
 pub struct TdsServer {
-    shared: Arc<Shared>,
+    shared: Arc<TdsState>,
     address: SocketAddr,
     listener: JoinHandle<()>,
 }
@@ -137,12 +137,12 @@ impl Drop for TdsServer {
 
 impl TdsServer {
     /// Starts a server on 127.0.0.1.
-    pub async fn start(mut options: Options) -> std::io::Result<Self> {
+    pub async fn start(mut options: TdsOptions) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TdsState {
             faults: Mutex::new(std::mem::replace(&mut options.faults, fault::none())),
-            identity: (!options.names.is_empty()).then(|| tls::Identity::new(&options.names)),
+            identity: (!options.names.is_empty()).then(|| tls::TlsIdentity::new(&options.names)),
             options,
             engine: Arc::new(Engine::new()),
             counters: Counters::default(),
@@ -198,7 +198,7 @@ impl TdsServer {
     }
 
     /// The committed rows of a table in the order of its primary key; `None` if it does not exist.
-    pub fn rows(&self, table: &str) -> Option<Vec<Vec<Value>>> {
+    pub fn rows(&self, table: &str) -> Option<Vec<Vec<TdsValue>>> {
         self.shared.engine.rows(table)
     }
 
@@ -208,18 +208,20 @@ impl TdsServer {
     }
 
     /// The users of the database besides those that log in, in the order of their creation.
-    pub fn users(&self) -> Vec<User> {
+    pub fn users(&self) -> Vec<TestUser> {
         self.shared.engine.users()
     }
 
     /// Replaces the users, as an administrator would.
-    pub async fn set_users(&self, users: &[User]) {
+    pub async fn set_users(&self, users: &[TestUser]) {
         self.shared.engine.set_users(users).await;
     }
 
     /// Runs T-SQL outside of any client, each statement committed, to prepare a test.
     pub async fn execute(&self, text: &str) -> Result<(), ServerError> {
-        Session::new(Arc::clone(&self.shared.engine)).batch(text).await
+        EngineSession::new(Arc::clone(&self.shared.engine))
+            .batch(text)
+            .await
     }
 
     /// Transactions that have not ended.

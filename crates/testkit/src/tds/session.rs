@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::engine::{Outcome, Session};
+use super::engine::{EngineSession, Outcome};
 use super::fault::{Action, Point};
 use super::login::{parse_login, parse_prelogin, prelogin_answer};
 use super::sql::{Statement, parse};
 use super::wire::{
-    self, ColumnType, Done, Layout, Packet, PacketType, ProtocolError, ReadError, Reader, ServerError, Value,
-    violation,
+    self, ColumnType, Done, Layout, Packet, PacketReader, PacketType, ProtocolError, ReadError, ServerError,
+    TdsValue, violation,
 };
-use super::{Bulk, Shared};
+use super::{Bulk, TdsState};
 
 /// The packet size before LOGIN7 negotiates another.
 const FIRST_PACKET_SIZE: usize = 4096;
@@ -52,7 +52,7 @@ impl From<std::io::Error> for Exit {
 }
 
 /// Serves a connection until its end. An error is a violation of the protocol by the client.
-pub(super) async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ProtocolError> {
+pub(super) async fn serve(shared: &TdsState, tcp: TcpStream) -> Result<(), ProtocolError> {
     let _ = tcp.set_nodelay(true);
     match connection(shared, tcp).await {
         Ok(()) | Err(Exit::Over | Exit::Cut) => Ok(()),
@@ -67,7 +67,7 @@ async fn stall<S: AsyncRead + Unpin>(stream: &mut S) -> Exit {
     Exit::Over
 }
 
-async fn connection(shared: &Shared, mut tcp: TcpStream) -> Result<(), Exit> {
+async fn connection(shared: &TdsState, mut tcp: TcpStream) -> Result<(), Exit> {
     match shared.fault(Point::Accept, "") {
         None => {}
         Some(Action::Delay(time)) => tokio::time::sleep(time).await,
@@ -102,7 +102,7 @@ async fn connection(shared: &Shared, mut tcp: TcpStream) -> Result<(), Exit> {
         shared,
         stream: BufReader::with_capacity(64 * 1024, stream),
         packet_size: FIRST_PACKET_SIZE,
-        session: Session::new(Arc::clone(&shared.engine)),
+        session: EngineSession::new(Arc::clone(&shared.engine)),
     };
     let ended = conversation.run(prelogin.fed_auth).await;
     // Before the client can see the end of the connection.
@@ -151,10 +151,10 @@ enum Verdict {
 }
 
 struct Conversation<'a> {
-    shared: &'a Shared,
+    shared: &'a TdsState,
     stream: BufReader<Box<dyn Duplex>>,
     packet_size: usize,
-    session: Session,
+    session: EngineSession,
 }
 
 impl Conversation<'_> {
@@ -164,7 +164,7 @@ impl Conversation<'_> {
             let (kind, body) = message(&mut self.stream, self.packet_size).await?;
             match kind {
                 PacketType::SqlBatch => {
-                    let mut reader = Reader::new(&body);
+                    let mut reader = PacketReader::new(&body);
                     self.check_descriptor(wire::all_headers(&mut reader)?)?;
                     let text = wire::utf16(&body[reader.position()..])?;
                     self.session.variables.clear();
@@ -288,7 +288,7 @@ impl Conversation<'_> {
 
     /// `sp_executesql` (MS-TDS 2.2.6.6): its statement, with the parameters as variables.
     fn parse_rpc(&mut self, body: &[u8]) -> Result<String, ProtocolError> {
-        let mut reader = Reader::new(body);
+        let mut reader = PacketReader::new(body);
         self.check_descriptor(wire::all_headers(&mut reader)?)?;
         let name_length = reader.u16()?;
         let procedure = if name_length == 0xFFFF {
@@ -312,10 +312,10 @@ impl Conversation<'_> {
         }
         self.session.variables.clear();
         let mut parameters = parameters.into_iter();
-        let Some((_, Value::Text(text))) = parameters.next() else {
+        let Some((_, TdsValue::Text(text))) = parameters.next() else {
             return violation("sp_executesql without a statement");
         };
-        let Some((_, Value::Text(declared))) = parameters.next() else {
+        let Some((_, TdsValue::Text(declared))) = parameters.next() else {
             return violation("sp_executesql without a declaration of its parameters");
         };
         let declared: Vec<String> = declared
@@ -519,8 +519,8 @@ fn decode_rows(
     body: &[u8],
     announced: &[(String, ColumnType)],
     table: &[wire::Column],
-) -> Result<Vec<Box<[Value]>>, ProtocolError> {
-    let mut reader = Reader::new(body);
+) -> Result<Vec<Box<[TdsValue]>>, ProtocolError> {
+    let mut reader = PacketReader::new(body);
     if reader.u8()? != 0x81 {
         return violation("a bulk load does not begin with COLMETADATA");
     }
@@ -556,7 +556,7 @@ fn decode_rows(
     loop {
         match reader.u8()? {
             0xD1 => {
-                let mut row = vec![Value::Null; table.len()].into_boxed_slice();
+                let mut row = vec![TdsValue::Null; table.len()].into_boxed_slice();
                 for (index, kind, layout) in &columns {
                     row[*index] = wire::read_value(&mut reader, *kind, *layout)?;
                 }

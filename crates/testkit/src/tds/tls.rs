@@ -20,19 +20,19 @@ use super::wire::HEADER;
 
 /// A server's certificate, and the authority that vouches for it.
 #[derive(Clone)]
-pub(super) struct Identity {
+pub(super) struct TlsIdentity {
     config: Arc<ServerConfig>,
     /// The authority's certificate: what a client has to trust.
     pub(super) ca_pem: String,
 }
 
-impl std::fmt::Debug for Identity {
+impl std::fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
     }
 }
 
-impl Identity {
+impl TlsIdentity {
     /// A certificate for these host names and addresses, signed by an authority made for it.
     pub(super) fn new(names: &[String]) -> Self {
         let ca_key = KeyPair::generate().expect("a key");

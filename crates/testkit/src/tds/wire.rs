@@ -148,12 +148,12 @@ fn push_packet(out: &mut Vec<u8>, kind: PacketType, last: bool, id: u8, body: &[
 
 /// Reads little-endian fields from a message; running out of it is a protocol violation.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct PacketReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> PacketReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -222,7 +222,7 @@ pub(super) fn utf16(bytes: &[u8]) -> Result<String, ProtocolError> {
 }
 
 /// Reads ALL_HEADERS (MS-TDS 2.2.5.3) and returns the transaction descriptor that it must carry.
-pub(super) fn all_headers(reader: &mut Reader<'_>) -> Result<u64, ProtocolError> {
+pub(super) fn all_headers(reader: &mut PacketReader<'_>) -> Result<u64, ProtocolError> {
     let start = reader.position();
     let total = reader.u32()? as usize;
     let mut descriptor = None;
@@ -297,7 +297,7 @@ impl ColumnType {
 
 /// A stored value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum TdsValue {
     Null,
     Int(i64),
     Float(f64),
@@ -356,14 +356,14 @@ pub(super) fn put_col_metadata(out: &mut Vec<u8>, columns: &[Column]) {
 }
 
 /// Appends a ROW token.
-pub(super) fn put_row(out: &mut Vec<u8>, columns: &[Column], values: &[Value]) {
+pub(super) fn put_row(out: &mut Vec<u8>, columns: &[Column], values: &[TdsValue]) {
     out.push(0xD1);
     for (column, value) in columns.iter().zip(values) {
         put_value(out, column, value);
     }
 }
 
-fn put_value(out: &mut Vec<u8>, column: &Column, value: &Value) {
+fn put_value(out: &mut Vec<u8>, column: &Column, value: &TdsValue) {
     let mut fixed = |bytes: &[u8]| {
         if column.nullable {
             out.push(bytes.len() as u8);
@@ -371,23 +371,23 @@ fn put_value(out: &mut Vec<u8>, column: &Column, value: &Value) {
         out.extend_from_slice(bytes);
     };
     match (value, column.kind) {
-        (Value::Int(n), ColumnType::Int(width)) => fixed(&n.to_le_bytes()[..usize::from(width)]),
-        (Value::Float(x), ColumnType::Float) => fixed(&x.to_le_bytes()),
-        (Value::DateTime(days, ticks), ColumnType::DateTime) => {
+        (TdsValue::Int(n), ColumnType::Int(width)) => fixed(&n.to_le_bytes()[..usize::from(width)]),
+        (TdsValue::Float(x), ColumnType::Float) => fixed(&x.to_le_bytes()),
+        (TdsValue::DateTime(days, ticks), ColumnType::DateTime) => {
             let mut bytes = [0u8; 8];
             bytes[..4].copy_from_slice(&days.to_le_bytes());
             bytes[4..].copy_from_slice(&ticks.to_le_bytes());
             fixed(&bytes);
         }
-        (Value::Text(text), ColumnType::NVarChar(_)) => {
+        (TdsValue::Text(text), ColumnType::NVarChar(_)) => {
             let units: Vec<u16> = text.encode_utf16().collect();
             out.extend_from_slice(&((units.len() * 2) as u16).to_le_bytes());
             units
                 .iter()
                 .for_each(|unit| out.extend_from_slice(&unit.to_le_bytes()));
         }
-        (Value::Null, ColumnType::NVarChar(_)) => out.extend_from_slice(&[0xFF, 0xFF]),
-        (Value::Null, _) => out.push(0),
+        (TdsValue::Null, ColumnType::NVarChar(_)) => out.extend_from_slice(&[0xFF, 0xFF]),
+        (TdsValue::Null, _) => out.push(0),
         (value, kind) => panic!("the engine stored {value:?} in a column of {kind:?}"),
     }
 }
@@ -546,7 +546,7 @@ pub(super) fn put_fed_auth_ack(out: &mut Vec<u8>) {
 }
 
 /// Reads TYPE_INFO, then tells how its values are laid out.
-pub(super) fn read_type(reader: &mut Reader<'_>) -> Result<(ColumnType, Layout), ProtocolError> {
+pub(super) fn read_type(reader: &mut PacketReader<'_>) -> Result<(ColumnType, Layout), ProtocolError> {
     Ok(match reader.u8()? {
         0x30 => (ColumnType::Int(1), Layout::Fixed(1)),
         0x34 => (ColumnType::Int(2), Layout::Fixed(2)),
@@ -591,14 +591,14 @@ pub(super) enum Layout {
 
 /// Reads one value.
 pub(super) fn read_value(
-    reader: &mut Reader<'_>,
+    reader: &mut PacketReader<'_>,
     kind: ColumnType,
     layout: Layout,
-) -> Result<Value, ProtocolError> {
+) -> Result<TdsValue, ProtocolError> {
     let width = match layout {
         Layout::Fixed(width) => width,
         Layout::ByteLength(width) => match reader.u8()? {
-            0 => return Ok(Value::Null),
+            0 => return Ok(TdsValue::Null),
             length if length == width => width,
             length => {
                 return violation(format!("a value of {length} bytes in a column of width {width}"));
@@ -606,19 +606,19 @@ pub(super) fn read_value(
         },
         Layout::ShortLength => {
             return match reader.u16()? {
-                0xFFFF => Ok(Value::Null),
-                length => Ok(Value::Text(utf16(reader.take(usize::from(length))?)?)),
+                0xFFFF => Ok(TdsValue::Null),
+                length => Ok(TdsValue::Text(utf16(reader.take(usize::from(length))?)?)),
             };
         }
     };
     Ok(match kind {
-        ColumnType::Int(_) => Value::Int(match width {
+        ColumnType::Int(_) => TdsValue::Int(match width {
             1 => i64::from(reader.u8()?),
             2 => i64::from(i16::from_le_bytes(reader.array()?)),
             4 => i64::from(i32::from_le_bytes(reader.array()?)),
             _ => i64::from_le_bytes(reader.array()?),
         }),
-        ColumnType::Float => Value::Float(f64::from_le_bytes(reader.array()?)),
+        ColumnType::Float => TdsValue::Float(f64::from_le_bytes(reader.array()?)),
         ColumnType::DateTime => {
             let days = i32::from_le_bytes(reader.array()?);
             let ticks = reader.u32()?;
@@ -628,7 +628,7 @@ pub(super) fn read_value(
                     "datetime of {days} days and {ticks} ticks is out of range"
                 ));
             }
-            Value::DateTime(days, ticks)
+            TdsValue::DateTime(days, ticks)
         }
         ColumnType::NVarChar(_) => return violation("nvarchar with a fixed layout"),
     })

@@ -25,9 +25,9 @@ use crate::build;
 
 /// What to time.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchArgs {
     /// Areas; all by default.
-    areas: Vec<Area>,
+    areas: Vec<BenchArea>,
     /// Pairs of runs per comparison.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 
 /// A group of comparisons.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Area {
+enum BenchArea {
     Lake,
     Local,
     Sql,
@@ -58,7 +58,7 @@ pub(crate) struct Bench {
     pub(crate) pairs: usize,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchArgs) -> Result<()> {
     let binaries = match &options.bin_dir {
         Some(directory) => directory.canonicalize().context("--bin-dir")?,
         None => build::for_benchmarks()?,
@@ -71,19 +71,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pairs: options.pairs,
     };
     let wanted = |area| options.areas.is_empty() || options.areas.contains(&area);
-    if wanted(Area::Sql) {
+    if wanted(BenchArea::Sql) {
         sql::run()?;
     }
-    if wanted(Area::Stream) {
+    if wanted(BenchArea::Stream) {
         stream::run(&bench)?;
     }
-    if wanted(Area::Local) {
+    if wanted(BenchArea::Local) {
         local::run(&bench)?;
     }
-    if wanted(Area::Users) {
+    if wanted(BenchArea::Users) {
         users::run(&bench)?;
     }
-    if wanted(Area::Lake) {
+    if wanted(BenchArea::Lake) {
         lake::run(&bench)?;
     }
     Ok(())

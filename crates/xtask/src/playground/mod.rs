@@ -22,7 +22,7 @@ use crate::build;
 
 /// Sizes and place of the playground.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct PlaygroundArgs {
     /// Users.
     #[arg(long, default_value_t = 20_000)]
     users: u64,
@@ -63,13 +63,13 @@ const VIPS: u64 = 500;
 const LATE_ONE_IN: u64 = 50;
 const DUPLICATE_ONE_IN: u64 = 100;
 
-impl Options {
+impl PlaygroundArgs {
     fn vips(&self) -> u64 {
         self.vips.unwrap_or(VIPS.min(self.users))
     }
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &PlaygroundArgs) -> Result<()> {
     if !options.report_only {
         fill(options)?;
     }
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Runs the generators, and prints what they wrote.
-fn fill(options: &Options) -> Result<()> {
+fn fill(options: &PlaygroundArgs) -> Result<()> {
     ensure!(
         options.users > 0 && options.products > 0,
         "without users and products there is nothing to refer to"
@@ -130,7 +130,7 @@ impl Times {
 }
 
 /// Runs the four generators, one after the other.
-fn generate(options: &Options, binaries: &Path, directory: &Path) -> Result<Times> {
+fn generate(options: &PlaygroundArgs, binaries: &Path, directory: &Path) -> Result<Times> {
     let url = |name: &str| {
         Url::from_file_path(directory.join(name))
             .map(String::from)
@@ -323,7 +323,7 @@ mod tests {
     #[derive(Parser)]
     struct Task {
         #[command(flatten)]
-        options: Options,
+        options: PlaygroundArgs,
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The state of an open session, which must be small: a stream with a hundred thousand sources has about two million open sessions.
 
 use super::{
-    Event, EventEncoder, Pageview, Progress, Session, SessionModel, Sessions, StarRating, shop, uniform,
+    Event, EventEncoder, Pageview, Session, SessionModel, SessionProgress, Sessions, StarRating, shop,
+    uniform,
 };
 use crate::locale::network::{ClientIp, UserAgent};
 use crate::model::planted::SessionEffects;
@@ -11,7 +12,7 @@ use crate::text::TextBuf;
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     id: u64,
-    progress: Progress,
+    progress: SessionProgress,
     stars: Option<StarRating>,
     visitor: shop::ShopVisitor,
     start_effects: SessionEffects,
@@ -91,7 +92,7 @@ impl OpenSession {
     pub fn next_message(&mut self, sessions: &Sessions) -> Option<SessionMessage> {
         if self.progress.made < self.pageview_count {
             self.progress.made += 1;
-            let Progress { rng, history, .. } = &mut self.progress;
+            let SessionProgress { rng, history, .. } = &mut self.progress;
             return Some(SessionMessage::Pageview(match sessions.world() {
                 Some(world) => self.visitor.pageview(world, self.client_ip, history, rng),
                 None => uniform::pageview(sessions.products, self.client_ip, rng),

@@ -4,8 +4,8 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::{
-    EMPTY_IP_ONE_IN, Latency, MAX_PAGEVIEWS, OUTLIER_ONE_IN, Pageview, Progress, STARS_ONE_IN, Session,
-    SessionModel, StarCause, StarRating, USUAL_LATENCY, USUAL_LATENCY_DEVIATION, Uri,
+    EMPTY_IP_ONE_IN, Latency, MAX_PAGEVIEWS, OUTLIER_ONE_IN, Pageview, STARS_ONE_IN, Session, SessionModel,
+    SessionProgress, StarCause, StarRating, USUAL_LATENCY, USUAL_LATENCY_DEVIATION, Uri,
 };
 use crate::locale::network::{ClientIp, UserAgent};
 use crate::model::product::Pages;
@@ -306,7 +306,7 @@ fn incident(id: u64, seed: RecordSeed) -> Option<u64> {
 }
 
 /// The star rating after a session whose pageviews are all made.
-fn stars(progress: &Progress, rng: &mut RecordRng) -> StarRating {
+fn stars(progress: &SessionProgress, rng: &mut RecordRng) -> StarRating {
     let history = &progress.history;
     let (cause, bad_percent) = if history.lemons > 0 {
         (StarCause::Lemon, BAD_PERCENT_LEMON)

@@ -32,8 +32,8 @@ use tiberius::{Row, ToSql};
 
 use self::attempts::Attempts;
 use self::errors::{Cause, DUPLICATE_KEY, LOCK_TIMEOUT, cause};
-use self::session::{Connector, Session, SessionError, integer};
-use super::plan::{Plan, RUN_TABLE, StoredRun, plan};
+use self::session::{Connector, SessionError, SqlSession, integer};
+use super::plan::{RUN_TABLE, StoredRun, TablePlan, plan};
 use super::{ChunkSet, Connection, Database, Prepared, Tally, taken_over};
 use crate::config::{Reader, SqlServer};
 use crate::retry;
@@ -77,7 +77,7 @@ impl Mssql {
     /// session back to the connector.
     async fn retried<T, W, F>(&self, what: &str, timeout: Duration, work: W) -> Result<T, DestinationError>
     where
-        W: Fn(Session) -> F,
+        W: Fn(SqlSession) -> F,
         F: Future<Output = Result<T, SessionError>>,
     {
         let policy = retry::policy(self.retry_for());
@@ -93,7 +93,7 @@ impl Mssql {
         work: W,
     ) -> Result<T, DestinationError>
     where
-        W: Fn(Session) -> F,
+        W: Fn(SqlSession) -> F,
         F: Future<Output = Result<T, SessionError>>,
     {
         let mut attempts = Attempts::new(policy, self.connector.timeout());
@@ -120,7 +120,7 @@ impl Mssql {
     }
 
     /// Creates the tables, or finds those of the same run.
-    async fn set_up(&self, mut session: Session, run: &Run) -> Result<Prepared, SessionError> {
+    async fn set_up(&self, mut session: SqlSession, run: &Run) -> Result<Prepared, SessionError> {
         let names = TABLES.into_iter().map(|table| table.name);
         let names: Vec<&'static str> = names.chain(statements::own_tables()).collect();
         let lock_timeout = self.connector.timeout().as_millis() / 2;
@@ -128,7 +128,7 @@ impl Mssql {
         let mut rows = session.rows(&text, &[]).await?.into_iter();
         let lock = rows.next().map(|row| integer(&row, 0)).transpose()?.flatten();
         if lock.is_none_or(|result| result < 0) {
-            let problem = "another process is setting the tables up and does not finish";
+            let problem = "another process has been setting up the tables for too long";
             return Err(SessionError::Other(DestinationError::transient(
                 self.describe(),
                 problem,
@@ -148,13 +148,13 @@ impl Mssql {
         };
         match plan(run, &names, exists, stored) {
             Err(foreign) => return Err(SessionError::Other(foreign.describe(&self.describe(), "dbo."))),
-            Ok(Plan::Continue(prepared)) => {
+            Ok(TablePlan::Continue(prepared)) => {
                 session.batch(statements::COMMIT).await?;
                 self.connector.keep(session);
                 return Ok(prepared);
             }
-            Ok(Plan::Create) => {}
-            Ok(Plan::Replace(replaced)) => {
+            Ok(TablePlan::Create) => {}
+            Ok(TablePlan::Replace(replaced)) => {
                 self.warned.call_once(|| replaced.warn(&self.describe(), run));
                 session.batch(&statements::drop_tables(exists)).await?;
             }
@@ -172,7 +172,7 @@ impl Mssql {
 
     /// Lets a reader read the tables, with a user that it may have already.
     async fn admit(&self, reader: &Reader) -> Result<(), DestinationError> {
-        let admit = |mut session: Session| async move {
+        let admit = |mut session: SqlSession| async move {
             let found = session.rows(&statements::find_user(reader), &[]).await?;
             let user = match found.first() {
                 Some(row) => row.try_get::<&str, _>(0)?.unwrap_or_default(),
@@ -197,14 +197,14 @@ impl Mssql {
     async fn maintain(&self, timeout: Duration, texts: &[String]) {
         for text in texts {
             let text = text.trim_end();
-            let work = |mut session: Session| async move {
+            let work = |mut session: SqlSession| async move {
                 session.batch(text).await?;
                 self.connector.keep(session);
                 Ok(())
             };
             let policy = retry::policy(Duration::ZERO);
             if let Err(error) = self.retried_as(policy, text, timeout, work).await {
-                tracing::warn!("{text} failed, which costs speed and nothing else: {error}");
+                tracing::warn!("{text} failed, which only affects speed: {error}");
                 if error.transient {
                     return;
                 }
@@ -262,7 +262,7 @@ impl Database for Mssql {
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
         let timeout = self.connector.timeout();
         let set_up = |session| self.set_up(session, run);
-        self.retried("setting the tables up", timeout, set_up).await
+        self.retried("setting up the tables", timeout, set_up).await
     }
 
     async fn admit_readers(&self) {
@@ -287,15 +287,17 @@ impl Database for Mssql {
         }
     }
 
-    async fn loaded(&self, _prepared: &Prepared, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
+    async fn loaded(&self, prepared: &Prepared, chunks: Range<u64>) -> Result<ChunkSet, DestinationError> {
         let [first, end] = [chunks.start, chunks.end].map(number);
-        let read = |mut session: Session| async move {
+        let read = |mut session: SqlSession| async move {
             let mut loaded = ChunkSet::default();
             session
                 .each(statements::CHUNKS, &[&first, &end], |chunk| {
                     loaded.push(chunk as u64);
                 })
                 .await?;
+            let run = session.rows(statements::CURRENT_RUN, &[]).await?;
+            check_run(&run, self.connector.destination(), prepared)?;
             self.connector.keep(session);
             Ok(loaded)
         };
@@ -311,21 +313,23 @@ impl Database for Mssql {
     async fn connect(&self, prepared: &Prepared) -> Result<Box<dyn Connection>, DestinationError> {
         let connected = self.connector.session(self.connector.timeout()).await;
         let session = connected.map_err(|error| self.connector.describe(error))?;
-        Ok(Box::new(Loader {
+        Ok(Box::new(MssqlLoader {
             connector: self.connector.clone(),
             session: Some(session),
             prepared: prepared.clone(),
         }))
     }
 
-    async fn tally(&self, _prepared: &Prepared) -> Result<Option<Tally>, DestinationError> {
-        let read = |mut session: Session| async move {
+    async fn tally(&self, prepared: &Prepared) -> Result<Option<Tally>, DestinationError> {
+        let read = |mut session: SqlSession| async move {
             let rows = match session.rows(statements::TALLY, &[]).await {
                 // Where readers wait for writers, this is a chunk that another process does not finish.
                 Err(Error::Server(error)) if error.code() == LOCK_TIMEOUT => return Ok(None),
                 result => result?,
             };
-            let sum = |index| rows.first().map_or(Ok(None), |row| integer(row, index));
+            let (sums, run) = rows.split_at(1.min(rows.len()));
+            check_run(run, self.connector.destination(), prepared)?;
+            let sum = |index| sums.first().map_or(Ok(None), |row| integer(row, index));
             let tally = Tally {
                 chunks: sum(0)?.unwrap_or(0) as u64,
                 rows: sum(1)?.unwrap_or(0) as u64,
@@ -339,7 +343,7 @@ impl Database for Mssql {
 
     async fn count_rows(&self, prepared: &Prepared) -> Result<Vec<u64>, DestinationError> {
         let text = &statements::count();
-        let count = |mut session: Session| async move {
+        let count = |mut session: SqlSession| async move {
             let rows = session.rows(text, &[]).await?;
             let (counts, run) = rows.split_at(TABLES.len().min(rows.len()));
             check_run(run, self.connector.destination(), prepared)?;
@@ -361,17 +365,20 @@ impl Database for Mssql {
 
     async fn has_manifest(
         &self,
-        _prepared: &Prepared,
+        prepared: &Prepared,
         kind: &str,
         shard: Shard,
     ) -> Result<bool, DestinationError> {
         let (index, count) = (i64::from(shard.index), i64::from(shard.count));
-        let read = |mut session: Session| async move {
-            let found = session
+        let read = |mut session: SqlSession| async move {
+            let rows = session
                 .rows(statements::MANIFEST, &[&kind, &index, &count])
                 .await?;
+            let (found, run) = rows.split_at(1.min(rows.len()));
+            check_run(run, self.connector.destination(), prepared)?;
+            let found = found.first().map_or(Ok(None), |row| integer(row, 0))?;
             self.connector.keep(session);
-            Ok(!found.is_empty())
+            Ok(found.is_some_and(|manifests| manifests > 0))
         };
         self.retried("looking for the manifest", self.connector.timeout(), read)
             .await
@@ -385,7 +392,7 @@ impl Database for Mssql {
         manifest: &str,
     ) -> Result<(), DestinationError> {
         let (index, count) = (i64::from(shard.index), i64::from(shard.count));
-        let write = |mut session: Session| async move {
+        let write = |mut session: SqlSession| async move {
             session.batch(statements::BEGIN).await?;
             let parameters: [&dyn ToSql; 4] = [&kind, &index, &count, &manifest];
             let rows = session.rows(statements::REPLACE_MANIFEST, &parameters).await?;
@@ -405,16 +412,16 @@ fn number(chunk: u64) -> i64 {
 }
 
 /// Loads chunks over one session.
-struct Loader {
+struct MssqlLoader {
     connector: Arc<Connector>,
     /// `None` after an error.
-    session: Option<Session>,
+    session: Option<SqlSession>,
     prepared: Prepared,
 }
 
-impl Loader {
+impl MssqlLoader {
     /// Loads a chunk. Returns the session for the next one.
-    async fn try_load(&self, mut session: Session, chunk: &Chunk) -> Result<Session, SessionError> {
+    async fn try_load(&self, mut session: SqlSession, chunk: &Chunk) -> Result<SqlSession, SessionError> {
         let (number, rows) = (number(chunk.number), chunk.row_count() as i64);
         match session.rows(&statements::claim_chunk(number, rows), &[]).await {
             Ok(rows) => self.check_run(&rows)?,
@@ -445,7 +452,7 @@ impl Loader {
     }
 
     /// An earlier attempt, or another process, has loaded this chunk: makes sure, over another session.
-    async fn check_loaded(&self, chunk: i64, rows: i64) -> Result<Session, SessionError> {
+    async fn check_loaded(&self, chunk: i64, rows: i64) -> Result<SqlSession, SessionError> {
         let mut session = self.connector.session(self.connector.timeout()).await?;
         let found = session.rows(statements::CHUNK, &[&chunk]).await?;
         self.check_run(&session.rows(statements::CURRENT_RUN, &[]).await?)?;
@@ -475,7 +482,7 @@ impl Loader {
 }
 
 #[async_trait]
-impl Connection for Loader {
+impl Connection for MssqlLoader {
     async fn load(&mut self, chunk: &Arc<Chunk>) -> Result<(), DestinationError> {
         let session = self.session.take().expect("it is not used after an error");
         let loaded = self.try_load(session, chunk).await;
@@ -485,7 +492,7 @@ impl Connection for Loader {
 }
 
 /// What comes after the last chunk may use the session.
-impl Drop for Loader {
+impl Drop for MssqlLoader {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
             self.connector.keep(session);

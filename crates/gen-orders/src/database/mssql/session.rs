@@ -11,13 +11,13 @@ use datagen_process::error::DestinationError;
 use futures_util::TryStreamExt;
 use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row, ToSql, TokenRow};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use super::errors::{describe, timed_out};
+use super::errors::{describe, timed_out, unresolved};
 use super::statements;
 use crate::config::SqlServer;
-use crate::rows::{Table, Value};
+use crate::rows::{SqlValue, Table};
 
 /// The largest packet of TDS (MS-TDS 2.2.3.1.3); servers may choose a smaller one.
 const PACKET_SIZE: u32 = 32767;
@@ -40,7 +40,7 @@ pub(super) struct Connector {
     /// The server to which the last login was redirected, so that the log names it once.
     routed: Mutex<Option<String>>,
     /// Sessions that are ready for the next request, the latest last.
-    idle: Mutex<Vec<(Instant, Session)>>,
+    idle: Mutex<Vec<(Instant, SqlSession)>>,
 }
 
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Connector {
     /// The one line about an error.
     pub(super) fn describe(&self, error: SessionError) -> DestinationError {
         match error {
-            SessionError::Server(error) => describe(&self.destination, &error, self.credential.is_some()),
+            SessionError::Server(error) => describe(&self.destination, error, self.credential.is_some()),
             SessionError::Other(error) => error,
         }
     }
@@ -110,14 +110,14 @@ impl Connector {
     }
 
     /// A session whose answers may take `timeout`: an idle one, or a new one.
-    pub(super) async fn session(&self, timeout: Duration) -> Result<Session, SessionError> {
+    pub(super) async fn session(&self, timeout: Duration) -> Result<SqlSession, SessionError> {
         match self.idle_session(timeout) {
             Some(session) => Ok(session),
             None => self.connect(timeout).await,
         }
     }
 
-    fn idle_session(&self, timeout: Duration) -> Option<Session> {
+    fn idle_session(&self, timeout: Duration) -> Option<SqlSession> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(since, _)| since.elapsed() < MAX_IDLE);
         let index = idle.iter().rposition(|(_, session)| session.timeout == timeout)?;
@@ -125,13 +125,13 @@ impl Connector {
     }
 
     /// Keeps a session for the next request. Its last one must have succeeded, and no transaction be open.
-    pub(super) fn keep(&self, session: Session) {
+    pub(super) fn keep(&self, session: SqlSession) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push((Instant::now(), session));
     }
 
     /// Logs in, following redirects. A response may take `timeout`.
-    async fn connect(&self, timeout: Duration) -> Result<Session, SessionError> {
+    async fn connect(&self, timeout: Duration) -> Result<SqlSession, SessionError> {
         let mut host = self.server.host.clone();
         let mut port = self.server.port;
         for _ in 0..MAX_ROUTES {
@@ -155,13 +155,15 @@ impl Connector {
             let limit = CONNECT_TIMEOUT.min(self.server.timeout);
             let address = (host.as_str(), port);
             let tcp = within(limit, async {
-                TcpStream::connect(address).await.map_err(Error::from)
+                let addresses = lookup_host(address).await.map_err(|error| unresolved(&error))?;
+                let addresses: Vec<_> = addresses.collect();
+                TcpStream::connect(&*addresses).await.map_err(Error::from)
             })
             .await?;
             tcp.set_nodelay(true).map_err(Error::from)?;
             match Client::connect(config, tcp.compat_write()).await {
                 Ok(client) => {
-                    let mut session = Session { client, timeout };
+                    let mut session = SqlSession { client, timeout };
                     // Half of the client's timeout, so that the server reports the lock first.
                     session
                         .batch(&statements::session(timeout.as_millis() / 2))
@@ -206,12 +208,12 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>
 }
 
 /// A connection that is logged in.
-pub(super) struct Session {
+pub(super) struct SqlSession {
     client: Client<Compat<TcpStream>>,
     timeout: Duration,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for SqlSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("timeout", &self.timeout)
@@ -219,7 +221,7 @@ impl fmt::Debug for Session {
     }
 }
 
-impl Session {
+impl SqlSession {
     /// Runs a batch and drops what it returns.
     pub(super) async fn batch(&mut self, text: &str) -> Result<(), Error> {
         within(self.timeout * 2, async {
@@ -269,7 +271,7 @@ impl Session {
     pub(super) async fn bulk<const N: usize>(
         &mut self,
         table: &Table,
-        rows: impl Iterator<Item = [Value; N]>,
+        rows: impl Iterator<Item = [SqlValue; N]>,
     ) -> Result<u64, Error> {
         let name = format!("dbo.{}", table.name);
         let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
@@ -280,9 +282,9 @@ impl Session {
                 let mut row = TokenRow::with_capacity(N);
                 for value in values {
                     row.push(match value {
-                        Value::Int(value) => ColumnData::I32(Some(value)),
-                        Value::Float(value) => ColumnData::F64(Some(value)),
-                        Value::DateTime(seconds) => ColumnData::DateTime(Some(datetime(seconds))),
+                        SqlValue::Int(value) => ColumnData::I32(Some(value)),
+                        SqlValue::Float(value) => ColumnData::F64(Some(value)),
+                        SqlValue::DateTime(seconds) => ColumnData::DateTime(Some(datetime(seconds))),
                     });
                 }
                 bulk.send(row).await?;

@@ -147,13 +147,14 @@ pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE 
 pub(super) const CHUNKS: &str =
     "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk;";
 
-/// How many chunks are loaded, and how many rows they have.
-pub(super) const TALLY: &str =
-    "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks;";
+/// How many chunks are loaded, and how many rows they have, in one row; then the run that the tables belong to.
+pub(super) const TALLY: &str = "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks; \
+     SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
-/// One row if there is a manifest: kind, index, count.
-pub(super) const MANIFEST: &str = "SELECT shard_count FROM dbo._datagen_manifest \
-     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3;";
+/// How many manifests there are of a kind, index and count, in one row; then the run that the tables belong to.
+pub(super) const MANIFEST: &str = "SELECT COUNT_BIG(*) AS manifests FROM dbo._datagen_manifest \
+     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; \
+     SELECT parameters, chunk_orders FROM dbo._datagen_run;";
 
 /// Writes a shard's manifest, in place of one that is there, and reads which run the tables belong to: kind,
 /// index, count, text.

@@ -2,17 +2,25 @@
 //! only where no error code says the same; tests with the real library pin each of these texts.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Why nothing can be delivered: one line with what to check, without secrets.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct KafkaSinkError {
     message: Arc<str>,
     #[source]
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// Without the source, whose text may contain a secret.
+impl fmt::Debug for KafkaSinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaSinkError").field(&self.message).finish()
+    }
 }
 
 impl KafkaSinkError {
@@ -111,7 +119,28 @@ impl<'a> ProducerIdEvent<'a> {
 
 #[cfg(test)]
 mod tests {
+    use datagen_process::error::{DestinationError, causes};
+
     use super::*;
+
+    #[test]
+    fn a_destination_error_keeps_the_error_of_librdkafka_and_does_not_print_it() {
+        let refused = rdkafka::ClientConfig::new()
+            .set("sasl.password", "PLANTED")
+            .set("acks", "PLANTED")
+            .create_native_config()
+            .map(drop)
+            .unwrap_err();
+        assert!(refused.to_string().contains("PLANTED"), "{refused}");
+        let error = KafkaSinkError::properties(refused);
+        let error = DestinationError::permanent("localhost:9092", error.to_string()).caused_by(error);
+        assert!(causes(&error).any(|cause| cause.is::<KafkaError>()));
+        let printed = format!("{error} {error:?}");
+        assert!(
+            printed.contains("acks") && !printed.contains("PLANTED"),
+            "{printed}"
+        );
+    }
 
     #[test]
     fn permanent_errors_are_distinguished_from_transient_ones() {

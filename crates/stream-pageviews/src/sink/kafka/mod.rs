@@ -45,9 +45,7 @@ impl KafkaSink {
     /// # Errors
     /// If nothing can be signed in, the broker refuses us or does not answer, or a topic is missing.
     pub async fn open(config: &KafkaConfig) -> Result<Self, DestinationError> {
-        let failed = |error: KafkaSinkError| {
-            DestinationError::permanent(config.bootstrap_servers.as_str(), error.to_string())
-        };
+        let failed = |error| destination_error(&config.bootstrap_servers, error);
         let logins = logins(&config.sign_in).await.map_err(failed)?;
         let producers = Producers::open(config, &logins, &Limits::default())
             .await
@@ -65,9 +63,13 @@ impl KafkaSink {
         })
     }
 
-    fn error(&self, error: &KafkaSinkError) -> DestinationError {
-        DestinationError::permanent(self.bootstrap_servers.as_str(), error.to_string())
+    fn error(&self, error: KafkaSinkError) -> DestinationError {
+        destination_error(&self.bootstrap_servers, error)
     }
+}
+
+fn destination_error(bootstrap_servers: &str, error: KafkaSinkError) -> DestinationError {
+    DestinationError::permanent(bootstrap_servers, error.to_string()).caused_by(error)
 }
 
 /// The logins of the topics, in the order of [`Topic::ALL`].
@@ -120,7 +122,7 @@ impl Sink for KafkaSink {
             self.producers
                 .send(record)
                 .await
-                .map_err(|error| self.error(&error))?;
+                .map_err(|error| self.error(error))?;
             taking.add(message);
         }
         Ok(())
@@ -135,7 +137,7 @@ impl Sink for KafkaSink {
     }
 
     async fn failed(&self) -> DestinationError {
-        self.error(&self.producers.health().failed().await)
+        self.error(self.producers.health().failed().await)
     }
 
     fn delivery(&self) -> Delivery {

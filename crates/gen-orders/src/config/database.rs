@@ -10,7 +10,7 @@ use super::readers::{self, Reader};
 
 /// A database.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub enum DatabaseConfig {
     /// A SQLite file of this machine.
     Sqlite(PathBuf),
     /// Azure SQL or SQL Server.
@@ -23,11 +23,11 @@ fn accept(
     server: SqlServer,
     environment: &Environment,
     problems: &mut ConfigurationErrors,
-) -> Option<Target> {
+) -> Option<DatabaseConfig> {
     if server.login.is_none() {
         datagen_azure::entra::check(environment, problems);
     }
-    Some(Target::SqlServer(server))
+    Some(DatabaseConfig::SqlServer(server))
 }
 
 #[cfg(not(feature = "mssql"))]
@@ -35,7 +35,7 @@ fn accept(
     _server: SqlServer,
     _environment: &Environment,
     problems: &mut ConfigurationErrors,
-) -> Option<Target> {
+) -> Option<DatabaseConfig> {
     problems.report(
         &DatabaseSettings::SQL_SERVER,
         "names a SQL Server, which this build leaves out: build gen-orders with the feature `mssql`",
@@ -62,7 +62,7 @@ pub struct SqlServer {
     pub readers: Vec<Reader>,
 }
 
-impl Target {
+impl DatabaseConfig {
     /// Reads and validates the settings.
     pub fn read(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self> {
         let settings: DatabaseSettings = environment.read(problems);
