@@ -384,7 +384,7 @@ async fn a_small_load_takes_few_round_trips() {
     // One session for everything but the requests that may take long, which have another timeout.
     let stats = setup.server.stats();
     assert_eq!(stats.connections, 2, "{stats:?}");
-    assert!(stats.requests <= 20, "{stats:?} {:#?}", requests.take(""));
+    assert!(stats.requests <= 21, "{stats:?} {:#?}", requests.take(""));
     // All connections load, and what comes after them opens no more.
     setup
         .load(&[("COUNT", "2000"), ("SQL_CONNECTIONS", "4"), ("SEED", "1")])
@@ -648,7 +648,8 @@ async fn what_is_wrong_for_good_is_one_clear_line() {
     let line = setup.fail(&[("SSL_CERT_FILE", &other_ca), quick]).await;
     assert!(
         line.contains(
-            "the server's certificate was refused: its issuer is not trusted on this machine; check"
+            // Both authorities have the same name.
+            "the server's certificate was refused: its signature is wrong; check"
         ) && line.contains("SQL_TRUST_SERVER_CERTIFICATE"),
         "{line}"
     );

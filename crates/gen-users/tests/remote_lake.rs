@@ -37,7 +37,13 @@ async fn a_file_in_the_way_of_the_commit_makes_the_run_begin_again() {
     let count = 30_000;
     let run = gen_users(&server, "blob").env("COUNT", count.to_string());
     let finished = tokio::task::spawn_blocking(|| run.succeed()).await.unwrap();
-    assert!(finished.output.contains("beginning again"), "{}", finished.output);
+    assert!(
+        finished
+            .output
+            .contains("writing the file again from its beginning"),
+        "{}",
+        finished.output
+    );
     let Node::File(users) = server.store().get("lake", "users/users.json").unwrap().clone() else {
         panic!("users.json is a directory");
     };
@@ -57,7 +63,10 @@ async fn a_file_whose_parts_were_lost_is_sent_again() {
             .env("VIP_COUNT", "0");
         let finished = tokio::task::spawn_blocking(|| run.succeed()).await.unwrap();
         let output = &finished.output;
-        assert!(output.contains("beginning again"), "{api}: {output}");
+        assert!(
+            output.contains("writing the file again from its beginning"),
+            "{api}: {output}"
+        );
         let users = server
             .files("lake")
             .into_iter()

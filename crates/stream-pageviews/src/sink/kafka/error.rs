@@ -8,12 +8,22 @@ use std::sync::Arc;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Why nothing can be delivered: one line with what to check, without secrets.
-#[derive(Clone, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone)]
 pub struct KafkaSinkError {
     message: Arc<str>,
-    #[source]
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for KafkaSinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for KafkaSinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
 }
 
 /// Without the source, whose text may contain a secret.
