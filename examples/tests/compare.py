@@ -64,7 +64,7 @@ def with_zone(value):
     return value.replace(tzinfo=datetime.timezone.utc) if isinstance(value, datetime.datetime) else value
 
 
-check(query, [tuple(map(with_zone, row)) for row in duckdb.sql(query.read_text()).fetchall()])
+check(query, [tuple(map(with_zone, row)) for row in duckdb.execute(query.read_text()).fetchall()])
 for result in results:
     lines = [line for file in result.glob("*.json") for line in file.read_text().splitlines()]
     rows = [json.loads(line) for line in lines]

@@ -16,7 +16,7 @@ lake, stream = root / "lake", root / "stream"
 
 
 def one(sql):
-    return duckdb.sql(sql).fetchone()
+    return duckdb.execute(sql).fetchone()
 
 
 def check(what, found, expected):

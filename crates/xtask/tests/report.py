@@ -189,7 +189,15 @@ def check_view(browser, path, scheme, width, screenshots):
     if (max(map(int, re.findall(r"\d+", background)[:3])) < 128) != (scheme == "dark"):
         problems.append(f"the background is {background}")
     # A pointer over a bar shows its value.
-    tab.locator("svg rect[data-tip]:visible").first.hover(force=True)
+    bar = tab.locator("svg rect[data-tip]:visible").first
+    # Scrolling to the bar hides the value, perhaps only after the pointer has arrived.
+    bar.scroll_into_view_if_needed()
+    for _ in range(10):
+        tab.mouse.move(0, 0)
+        bar.hover(force=True)
+        if tab.locator("#tip").is_visible():
+            break
+        tab.wait_for_timeout(100)
     if not tab.locator("#tip").is_visible() or not tab.locator("#tip").text_content():
         problems.append("a pointer over a chart shows no value")
     tab.mouse.move(0, 0)
