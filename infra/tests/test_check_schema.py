@@ -34,7 +34,7 @@ MISTAKES = [
     ("lake.tf", "= var.storage_replication", '= "LRS"', "variable storage_replication is never used"),
     ("identity.tf", "user_assigned_identity_id ", "parent_id ", "azurerm 5 removes parent_id"),
     ("images.tf", "request_headers", "headers", "no argument or block headers"),
-    ("variables.tf", '  description = "Users."\n', "", "variable users_count: has no description"),
+    ("variables.tf", '  description = "Number of users."\n', "", "variable users_count: has no description"),
     ("versions.tf", "data_plane_available", "dataplane_available", "no argument or block dataplane_available"),
     ("modules/generator/main.tf", "ip_address_type     =", "ip_adress_type =", "no argument or block ip_adress_type"),
     ("modules/generator/main.tf", 'type         = "UserAssigned"', "", "required type is missing"),
