@@ -22,7 +22,7 @@ import urllib.parse
 import uuid
 
 import jwt
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -61,6 +61,17 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def succeeded(result, expected):
+    """Whether a request to the broker succeeded. An error other than `expected` is raised."""
+    try:
+        result.result()
+        return True
+    except KafkaException as error:
+        if error.args[0].code() != expected:
+            raise
+        return False
 
 
 class Authority:
@@ -289,12 +300,21 @@ class Broker:
     def replace_topics(self, topics=TOPICS, replicas=1, partitions=PARTITIONS, **settings):
         """Empty topics with these settings, and only these; clients that sign in may send to them and nothing else."""
         admin = self.admin()
-        existing = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
-        for result in (admin.delete_topics(existing) if existing else {}).values():
-            result.result()
         config = {name.replace("_", "."): str(value) for name, value in ({"retention_ms": -1} | settings).items()}
-        for result in admin.create_topics([NewTopic(topic, partitions, replicas, config=config) for topic in topics]).values():
-            result.result()
+        deadline = time.monotonic() + 60
+        while True:
+            # The list may lack topics that were created a moment ago.
+            listed = {name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")}
+            for result in admin.delete_topics(sorted(listed | set(TOPICS))).values():
+                succeeded(result, KafkaError.UNKNOWN_TOPIC_OR_PART)
+            new = [NewTopic(topic, partitions, replicas, config=config) for topic in topics]
+            created = [
+                succeeded(result, KafkaError.TOPIC_ALREADY_EXISTS) for result in admin.create_topics(new).values()
+            ]
+            if all(created):
+                break
+            assert time.monotonic() < deadline, "the topics cannot be created"
+            time.sleep(0.2)
         everything = AclBindingFilter(
             ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
         )
