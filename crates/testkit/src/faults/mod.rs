@@ -56,12 +56,12 @@ pub enum HttpFault {
     StatusAfter(u16),
     /// The connection ends within the answer's first line.
     Truncated,
-    /// Nothing happens for the plan's [`stall`](Plan::stall), then the connection is reset; the server saw
+    /// Nothing happens for the plan's [`stall`](FaultPlan::stall), then the connection is reset; the server saw
     /// nothing.
     StallBefore,
     /// As `StallBefore`, but the server did what was asked.
     StallAfter,
-    /// The server sees the request only after the plan's [`stall`](Plan::stall), even if the client has abandoned it by
+    /// The server sees the request only after the plan's [`stall`](FaultPlan::stall), even if the client has abandoned it by
     /// then.
     Late,
 }
