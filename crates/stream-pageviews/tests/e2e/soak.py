@@ -5,7 +5,6 @@ import collections
 import datetime
 import pathlib
 import shutil
-import statistics
 import subprocess
 import tempfile
 import time
@@ -110,9 +109,10 @@ def soak_full_speed(bin_dir, work, minutes):
         f"resident {min(settled) / 1024:.1f} to {max(settled) / 1024:.1f} MiB after the first minute, "
         f"peak {peak / 1024:.1f} MiB"
     )
-    third = max(1, len(settled) // 3)
-    early, late = statistics.median(settled[:third]), statistics.median(settled[-third:])
-    assert late < 1.05 * early, settled
+    # It swings by more than half. One byte that is kept per message would be 100 MiB after ten minutes.
+    half = max(1, len(settled) // 2)
+    early, late = max(settled[:half]), max(settled[-half:])
+    assert late < 1.3 * early, settled
 
 
 def main():
