@@ -10,6 +10,7 @@ use std::time::Duration;
 use datagen_core::model::DATA_VERSION;
 use datagen_core::model::planted::PlantedSessions;
 use datagen_core::model::session::{DeliveryFaults, Sessions, StreamTag};
+use datagen_process::blocking::blocking;
 use datagen_process::error::DestinationError;
 use datagen_process::generator::Context;
 use datagen_process::pace::Pace;
@@ -393,15 +394,11 @@ impl Worker {
             let next_due_ms;
             if lag_ms.is_some_and(|lag_ms| lag_ms > LIVE_LAG_MS) {
                 // A backfill keeps a core busy. On a thread of its own, it does not keep the sender's task waiting.
-                let filled = tokio::task::spawn_blocking(move || {
+                let fill = move || {
                     let next_due_ms = self.fill(&mut schedule, batch);
                     (self, schedule, next_due_ms)
-                });
-                match filled.await {
-                    Ok(filled) => (self, schedule, next_due_ms) = filled,
-                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                    Err(_) => return,
-                }
+                };
+                (self, schedule, next_due_ms) = blocking(fill).await;
             } else {
                 next_due_ms = self.fill(&mut schedule, batch);
             }
