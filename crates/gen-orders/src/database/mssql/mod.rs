@@ -291,12 +291,11 @@ impl Database for Mssql {
         let [first, end] = [chunks.start, chunks.end].map(number);
         let read = |mut session: SqlSession| async move {
             let mut loaded = ChunkSet::default();
-            session
+            let run = session
                 .each(statements::CHUNKS, &[&first, &end], |chunk| {
                     loaded.push(chunk as u64);
                 })
                 .await?;
-            let run = session.rows(statements::CURRENT_RUN, &[]).await?;
             check_run(&run, self.connector.destination(), prepared)?;
             self.connector.keep(session);
             Ok(loaded)

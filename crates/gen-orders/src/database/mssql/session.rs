@@ -248,19 +248,24 @@ impl SqlSession {
         .await
     }
 
-    /// Runs a statement with parameters whose rows begin with an integer, and takes these one by one.
+    /// Runs statements with parameters. The rows of the first begin with an integer, which is taken one by one; those of the
+    /// others are returned.
     pub(super) async fn each(
         &mut self,
         text: &str,
         parameters: &[&dyn ToSql],
         mut take: impl FnMut(i64),
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Row>, Error> {
         within(self.timeout * 2, async {
             let mut rows = self.client.query(text, parameters).await?.into_row_stream();
+            let mut others = Vec::new();
             while let Some(row) = rows.try_next().await? {
-                integer(&row, 0)?.into_iter().for_each(&mut take);
+                match row.result_index() {
+                    0 => integer(&row, 0)?.into_iter().for_each(&mut take),
+                    _ => others.push(row),
+                }
             }
-            Ok(())
+            Ok(others)
         })
         .await
     }

@@ -48,8 +48,14 @@ pub(super) fn count() -> String {
     TABLES.into_iter().map(count).collect::<String>() + CURRENT_RUN
 }
 
+macro_rules! current_run {
+    () => {
+        "SELECT parameters, chunk_orders FROM dbo._datagen_run;"
+    };
+}
+
 /// The run that the tables belong to.
-pub(super) const CURRENT_RUN: &str = "SELECT parameters, chunk_orders FROM dbo._datagen_run;";
+pub(super) const CURRENT_RUN: &str = current_run!();
 
 /// The tables that gen-orders keeps for itself, with their columns, in the order in which they are dropped. A transaction that
 /// loads or leaves a manifest inserts into `_datagen_chunks` or `_datagen_manifest` first and reads
@@ -143,25 +149,34 @@ pub(super) fn claim_chunk(chunk: i64, rows: i64) -> String {
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
 
 /// The chunks that are loaded, from the first to before the second. Only they: where readers wait for writers
-/// (READ_COMMITTED_SNAPSHOT is off), a chunk that another shard is loading would hold up this one.
-pub(super) const CHUNKS: &str =
-    "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk;";
+/// (READ_COMMITTED_SNAPSHOT is off), a chunk that another shard is loading would hold up this one. Then the run that the
+/// tables belong to.
+pub(super) const CHUNKS: &str = concat!(
+    "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk; ",
+    current_run!(),
+);
 
 /// How many chunks are loaded, and how many rows they have, in one row; then the run that the tables belong to.
-pub(super) const TALLY: &str = "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks; \
-     SELECT parameters, chunk_orders FROM dbo._datagen_run;";
+pub(super) const TALLY: &str = concat!(
+    "SELECT COUNT_BIG(*) AS chunks, SUM(row_count) AS loaded FROM dbo._datagen_chunks; ",
+    current_run!(),
+);
 
 /// How many manifests there are of a kind, index and count, in one row; then the run that the tables belong to.
-pub(super) const MANIFEST: &str = "SELECT COUNT_BIG(*) AS manifests FROM dbo._datagen_manifest \
-     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; \
-     SELECT parameters, chunk_orders FROM dbo._datagen_run;";
+pub(super) const MANIFEST: &str = concat!(
+    "SELECT COUNT_BIG(*) AS manifests FROM dbo._datagen_manifest \
+     WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; ",
+    current_run!(),
+);
 
 /// Writes a shard's manifest, in place of one that is there, and reads which run the tables belong to: kind,
 /// index, count, text.
-pub(super) const REPLACE_MANIFEST: &str = "DELETE FROM dbo._datagen_manifest \
+pub(super) const REPLACE_MANIFEST: &str = concat!(
+    "DELETE FROM dbo._datagen_manifest \
      WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; \
-     INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4); \
-     SELECT parameters, chunk_orders FROM dbo._datagen_run;";
+     INSERT INTO dbo._datagen_manifest (kind, shard_index, shard_count, manifest) VALUES (@P1, @P2, @P3, @P4); ",
+    current_run!(),
+);
 
 /// The name of a reader's user, if the database has one: one row or none.
 pub(super) fn find_user(reader: &Reader) -> String {
