@@ -115,25 +115,23 @@ impl GenProducts {
         let mut buffer = TextBuf::default();
         let mut in_progress = JoinSet::new();
         let files_per_put = if self.rate > 0.0 { 1 } else { lake.files_per_put() };
-        let last = ids.end.saturating_sub(1);
-        let mut files = Vec::with_capacity(files_per_put);
-        for id in ids {
-            pace.wait(1).await;
-            buffer.clear();
-            products.get(id).write_json_line(&mut buffer);
-            digest.update(buffer.as_bytes());
-            let path = LakePath::data(FOLDER, ProductName(id).file_name());
-            files.push((path, Bytes::copy_from_slice(buffer.as_bytes())));
-            if files.len() < files_per_put && id < last {
-                continue;
-            }
+        for first in ids.clone().step_by(files_per_put) {
+            let group = first..ids.end.min(first + files_per_put as u64);
+            let count = group.end - group.start;
+            pace.wait(count).await;
+            let make = |id| {
+                buffer.clear();
+                products.get(id).write_json_line(&mut buffer);
+                digest.update(buffer.as_bytes());
+                let path = LakePath::data(FOLDER, ProductName(id).file_name());
+                (path, Bytes::copy_from_slice(buffer.as_bytes()))
+            };
+            let files: Vec<_> = group.map(make).collect();
             if in_progress.len() >= lake.puts_in_flight() {
                 finished(&mut in_progress).await?;
             }
-            let files = std::mem::replace(&mut files, Vec::with_capacity(files_per_put));
             let (lake, progress) = (Arc::clone(lake), progress.clone());
             in_progress.spawn(async move {
-                let count = files.len() as u64;
                 let bytes = files.iter().map(|(_, contents)| contents.len() as u64).sum();
                 lake.put_all(files).await?;
                 progress.add(count, bytes);
