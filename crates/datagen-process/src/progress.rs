@@ -427,6 +427,7 @@ mod tests {
     use std::sync::Mutex;
 
     use indicatif::TermLike;
+    use testkit::log::LogCapture;
 
     use super::*;
 
@@ -587,24 +588,10 @@ mod tests {
         }
     }
 
-    /// What is logged by `log`.
-    fn logged(log: impl FnOnce()) -> String {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let writer = Mutex::new(file.reopen().expect("the same file"));
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(writer)
-            .with_ansi(false)
-            .without_time()
-            .with_target(false)
-            .finish();
-        tracing::subscriber::with_default(subscriber, log);
-        std::fs::read_to_string(file.path()).expect("the file")
-    }
-
     #[tokio::test]
     async fn the_first_and_the_last_line_say_what_how_many_where_and_which() {
         let lines = |bar: &Bar, work: Work| {
-            logged(|| {
+            LogCapture::of(|| {
                 work.announce(bar);
                 let effort = Effort {
                     records: 1_000,

@@ -3,6 +3,7 @@
 //! - [`process`]: runs a generator as a process with nothing but the given environment;
 //! - [`dfs`]: a strict storage account in memory; [`faults`]: a proxy that breaks things before it;
 //! - [`stub`]: an HTTP server that makes up its answers;
+//! - [`log`]: what code in the test's own process logs;
 //! - [`imds`]: the identity endpoint of Azure's machines;
 //! - [`tds`]: a TDS server (SQL Server's protocol) with faults on demand;
 //! - [`system_calls`]: faults of the C library in a generator's process.
@@ -10,6 +11,7 @@
 pub mod dfs;
 pub mod faults;
 pub mod imds;
+pub mod log;
 pub mod process;
 pub mod stub;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

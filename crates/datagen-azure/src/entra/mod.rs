@@ -613,14 +613,9 @@ mod tests {
     /// What the log gets while `work` runs.
     async fn logged<T>(work: impl Future<Output = T>) -> String {
         use tracing::instrument::WithSubscriber;
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let writer = std::sync::Mutex::new(file.reopen().unwrap());
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(writer)
-            .with_ansi(false)
-            .finish();
-        work.with_subscriber(subscriber).await;
-        std::fs::read_to_string(file.path()).unwrap()
+        let capture = testkit::log::LogCapture::default();
+        work.with_subscriber(capture.subscriber()).await;
+        capture.text()
     }
 
     #[tokio::test(start_paused = true)]

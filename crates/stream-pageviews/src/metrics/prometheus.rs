@@ -203,16 +203,15 @@ fn options(name: &str, help: &str) -> Opts {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
     use crate::clock::Clock;
-    use crate::message::Message;
     use crate::metrics::delivery_times::DeliveryTimes;
+    use crate::sink::Delivery;
     use crate::sink::file::FileSink;
-    use crate::sink::{Delivery, Sink};
+    use crate::sink::testing::FixedSink;
 
     async fn ask(address: SocketAddr, request: &str) -> String {
         let mut connection = TcpStream::connect(address).await.unwrap();
@@ -223,39 +222,19 @@ mod tests {
         answer
     }
 
-    /// A sink whose deliveries take time.
-    struct Slow(DeliveryTimes);
-
-    #[async_trait]
-    impl Sink for Slow {
-        async fn send(&self, _: &[Message<'_>]) -> Result<(), DestinationError> {
-            Ok(())
-        }
-
-        async fn flush(&self, _: Duration) -> Result<(), DestinationError> {
-            Ok(())
-        }
-
-        fn delivery(&self) -> Delivery {
-            Delivery {
-                taken: [5, 2],
-                in_flight: 3,
-                ..Delivery::default()
-            }
-        }
-
-        fn delivery_times(&self) -> Option<&DeliveryTimes> {
-            Some(&self.0)
-        }
-    }
-
     #[test]
     fn every_metric_has_a_help_text_and_a_type_and_its_value() {
         let times = DeliveryTimes::default();
         times.observe(Duration::from_millis(30));
         times.observe(Duration::from_secs(400));
         let planted = Box::new(|| vec![("late", 7), ("robot", 0)]);
-        let metrics = Metrics::new(Arc::new(Slow(times)), Clock::system()).with_planted(planted);
+        let delivery = Delivery {
+            taken: [5, 2],
+            in_flight: 3,
+            ..Delivery::default()
+        };
+        let sink = Arc::new(FixedSink::new(delivery, Some(times)));
+        let metrics = Metrics::new(sink, Clock::system()).with_planted(planted);
         metrics.change_waiting(0, 4);
         let page = metrics.page().unwrap();
         for line in [

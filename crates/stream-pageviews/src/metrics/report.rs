@@ -200,34 +200,13 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::sync::Mutex;
-    use std::time::Duration;
 
-    use async_trait::async_trait;
-    use datagen_process::error::DestinationError;
+    use testkit::log::LogCapture;
 
     use super::*;
     use crate::clock::Clock;
-    use crate::message::Message;
-    use crate::sink::{Delivery, Sink};
-
-    /// A sink with fixed counts.
-    struct Counts(Delivery);
-
-    #[async_trait]
-    impl Sink for Counts {
-        async fn send(&self, _: &[Message<'_>]) -> Result<(), DestinationError> {
-            Ok(())
-        }
-
-        async fn flush(&self, _: Duration) -> Result<(), DestinationError> {
-            Ok(())
-        }
-
-        fn delivery(&self) -> Delivery {
-            self.0
-        }
-    }
+    use crate::sink::Delivery;
+    use crate::sink::testing::FixedSink;
 
     fn metrics(lost: u64) -> Metrics {
         let delivery = Delivery {
@@ -237,22 +216,9 @@ mod tests {
             lost,
             ..Delivery::default()
         };
-        let metrics = Metrics::new(Arc::new(Counts(delivery)), Clock::system());
+        let metrics = Metrics::new(Arc::new(FixedSink::new(delivery, None)), Clock::system());
         metrics.add_sessions(25_700);
         metrics
-    }
-
-    fn logged(log: impl FnOnce()) -> String {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let writer = Mutex::new(file.reopen().unwrap());
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(writer)
-            .with_ansi(false)
-            .without_time()
-            .with_target(false)
-            .finish();
-        tracing::subscriber::with_default(subscriber, log);
-        std::fs::read_to_string(file.path()).unwrap()
     }
 
     const DAY: Extent = Extent::Time {
@@ -266,9 +232,9 @@ mod tests {
         let tag = StreamTag::new(&[1]);
         let first = |extent, bar: &Bar| {
             let shard = Shard { index: 0, count: 2 };
-            logged(|| announce(tag, extent, &destination, 7, shard, bar))
+            LogCapture::of(|| announce(tag, extent, &destination, 7, shard, bar))
         };
-        let last = |lost, bar: &Bar| logged(|| metrics(lost).summarize(&destination, bar));
+        let last = |lost, bar: &Bar| LogCapture::of(|| metrics(lost).summarize(&destination, bar));
 
         let terminal = Bar::hidden_on_terminal();
         assert_eq!(
