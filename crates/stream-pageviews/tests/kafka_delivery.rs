@@ -438,8 +438,14 @@ mod processes {
             mock.topic_error(topic, refusal).unwrap();
         }
         mock.broker_up(1).unwrap();
+        let lines = stream.lines_until("the topic pageviews");
         // Either the topic is unknown or, if its partitions are forgotten first, the partition.
-        stream.lines_until("the topic pageviews");
+        let advice = [
+            "create the topic (the event hub) first",
+            "was the broker restarted without its data?",
+        ];
+        let last = lines.last().unwrap();
+        assert!(advice.iter().any(|advice| last.contains(advice)), "{last}");
         let mut child = stream.child;
         assert_eq!(child.wait().unwrap().code(), Some(1));
     }
