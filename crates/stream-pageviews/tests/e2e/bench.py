@@ -1,4 +1,4 @@
-"""How fast stream-pageviews is: into files, and in ratios to its peers at the same broker in the same run.
+"""How fast stream-pageviews is, in ratios to its peers at the same broker in the same run.
 
 The broker is Apache Kafka, with its log on this machine's disk. All send the same bodies uncompressed, with the same acks,
 idempotence, linger and batch size:
@@ -13,8 +13,6 @@ Peers and we take turns, each with empty topics; the median of the rounds counts
 the first message to the last acknowledgement, without connecting; for kcat, which does not report it, it is the time of the
 whole process. We make our messages in that time; the peers have theirs ready. CPU time is that of the whole process. Ours have
 headers, and the peers' do not.
-
-Into files, the whole process counts. Give a directory in memory (/dev/shm) to measure the generator and not the disk.
 """
 
 import argparse
@@ -84,44 +82,13 @@ def timed(command, **options):
     return cpu, output.stdout.decode() + output.stderr.decode()
 
 
-FILES = {
-    "backfill, PROFILE=shop": {"STREAM_FROM": "2026-01-01", "STREAM_TO": "2026-01-03", "CONCURRENT_USERS": 50},
-    "load test, PROFILE=uniform, EVENT_FIELDS=false": {
-        "SESSION_PAUSE_MEAN": 0,
-        "SESSIONS": 500_000,
-        "CONCURRENT_USERS": 64,
-        "PROFILE": "uniform",
-        "EVENT_FIELDS": "false",
-    },
-}
-
-
-def into_files(bin_dir, directory, rounds):
-    """Messages per second into two files, the median of some rounds."""
-    for name, settings in FILES.items():
-        rates = []
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory(dir=directory) as work:
-                environment = {"STREAM_URL": f"file://{work}", "SEED": "1", "LOG_FORMAT": "json"}
-                environment |= {variable: str(value) for variable, value in settings.items()}
-                started = time.monotonic()
-                cpu, log = timed([bin_dir / "stream-pageviews"], env=environment)
-                seconds = time.monotonic() - started
-                done = next(json.loads(line) for line in log.splitlines() if '"message":"done"' in line)
-                rates.append((done["delivered"] / seconds, cpu / done["delivered"] * 1e6))
-        rate, cpu = sorted(rates)[len(rates) // 2]
-        print(f"files, {name}: {rate:.0f} messages/s, {cpu:.2f} CPU s per million")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="directory of the release binaries")
     parser.add_argument("--sessions", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--files", type=pathlib.Path, help="directory of the files (default: the system's temporary one)")
     arguments = parser.parse_args()
     bin_dir = arguments.bin.resolve()
-    into_files(bin_dir, arguments.files, arguments.rounds)
     load = {"SESSIONS": arguments.sessions, "SESSION_PAUSE_MEAN": 0, "SEED": 1}
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)

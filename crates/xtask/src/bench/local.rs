@@ -15,12 +15,26 @@ const MEMORY: &str = "/dev/shm";
 const USERS: u64 = 1_000_000;
 const PRODUCTS: u64 = 50_000;
 const ORDERS: u64 = 300_000;
-/// Three days of 25 sources: about 7 million messages of the profile `shop`.
-const STREAM: [(&str, &str); 4] = [
-    ("SEED", "1"),
-    ("CONCURRENT_USERS", "25"),
-    ("STREAM_FROM", "2025-01-01"),
-    ("STREAM_TO", "2025-01-04"),
+/// Streams of about 7 million messages.
+const STREAMS: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "backfill, PROFILE=shop",
+        &[
+            ("CONCURRENT_USERS", "25"),
+            ("STREAM_FROM", "2025-01-01"),
+            ("STREAM_TO", "2025-01-04"),
+        ],
+    ),
+    (
+        "load test, PROFILE=uniform, EVENT_FIELDS=false",
+        &[
+            ("CONCURRENT_USERS", "64"),
+            ("SESSION_PAUSE_MEAN", "0"),
+            ("SESSIONS", "450000"),
+            ("PROFILE", "uniform"),
+            ("EVENT_FIELDS", "false"),
+        ],
+    ),
 ];
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
@@ -28,7 +42,10 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     users(bench, memory.path())?;
     products(bench, memory.path())?;
     orders(bench, memory.path())?;
-    messages(bench, memory.path())
+    for (what, settings) in STREAMS {
+        messages(bench, memory.path(), what, settings)?;
+    }
+    Ok(())
 }
 
 /// Runs a generator with these settings, and returns the seconds it took.
@@ -145,12 +162,13 @@ fn orders(bench: &Bench, memory: &Path) -> Result<()> {
     Ok(fs::remove_file(&theirs)?)
 }
 
-fn messages(bench: &Bench, memory: &Path) -> Result<()> {
+fn messages(bench: &Bench, memory: &Path, what: &str, stream_settings: &[(&str, &str)]) -> Result<()> {
     let (stream, copy) = (memory.join("stream"), memory.join("copy"));
     let url = format!("file://{}", stream.display());
-    let settings: Vec<_> = STREAM
-        .into_iter()
-        .chain([("STREAM_URL", url.as_str())])
+    let settings: Vec<_> = stream_settings
+        .iter()
+        .copied()
+        .chain([("STREAM_URL", url.as_str()), ("SEED", "1")])
         .map(|(name, value)| (name, value.to_owned()))
         .collect();
     let generate = || {
@@ -167,7 +185,7 @@ fn messages(bench: &Bench, memory: &Path) -> Result<()> {
     let count = |name: &str| manifest[name].as_u64().context("the manifest counts messages");
     let messages = (count("pageviews")? + count("stars")?) as f64;
     bench.compare(
-        "stream-pageviews into files in memory, backfill",
+        &format!("stream-pageviews into files in memory, {what}"),
         "messages/s",
         || Ok(messages / generate()?),
         ("cp", || {

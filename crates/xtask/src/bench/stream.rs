@@ -8,12 +8,13 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Bench, succeed};
+use crate::build;
 
 /// Prints messages per second, CPU time and ratios.
 pub(super) fn run(bench: &Bench) -> Result<()> {
     let rounds = bench.pairs.to_string();
     succeed(
-        Command::new(".ci/kafka")
+        Command::new(build::root().join(".ci/kafka"))
             .args(["run", "crates/stream-pageviews/tests/e2e/bench.py", "--bin"])
             .arg(&bench.binaries)
             .args(["--rounds", &rounds]),
