@@ -104,7 +104,9 @@ impl Default for Limits {
             delivery: Duration::from_secs(300),
             // Less than the 30 s in which a refusal must have ended the process.
             refusal: Duration::from_secs(10),
-            queued_messages: 100_000,
+            // A broker has at most five requests of an idempotent producer in flight, which hold about 10 000 messages. More
+            // of them would only leave the processor's cache before they are sent.
+            queued_messages: 20_000,
             queued_kib: 32_768,
         }
     }
