@@ -22,11 +22,6 @@ use super::stall::{StallDetector, is_connected};
 /// How long librdkafka waits for a token; the credential retries by itself meanwhile.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many producer ids an idempotent producer may take without anything delivered in between. It takes a new one
-/// when the broker does not know the last; a broker restarted without its data never will, and librdkafka would ask it
-/// again for as long as messages may wait.
-const UNKNOWN_PRODUCER_LIMIT: i64 = 10;
-
 /// Receives what librdkafka reports about one producer.
 pub(super) struct ProducerCallbacks {
     health: Arc<Health>,
@@ -47,8 +42,6 @@ struct State {
     refused: Option<(Instant, KafkaSinkError)>,
     has_producer_id: bool,
     producer_id_refusal: Option<String>,
-    /// Messages acknowledged, and producer ids taken, when something was acknowledged last.
-    last_progress: (u64, i64),
     stall: StallDetector,
     is_stalled: bool,
     /// While messages wait: how many had been acknowledged at the last sign of trouble.
@@ -82,8 +75,8 @@ impl ProducerCallbacks {
         lock(&self.state).producer_id_refusal.clone()
     }
 
-    /// Ends the stream if the broker has refused us for too long, or no longer knows this producer.
-    fn check_limits(&self, state: &mut State, statistics: &Statistics, acknowledged: u64) {
+    /// Ends the stream if the broker has refused us for too long.
+    fn check_refusal(&self, state: &mut State, statistics: &Statistics) {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             state.refused = None;
         }
@@ -91,16 +84,6 @@ impl ProducerCallbacks {
             && since.elapsed() >= self.refusal_limit
         {
             self.health.fail(error.clone());
-        }
-        if let Some(eos) = &statistics.eos {
-            if statistics.msg_cnt == 0 || acknowledged > state.last_progress.0 {
-                state.last_progress = (acknowledged, eos.epoch_cnt);
-            } else if eos.epoch_cnt >= state.last_progress.1 + UNKNOWN_PRODUCER_LIMIT {
-                self.health.fail(KafkaSinkError::new(
-                    "the broker does not know this producer any more and takes nothing from it: was it restarted \
-                     without its data?",
-                ));
-            }
         }
     }
 
@@ -168,7 +151,7 @@ impl ClientContext for ProducerCallbacks {
     fn stats(&self, statistics: Statistics) {
         let acknowledged = self.acknowledged.load(Relaxed);
         let mut state = lock(&self.state);
-        self.check_limits(&mut state, &statistics, acknowledged);
+        self.check_refusal(&mut state, &statistics);
         self.check_progress(&mut state, &statistics, acknowledged);
     }
 
