@@ -1,4 +1,6 @@
-"""What takes minutes: a broker of three that stops, idle connections, a broker that loses its data, and full speed."""
+"""What takes minutes: tokens that expire, a broker of three that stops, idle connections, a broker that loses its data, and full
+speed.
+"""
 
 import argparse
 import collections
@@ -37,6 +39,26 @@ def soak_a_stopped_broker_of_three(bin_dir, work, _):
         (done,) = generator.events("done")
         assert done["lost"] == 0, done
         same_messages(brokers[0], wanted)
+
+
+def soak_tokens_are_renewed(bin_dir, work, _):
+    """Tokens are valid for a minute, and the broker closes the connections of those that have expired; the stream outlives them."""
+    lifetime = 60
+    load = {"SESSION_PAUSE_MEAN": 5, "SESSION_PAUSE_STDDEV": 3, "CONCURRENT_USERS": 500, "SEED": 7}
+    with Broker(work / "kafka", token_lifetime=lifetime) as broker:
+        broker.replace_topics()
+        generator = Generator(bin_dir, work / "token.log", **load, **broker.settings("SASL_SSL", "token"))
+        started = time.monotonic()
+        while time.monotonic() - started < 2 * lifetime + 10:
+            assert generator.process.poll() is None, generator.text()
+            time.sleep(1)
+        assert generator.stop() == 0, generator.text()
+        # The first, and one more per lifetime.
+        assert broker.identity.issued >= 3
+        (done,) = generator.events("done")
+        assert done["lost"] == 0 and done["errors"] == 0, generator.text()
+        for topic in TOPICS:
+            assert len(read(broker, topic, done[topic])) == done[topic]
 
 
 def soak_idle_connections(bin_dir, work, _):
