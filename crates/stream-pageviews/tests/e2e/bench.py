@@ -3,7 +3,8 @@
 The broker is Apache Kafka, with its log on this machine's disk. All send the same bodies uncompressed, with the same acks,
 idempotence, linger and batch size:
 
-- kcat (Debian's package), a C program with librdkafka, with ready messages and keys in a file;
+- kcat (Debian's package), a C program with librdkafka, with ready messages and keys in a file, once with three headers as long
+  as ours and once without headers;
 - kafka-producer-perf-test, Apache Kafka's own, with ready messages without keys in a file;
 - confluent-kafka's C producer (the same librdkafka as ours) from Python, with ready messages in memory, no callback per
   message;
@@ -11,8 +12,8 @@ idempotence, linger and batch size:
 
 Peers and we take turns, each with empty topics; the median of the rounds counts. Throughput is messages divided by the time from
 the first message to the last acknowledgement, without connecting; for kcat, which does not report it, it is the time of the
-whole process. We make our messages in that time; the peers have theirs ready. CPU time is that of the whole process. Ours have
-headers, and the peers' do not.
+whole process. We make our messages in that time; the peers have theirs ready. CPU time is that of the whole process. Our messages
+have three headers; those of kafka-producer-perf-test and Python have none.
 """
 
 import argparse
@@ -38,6 +39,8 @@ SETTINGS = {
     "queue.buffering.max.messages": "100000",
     "partitioner": "murmur2_random",
 }
+
+HEADERS = ("event_time", "session_id", "event_id")
 
 PYTHON_LOAD = """
 import sys, time
@@ -108,10 +111,13 @@ def main():
             assert done["delivered"] == total + stars, log
             return done["messages_per_second"], cpu / (total + stars) * 1e6
 
-        def kcat(address):
+        first = json.loads(bodies["pageviews"][0])
+        headers = [option for name in HEADERS for option in ("-H", f"{name}={first[name]}")]
+
+        def kcat(address, headers=()):
             options = [option for name, value in SETTINGS.items() for option in ("-X", f"{name}={value}")]
             started = time.monotonic()
-            cpu, _ = timed(["kcat", "-P", "-b", address, "-t", "pageviews", "-K", "\t", "-l", *options, ready])
+            cpu, _ = timed(["kcat", "-P", "-b", address, "-t", "pageviews", "-K", "\t", "-l", *headers, *options, ready])
             return total / (time.monotonic() - started), cpu / total * 1e6
 
         def perf_test(address):
@@ -144,7 +150,8 @@ def main():
 
         peers = {
             "stream-pageviews": ours,
-            "kcat": kcat,
+            "kcat, with headers": lambda address: kcat(address, headers),
+            "kcat, without headers": kcat,
             "kafka-producer-perf-test": perf_test,
             "confluent-kafka (Python)": python,
             "the article's loop (Python)": article,
