@@ -1,7 +1,7 @@
 #!/bin/sh
-# Checks what the images rely on: each binary given needs no shared library but those of glibc and
-# libgcc (all that distroless `cc` is counted on to have), and, unless MAX_MB says otherwise, is
-# at most 20 MB. Needs readelf (binutils). Exit 1 with one line for each thing that is wrong.
+# Checks what the images rely on: each given binary needs only the shared libraries of glibc and libgcc
+# (the only ones that distroless `cc` is expected to have), and is at most 20 MB large, unless MAX_MB
+# is set. Needs readelf (binutils). Exits with 1 after printing one line for each problem.
 set -eu
 
 max_mb=${MAX_MB:-20}

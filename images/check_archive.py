@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks a release archive: that its checksum is right, that its programs can be unpacked and run, and that `cargo binstall`
-finds them: that the metadata in each generator's Cargo.toml name this archive, and the program in it. Unpacks it beside
-itself.
+"""Checks a release archive: that its checksum is right, that its programs can be unpacked and run, and that `cargo
+binstall` finds them, because the metadata in each generator's Cargo.toml names this archive and the program in it.
+Unpacks the archive beside itself.
 
 Usage: check_archive.py ARCHIVE TARGET
 """
@@ -17,7 +17,7 @@ from environment import GENERATORS, ROOT
 
 
 def expand(template, values):
-    """What cargo-binstall makes of a template: https://github.com/cargo-bins/cargo-binstall/blob/main/SUPPORT.md"""
+    """Expands a template as cargo-binstall does: https://github.com/cargo-bins/cargo-binstall/blob/main/SUPPORT.md"""
     for name, value in values.items():
         template = template.replace(f"{{ {name} }}", value)
     assert "{" not in template, f"unknown variables: {template}"

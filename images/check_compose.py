@@ -31,7 +31,7 @@ INTERPOLATION = re.compile(r"\$(?:\$|\{([A-Z_]+):-([^}]*)\})")
 
 
 def compose(settings):
-    """The file with these settings. (`docker compose config` does more, but is not available everywhere.)"""
+    """Returns the file with these settings. (`docker compose config` does more, but is not available everywhere.)"""
 
     def resolve(value):
         if isinstance(value, dict):
@@ -46,13 +46,13 @@ def compose(settings):
 
 
 def given(service, settings):
-    """The variables that the container gets: one without a value comes from the settings, if it is there."""
+    """Returns the container's variables. A variable without a value is taken from the settings, if it exists there."""
     environment = {name: settings.get(name) if value is None else value for name, value in service["environment"].items()}
     return {name: str(value) for name, value in environment.items() if value is not None}
 
 
 def signature(fields):
-    """Of an account SAS, from version 2020-12-06 on:
+    """Returns the signature of an account SAS, from version 2020-12-06 on:
     https://learn.microsoft.com/rest/api/storageservices/create-account-sas#construct-the-signature-string"""
     lines = [ACCOUNT, *(fields.get(f, "") for f in ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")), ""]
     digest = hmac.new(base64.b64decode(KEY), "\n".join(lines).encode(), hashlib.sha256).digest()

@@ -28,7 +28,7 @@ variable "SOURCE" {
   default = "https://github.com/tkubica12/dataplayground"
 }
 
-# "true" pushes untagged images, one architecture each, with SBOM and provenance: images.yml joins
+# "true" pushes untagged images, one for each architecture, with SBOM and provenance: images.yml joins
 # and tags them.
 variable "PUSH_BY_DIGEST" {
   default = "false"

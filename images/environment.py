@@ -1,6 +1,6 @@
-"""What environment a generator accepts, according to the declaration of settings and to its binary. Used by the
-checks of Compose (images/check_compose.py), Terraform (infra/tests/containers.py) and Kubernetes
-(infra/tests/check_kubernetes.py), which know what environment these give."""
+"""Checks which environment a generator accepts, according to the declaration of settings and to its binary. Used by
+the checks of Compose (images/check_compose.py), Terraform (infra/tests/containers.py) and Kubernetes
+(infra/tests/check_kubernetes.py), which know the environments that these set."""
 
 import functools
 import json
@@ -8,15 +8,15 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Seconds within which a refusal is expected; a generator that accepts goes on to try its destination.
+# The seconds within which a rejection is expected; a generator that accepts its settings then tries its destination.
 REFUSAL_SECONDS = 3
-# No network, so that no server is tried. Needs root (in a container: --privileged).
+# Without a network, no server can be reached. Needs root (in a container: --privileged).
 WITHOUT_NETWORK = ["unshare", "--net"]
 
 
 @functools.cache
 def settings():
-    """The settings of each generator: {generator: {variable: declaration}}."""
+    """Returns the settings of each generator: {generator: {variable: declaration}}."""
     dump = subprocess.run(["cargo", "xtask", "settings"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {name: {row["name"]: row for row in rows} for name, rows in json.loads(dump).items()}
 
@@ -33,9 +33,9 @@ class Generator:
         subprocess.run([*WITHOUT_NETWORK, "true"], check=True)
 
     def problem(self, environment):
-        """What is wrong with this environment, or None: an unknown variable, an empty one, or a start that is
-        refused (exit code 2). What comes after the configuration fails, or waits, because there is no
-        network, and is not looked at."""
+        """Returns the problem with this environment, or None: an unknown variable, an empty one, or a start that is
+        rejected (exit code 2). Whatever happens after the configuration fails or waits, because there is no network,
+        and is ignored."""
         unknown = sorted(set(environment) - set(self.settings))
         if unknown:
             return f"does not read {', '.join(unknown)}"

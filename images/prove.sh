@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves that images/Dockerfile builds and that its four images run, on a machine that reaches no
+# Proves that images/Dockerfile builds and that its four images run, on a machine that cannot reach a
 # container registry and has no container engine: Debian's buildah (with chroot isolation) builds
 # them on local stand-ins for the two base images, under the real names:
 #
@@ -11,9 +11,9 @@
 #                                               older C library, so that an image that runs on it runs
 #                                               on the real one
 #
-# Then each image is started as a container would be: its own entrypoint, user and environment,
-# read-only root file system, no capabilities, one writable directory. `--help` is asked of each,
-# and each writes real data to a mounted directory.
+# Then each image is started like a container: with the image's entrypoint, user and environment, a
+# read-only root file system, no capabilities, and one writable directory. Each image prints its
+# `--help` and writes real data to a mounted directory.
 #
 # Run as root on Debian 12, with STORAGE_DRIVER=vfs where overlay mounts are not allowed. It takes as
 # long as a whole build with fat LTO, so `.ci/run` leaves it out. The storage is kept in $PROVE_DIR
@@ -22,7 +22,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 generators=(gen-users gen-products gen-orders stream-pageviews)
-# What an image may weigh, unpacked.
+# The maximum size of an unpacked image.
 max_image_mb=45
 
 if [ -n "${PROVE_DIR:-}" ]; then
@@ -64,10 +64,10 @@ if ! b inspect --type image "$rust_image" >/dev/null 2>&1; then
         tail "$work/debootstrap.log" >&2
         fail "debootstrap"
     }
-    # Package sources and certificate authorities as on this machine.
+    # Use the package sources and certificate authorities of this machine.
     cp -a /etc/apt/sources.list.d/*.sources "$root/etc/apt/sources.list.d/" 2>/dev/null || true
     cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
-    # The toolchain where the official image has it.
+    # Install the toolchain in the same place as in the official image.
     sysroot=$(rustc --print sysroot)
     mkdir -p "$root/usr/local/cargo/bin"
     cp -a "$sysroot/." "$root/usr/local/rust/"
@@ -110,7 +110,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 revision=$(git rev-parse HEAD)
 for generator in "${generators[@]}"; do
     say "Image $generator"
-    # --layers: the stages that compile are shared, so that only the first of the four compiles.
+    # --layers: the stages that compile are shared, so that only the build of the first image compiles.
     b build --layers --pull-never --file images/Dockerfile --target "$generator" \
         --build-arg VERSION="$version" --build-arg REVISION="$revision" \
         --tag "ghcr.io/tkubica12/$generator:latest" . >"$work/build-$generator.log" 2>&1 || {
@@ -120,12 +120,13 @@ for generator in "${generators[@]}"; do
     grep -E "^target/dist/" "$work/build-$generator.log" || true
 done
 
-# inspect IMAGE FORMAT: one field of the image's configuration.
+# inspect IMAGE FORMAT: prints one field of the image's configuration.
 inspect() { b inspect --type image --format "$2" "ghcr.io/tkubica12/$1:latest"; }
 
-# start GENERATOR OUTPUT_DIR NAME=VALUE...: as a container engine would start it; the directory is
-# at /data. `unshare` gives it its own mounts and processes; `setpriv` leaves the capabilities that
-# `chroot --userspec` needs, which takes those with root's identity, and keeps it from getting any back.
+# start GENERATOR OUTPUT_DIR NAME=VALUE...: starts a generator as a container engine would; the directory
+# is mounted at /data. `unshare` creates separate mounts and processes; `setpriv` leaves only the
+# capabilities that `chroot --userspec` needs, which drops them together with root's identity, and
+# prevents the process from regaining any.
 start() {
     local generator=$1 data=$2
     shift 2
@@ -143,7 +144,7 @@ start() {
         mount --bind "$data" "$mnt/data"
         mount -t proc proc "$mnt/proc"
         mount -o remount,bind,ro "$mnt"
-        # `--help` is an argument, everything else is environment.
+        # `--help` is an argument, everything else is an environment variable.
         argument=
         if [ "${1:-}" = --help ]; then argument=--help; shift; fi
         exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "$@" \
@@ -170,7 +171,7 @@ for generator in "${generators[@]}"; do
     sh images/check-binary.sh "$mnt/$generator" || fail "$generator: its binary"
     base=$(b from --pull-never "$base_image")
     base_mnt=$(b mount "$base")
-    # diff ends with 1 when it finds something, as it should.
+    # diff exits with 1 when it finds differences, as expected here.
     added=$({ diff -rq --no-dereference "$base_mnt" "$mnt" || true; } | sed 's/^Only in .*: //' | tr '\n' ' ')
     [ "$added" = "$generator " ] || fail "$generator: the image holds more than its binary: $added"
     mb=$(($(du -sb "$mnt" | cut -f1) / 1000000))
@@ -216,7 +217,7 @@ ok "stream-pageviews wrote $(wc -l <"$data/stream/pageviews.jsonl") pageviews of
 say "Stopped and misconfigured"
 start stream-pageviews "$data" STREAM_URL=file:///data/forever &
 sleep 3
-# The stream is the newest process of that name; SIGTERM goes to it, as an engine would send it.
+# The stream is the newest process of that name; it receives SIGTERM, as from a container engine.
 pid=$(pgrep --newest --exact --full /stream-pageviews) || fail "stream-pageviews did not start"
 confined=$(awk '/^(Uid|Gid|CapEff|CapBnd|NoNewPrivs):/ { printf "%s ", $1 $2 }' "/proc/$pid/status")
 case $confined in

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts the playground of docker-compose.yml with the images tagged $TAG (default: latest), waits until
-# the finite generators are done, looks at what each wrote, and stops the stream. Needs Docker with
-# the compose plugin, curl and python3. Everything it made is gone at the end.
+# the finite generators have ended, checks what each of them wrote, and stops the stream. Needs Docker
+# with the compose plugin, curl and python3. Removes everything that it created.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -72,7 +72,7 @@ curl --fail --silent --show-error --retry 30 --retry-connrefused --retry-delay 1
     fail "Grafana does not have the dashboard"
 ok "Grafana has the dashboard"
 
-# The stream says what it delivered when it is stopped; its exit code tells if any was lost.
+# When the stream is stopped, it reports what it delivered; its exit code shows whether messages were lost.
 sleep 15
 container=$(docker compose ps --all --quiet stream-pageviews)
 [ "$(docker inspect --format '{{.State.Running}}' "$container")" = true ] || fail "stream-pageviews does not run"

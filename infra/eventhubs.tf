@@ -1,4 +1,4 @@
-# The Event Hubs namespace with the hubs `pageviews` and `stars`, written to using the Kafka protocol.
+# The Event Hubs namespace with the hubs `pageviews` and `stars`. The generator uses the Kafka protocol.
 
 resource "azurerm_eventhub_namespace" "playground" {
   name                = local.unique_name
@@ -28,7 +28,7 @@ resource "azurerm_eventhub" "hub" {
   message_retention = 1
 }
 
-# --- sign_in = "keys": a rule per hub that may only send --------------------------------------------
+# --- sign_in = "keys": a send-only rule for each hub ------------------------------------------------
 
 resource "azurerm_eventhub_authorization_rule" "send" {
   for_each = { for name, hub in azurerm_eventhub.hub : name => hub if local.keys }

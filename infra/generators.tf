@@ -1,14 +1,14 @@
-# The generators, started when the destinations are ready. Environment variables are those that the
-# generators' --help lists. A variable whose value is null is left out, because an empty value is an error.
+# The generators, which are started when the destinations are ready. Their --help describes the environment
+# variables. A variable whose value is null is left out, because an empty value is an error.
 
-# The day until which there are orders, so that they reach the time of the stream, which is live. Later applies do not
-# change it: the generator refuses to continue orders of another range.
+# The day until which there are orders, so that they reach the time of the live stream. Later applies do not change it:
+# the generator refuses to continue orders of a different range.
 resource "time_static" "first_apply" {}
 
 locals {
   # GB of memory per container of the stream, by the formula in crates/stream-pageviews/README.md: 136 bytes for each open
-  # session, which lasts 213 seconds on average. A load test (a mean of 0) keeps no sessions open. The defaults are the
-  # generator's own.
+  # session, which lasts 213 seconds on average. A load test (a mean of 0) keeps no sessions open. The defaults are
+  # those of the generator.
   pause_mean    = coalesce(var.session_pause.mean, 10)
   pause_stddev  = coalesce(var.session_pause.stddev, 5)
   sources       = max(coalesce(var.concurrent_users, 1), var.stream_shards) / max(var.stream_shards, 1)
@@ -26,7 +26,7 @@ locals {
   started_generators = toset([for generator, shards in local.shards : generator if shards > 0])
 
   common_environment = {
-    # Which of the container's identities signs in.
+    # Selects which of the container's identities signs in.
     AZURE_CLIENT_ID = one(azurerm_user_assigned_identity.generators[*].client_id)
     SEED            = var.seed
     LOG_FORMAT      = var.log_format
@@ -94,7 +94,7 @@ module "generator" {
   memory              = each.key == "stream-pageviews" ? local.stream_memory : var.memory
   tags                = var.tags
 
-  # The stream never ends by itself: when it can no longer deliver, it exits non-zero to be restarted.
+  # The stream never ends by itself: when it can no longer deliver, it exits with a non-zero code to be restarted.
   restart_policy = each.key == "stream-pageviews" ? "Always" : "OnFailure"
 
   environment        = merge(local.common_environment, local.environment[each.key], lookup(var.settings, each.key, {}))

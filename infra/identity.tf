@@ -1,4 +1,4 @@
-# With sign_in = "identity": the identity that the generators sign in with, and the people, groups and
+# With sign_in = "identity": the identity with which the generators sign in, and the users, groups and
 # applications that may read the results.
 
 resource "azurerm_user_assigned_identity" "generators" {
@@ -20,7 +20,7 @@ resource "azurerm_role_assignment" "lake" {
   principal_type       = "ServicePrincipal"
 }
 
-# On the namespace, not on each hub: the idempotent producer's InitProducerId belongs to no hub.
+# The scope is the namespace and not each hub: the idempotent producer's InitProducerId belongs to no hub.
 resource "azurerm_role_assignment" "eventhubs" {
   count = local.identity ? 1 : 0
 
@@ -31,7 +31,7 @@ resource "azurerm_role_assignment" "eventhubs" {
   principal_type       = "ServicePrincipal"
 }
 
-# Role assignments take minutes to reach the services. gen-users and gen-products wait for theirs.
+# Role assignments take minutes to reach the services. gen-users and gen-products wait for their roles.
 # stream-pageviews does not and would be restarted in the meantime; this pause makes that unlikely.
 resource "time_sleep" "role_assignments" {
   count = local.identity ? 1 : 0
@@ -54,7 +54,7 @@ locals {
     kind      = data.azurerm_client_config.current.client_id == local.azure_cli_client_id ? "user" : "application"
     client_id = data.azurerm_client_config.current.client_id
   }
-  # A deployer who is also named in var.readers is not granted the same roles twice.
+  # A deployer that is also named in var.readers is not granted the same roles twice.
   deployer_is_named = contains([for reader in var.readers : lower(reader.object_id)], lower(local.deployer.object_id))
 
   readers = local.identity ? merge(
@@ -68,8 +68,8 @@ locals {
     name => name == "deployer" ? null : { user = "User", group = "Group", application = "ServicePrincipal" }[reader.kind]
   }
 
-  # KIND:ID:NAME;… as gen-orders takes it. SQL knows applications by their client id, users and groups
-  # by their object id.
+  # KIND:ID:NAME;… as gen-orders expects it. SQL identifies applications by their client id, users and
+  # groups by their object id.
   sql_readers = length(local.readers) == 0 ? null : join(";", [
     for name, reader in local.readers :
     "${reader.kind}:${lower(reader.kind == "application" ? reader.client_id : reader.object_id)}:${name}"

@@ -5,7 +5,7 @@
 locals {
   checked_images = var.check_images ? local.started_generators : toset([])
 
-  # What a container engine accepts: an image for one platform or an index of several.
+  # The types that a container engine accepts: an image for one platform or an index of several.
   manifest_types = join(", ", [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -14,7 +14,7 @@ locals {
   ])
 }
 
-# The registry issues a token to anonymous clients for public packages only.
+# The registry issues tokens to anonymous clients only for public packages.
 data "http" "image_token" {
   for_each = local.checked_images
 

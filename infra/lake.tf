@@ -27,8 +27,8 @@ resource "azurerm_storage_account" "lake" {
   tags = var.tags
 }
 
-# The filesystem, created as a container through Azure Resource Manager: azurerm's own filesystem
-# resource calls the data plane, on which the deployer may have no rights.
+# The filesystem, created as a container through Azure Resource Manager: azurerm's filesystem resource
+# calls the data plane, on which the deployer may have no rights.
 resource "azurerm_storage_container" "bronze" {
   #checkov:skip=CKV2_AZURE_21:Synthetic data; reads need no log
 
@@ -44,11 +44,11 @@ locals {
     blob = azurerm_storage_account.lake.primary_blob_endpoint
     dfs  = azurerm_storage_account.lake.primary_dfs_endpoint
   }[var.lake_api]
-  # Endpoints end with a slash.
+  # The endpoint ends with a slash.
   lake_url = "${local.lake_endpoint}${azurerm_storage_container.bronze.name}/"
 }
 
-# --- sign_in = "keys": a SAS of the container -----------------------------------------------------
+# --- sign_in = "keys": a SAS for the container ----------------------------------------------------
 
 resource "time_static" "sas" {
   count = local.keys ? 1 : 0
@@ -61,7 +61,7 @@ data "azurerm_storage_account_blob_container_sas" "bronze" {
   container_name    = azurerm_storage_container.bronze.name
   https_only        = true
 
-  # In the past, because the clock of the machine that runs Terraform may be fast.
+  # The start is in the past, because the clock of the machine that runs Terraform may be fast.
   start  = timeadd(time_static.sas[0].rfc3339, "-15m")
   expiry = timeadd(time_static.sas[0].rfc3339, "${var.sas_days * 24}h")
 

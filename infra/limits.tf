@@ -1,11 +1,11 @@
-# Ranges of the variables that are whole numbers, and the quota that all containers share. main.tf checks
-# them at once, so that all errors are reported together.
+# The ranges of the variables that are whole numbers, and the quota that all containers share. main.tf
+# checks all of them at the same time, so that all errors are reported together.
 
 locals {
   guid = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
-  # [value, lowest, highest]; null asks for the generator's default. Orders and pageviews refer to users
-  # and products, so there must be one of each.
+  # [value, lowest, highest]; null selects the generator's default. Orders and pageviews refer to users
+  # and products, so there must be at least one of each.
   whole_numbers = {
     sas_days             = [var.sas_days, 1, 365]
     users_count          = [var.users_count, 1, 2147483648]

@@ -8,7 +8,7 @@ locals {
   identity = var.sign_in == "identity"
   keys     = var.sign_in == "keys"
 
-  # For names that must be unique in the world, in a subscription or in a resource group.
+  # For names that must be unique globally, in a subscription or in a resource group.
   unique_name = "${var.name}${random_string.suffix.result}"
 
   resource_group_name = var.resource_group_name != null ? var.resource_group_name : azurerm_resource_group.playground[0].name

@@ -3,8 +3,8 @@
 locals {
   sql_login = "playground"
 
-  # The administrator creates the tables, loads them and admits the readers: by default the generators'
-  # own identity.
+  # The administrator creates the tables, loads them and admits the readers. By default, it is the generators'
+  # identity.
   sql_administrator = local.identity ? (
     var.sql_administrator != null ? var.sql_administrator : {
       login_name = azurerm_user_assigned_identity.generators[0].name

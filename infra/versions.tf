@@ -42,7 +42,7 @@ provider "azurerm" {
     "Microsoft.Storage",
   ]
 
-  # Terraform calls Azure Resource Manager only, never the storage account itself: deploying needs no
+  # Terraform only calls Azure Resource Manager, never the storage account itself: deploying needs no
   # rights on the data, and the account may refuse shared keys.
   storage_use_azuread = true
 

@@ -1,7 +1,8 @@
-//! Compiles the lists in `data/` into tables, so that the generators need not parse anything when they start.
+//! Compiles the lists in `data/` into tables, so that the generators do not have to parse anything when they start.
 //!
-//! Short lists become constants in `tables.rs`, long lists become bytes that it includes (see `output`). Weights become Walker alias
-//! tables, computed in exact integer arithmetic. Sentences are expanded with all fillers of their slots (see `grammar`).
+//! Short lists become constants in `tables.rs`; long lists become bytes that it includes (see `output`). Weights
+//! become Walker alias tables, computed in exact integer arithmetic. Sentences are expanded with all fillers of their
+//! slots (see `grammar`).
 
 #[path = "build/grammar.rs"]
 mod grammar;
@@ -23,7 +24,7 @@ mod shelves;
 use input::{column, read, texts};
 use output::Output;
 
-/// All ages that users have.
+/// The ages that users can have.
 const AGES: std::ops::RangeInclusive<u64> = 18..=90;
 
 fn main() {
@@ -51,7 +52,7 @@ fn main() {
     out.write();
 }
 
-/// The turnover of the country's shops by year.
+/// The turnover of Czech online shops by year.
 fn turnovers(out: &mut Output) {
     let turnovers = read("ecommerce_turnover", 2);
     let years = column(&turnovers, 0);

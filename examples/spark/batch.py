@@ -1,4 +1,4 @@
-"""Which products did a user look at in the ten minutes before a bad rating? A batch job on what has arrived."""
+"""Which products did a user look at in the ten minutes before a bad rating? A batch job over all messages so far."""
 
 import messages
 

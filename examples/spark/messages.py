@@ -1,4 +1,4 @@
-"""Reads the two streams and the products, and joins them: what the batch job and the streaming job have in common."""
+"""Reads the two streams and the products, and joins them: the code that the batch job and the streaming job share."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ PRODUCT = "id LONG, name STRING, description STRING, pages ARRAY<STRING>"
 
 
 def arguments(description):
-    """The options that both jobs have, as a parser to which a job adds its own."""
+    """Returns a parser with the options of both jobs, to which a job can add further ones."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--lake", default="playground/lake", help="the lake: a path, or abfss://…")
     source = parser.add_mutually_exclusive_group()
@@ -32,7 +32,7 @@ def spark_session(name):
 
 
 def kafka_options(servers):
-    """Options of the Kafka source. The connection string of Event Hubs comes from LISTEN_CONNECTION_STRING."""
+    """Returns the options of the Kafka source. LISTEN_CONNECTION_STRING is the connection string of Event Hubs."""
     options = {"kafka.bootstrap.servers": servers, "startingOffsets": "earliest"}
     if connection_string := os.environ.get("LISTEN_CONNECTION_STRING"):
         # On Databricks, the class is kafkashaded.org.apache.kafka.common.security.plain.PlainLoginModule.
@@ -46,7 +46,7 @@ def kafka_options(servers):
 
 
 def messages(reader, topic, options):
-    """The messages of a topic, by `spark.read` or `spark.readStream`. Duplicates are included."""
+    """Returns the messages of a topic, read by `spark.read` or `spark.readStream`. Duplicates are included."""
     if options.kafka:
         lines = reader.format("kafka").options(**kafka_options(options.kafka)).option("subscribe", topic).load()
     else:
@@ -56,14 +56,14 @@ def messages(reader, topic, options):
 
 
 def pages(spark, options):
-    """The pages of all products."""
+    """Returns the pages of all products."""
     # With a schema, Spark need not read a thousand small files to infer one. They are read once, not in every micro-batch.
     products = spark.read.schema(PRODUCT).json(f"{options.lake}/products").coalesce(1)
     return products.select(F.explode("pages").alias("uri"), F.col("id").alias("product_id"), "description").cache()
 
 
 def bad_ratings(pageviews, stars, pages):
-    """The product pages that a user looked at in the ten minutes before a bad rating, one row per pageview."""
+    """Returns the product pages that users viewed in the ten minutes before a bad rating, one row per pageview."""
     star = stars.where("stars <= 2").selectExpr(
         "event_id AS rating_id", "user_id AS rated_by", "stars", "event_time AS rated_at"
     )

@@ -1,8 +1,8 @@
-"""Which products did a user look at in the ten minutes before a bad rating? A streaming job on what arrives."""
+"""Which products did a user look at in the ten minutes before a bad rating? A streaming job on arriving messages."""
 
 import messages
 
-# How long after its event time a message may arrive: late messages take up to ten minutes, and duplicates half a minute more.
+# How long after its event time a message may arrive: late ones take up to ten minutes, duplicates half a minute more.
 DELAY = "11 minutes"
 
 

@@ -1,4 +1,4 @@
-"""Compares the results of the examples with a computation in plain Python.
+"""Compares the results of the examples with the results of plain Python code.
 
 usage: compare.py PLAYGROUND PAGES QUERY RESULT…
 
@@ -23,7 +23,7 @@ def time(text):
 
 
 def first_copies(topic):
-    """The messages of a topic by event id, and how many there were with duplicates."""
+    """Returns the messages of a topic by event id, and their number including duplicates."""
     with (playground / f"stream/{topic}.jsonl").open() as lines:
         messages = [json.loads(line) for line in lines]
     return {message["event_id"]: message for message in messages}.values(), len(messages)

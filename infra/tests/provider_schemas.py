@@ -1,4 +1,4 @@
-"""The schemas of the Terraform providers, read from npm packages: machines that cannot reach Terraform's
+"""Reads the schemas of the Terraform providers from npm packages, so that machines that cannot reach Terraform's
 provider registry can still check the configuration against them. Each package of CDK for Terraform
 (@cdktf/provider-*) and of its successor CDK Terrain (@cdktn/provider-*) describes one provider in its
 `.jsii`."""
@@ -22,18 +22,18 @@ REMOVED_IN_AZURERM_5 = {
     "azurerm_storage_account": {"queue_properties", "static_website"},
     "azurerm_storage_container": {"storage_account_name"},
 }
-# What the packages add to every configuration interface (in camel case).
+# The properties that the packages add to every configuration interface (in camel case).
 ADDED = {"connection", "count", "dependsOn", "forEach", "lifecycle", "provider", "provisioners"}
 
 
 def snake(name):
-    """accountKind -> account_kind, as Terraform spells it."""
+    """Converts accountKind to account_kind, which is Terraform's spelling."""
     return re.sub(r"[A-Z]", lambda m: "_" + m.group().lower(), name)
 
 
 def attribute_type(kind):
-    """The Terraform type of a property, as Terraform's wire format writes it; None for anything else
-    than a primitive value or a list or map of them."""
+    """Returns the type of a property in Terraform's wire format; None for anything other than a primitive value
+    or a list or map of primitive values."""
     if "primitive" in kind:
         return {"string": "string", "number": "number", "boolean": "bool"}.get(kind["primitive"])
     if "collection" in kind:
@@ -41,7 +41,7 @@ def attribute_type(kind):
         return element and [{"array": "list", "map": "map"}[kind["collection"]["kind"]], element]
     if "union" in kind:
         return next(filter(None, map(attribute_type, kind["union"]["types"])), None)
-    # A boolean that is only read.
+    # A read-only boolean.
     return "bool" if kind.get("fqn", "").endswith(".IResolvable") else None
 
 
@@ -66,7 +66,7 @@ class Provider:
         self.configuration = f"{self.package}.provider.{name.capitalize()}ProviderConfig"
 
     def config(self, interface):
-        """name -> (required, nested interface or None, property) of a block's content."""
+        """Returns the contents of a block: name -> (required, nested interface or None, property)."""
         content = {}
         for base in self.types[interface].get("interfaces", []):
             if base in self.types:
@@ -87,13 +87,13 @@ class Provider:
         return content
 
     def attributes(self, fqn):
-        """name -> property of everything that can be read of a resource."""
+        """Returns everything that can be read from a resource: name -> property."""
         return {snake(prop["name"]): prop for prop in self.types[fqn].get("properties", [])}
 
     def block(self, interface, fqn=None):
-        """The content of a block in a form like that of `terraform providers schema`, as far as it is
-        known. Whether an optional argument is also computed is not: those of a resource itself (fqn is its
-        class) count as computed. Nor is it known whether nested blocks form a list or a set: they count
+        """Returns the contents of a block in a form like that of `terraform providers schema`, as far as they are
+        known. It is not known whether an optional argument is also computed: the arguments of the resource itself
+        (fqn is its class) count as computed. Nor is it known whether nested blocks form a list or a set: they count
         as lists."""
         attributes, blocks = {}, {}
         for name, (required, nested, prop) in self.config(interface).items():

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Stand-ins for the Terraform providers, for machines that cannot reach the provider registry: they know
-the schemas (provider_schemas.py) and nothing else. That is enough for `terraform validate`, and for
-`terraform test` with mock_provider, which asks a provider for nothing but its schema and its opinion of
-the arguments.
+"""Stand-ins for the Terraform providers, for machines that cannot reach the provider registry: they know only
+the schemas (provider_schemas.py). This is enough for `terraform validate`, and for `terraform test` with
+mock_provider, which only asks a provider for its schema and for the validation of arguments.
 
 Usage: stub_providers.py install CONFIGURATION NODE_MODULES TARGET
            writes a filesystem mirror with the providers of that configuration, and TARGET/terraformrc
@@ -23,7 +22,7 @@ from pathlib import Path
 import provider_schemas
 
 REGISTRY = "registry.terraform.io/hashicorp"
-# As Terraform names it.
+# The platform in Terraform's spelling.
 PLATFORM = "linux_" + {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -102,7 +101,7 @@ def serve(schema):
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
     with tempfile.TemporaryDirectory() as directory:
         socket = f"{directory}/socket"
-        # Without TLS: environment() tells Terraform not to require it.
+        # The server has no TLS: environment() tells Terraform not to require it.
         server.add_insecure_port(f"unix://{socket}")
         server.start()
         print(f"1|6|unix|{socket}|grpc", flush=True)
@@ -110,7 +109,7 @@ def serve(schema):
 
 
 def environment(target):
-    """The environment in which Terraform uses the stand-ins in that directory."""
+    """Returns the environment in which Terraform uses the stand-ins in that directory."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
     return inherited | {
         "TF_CLI_CONFIG_FILE": str(Path(target) / "terraformrc"),

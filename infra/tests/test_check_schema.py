@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests check_schema.py: the configuration passes as it is, and each mistake planted in a copy of it
+"""Tests check_schema.py: the unchanged configuration passes, and each mistake planted in a copy of it
 is reported.
 
 Usage: test_check_schema.py DIRECTORY NODE_MODULES
@@ -13,7 +13,7 @@ from pathlib import Path
 import provider_schemas
 from check_schema import Checker
 
-# (file, what is there, what is put in its place, what must be reported)
+# (file, original text, its replacement, what must be reported)
 MISTAKES = [
     ("lake.tf", "is_hns_enabled ", "is_hns_enable ", "no argument or block is_hns_enable"),
     ("lake.tf", 'account_tier             = "Standard"', "", "required account_tier is missing"),

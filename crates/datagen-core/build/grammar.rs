@@ -1,10 +1,10 @@
-//! Expands the sentences of `data/sentences.tsv` with all fillers of their slots, and lists the sentences that suit each kind of
-//! user, so that writing a description needs nothing but table lookups.
+//! Expands the sentences of `data/sentences.tsv` with all fillers of their slots, and lists the sentences that suit
+//! each kind of user, so that writing a description requires only table lookups.
 //!
-//! Most sentences have two parts: the text before the last slot, and that slot with the text after it. Both are expanded with
-//! every filler. Equal parts of different sentences are stored once, so that the tables stay in the processor's cache.
-//! Sentences of the first topics, which are about jobs and the town, consist of three parts, with a fact about the user between
-//! each part and the next.
+//! Most sentences have two parts: the text before the last slot, and that slot with the text after it. Both are
+//! expanded with every filler. Equal parts of different sentences are stored once, so that the tables stay in the
+//! processor's cache. Sentences of the first topics, which are about jobs and the town, consist of three parts, with
+//! a fact about the user between each part and the next.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,8 @@ const TOPICS: [&str; 9] = [
     "character",
     "shop",
 ];
-/// The number of topics, from the first, with composed sentences. Sentences of the first topic begin with the given name.
+/// The number of topics with composed sentences; they are the first in the list. Sentences of the first topic begin
+/// with the given name.
 const COMPOSED_TOPICS: usize = 2;
 const STATUSES: [&str; 3] = ["worker", "student", "pensioner"];
 const PLACES: [&str; 3] = ["obec", "město", "Praha"];
@@ -99,7 +100,7 @@ impl Condition {
     }
 }
 
-/// `{X|Y}` is X for a man and Y for a woman.
+/// Replaces each `{X|Y}` by X for a man and by Y for a woman.
 fn for_gender(text: &str, gender: usize) -> String {
     let mut result = String::new();
     let mut rest = text;
@@ -148,7 +149,7 @@ impl Fillers {
             .collect()
     }
 
-    /// A text with its slots filled in every way.
+    /// The text with its slots filled in all possible ways.
     fn fill(&self, text: &str, region: usize) -> Vec<String> {
         let Some((before, rest)) = text.split_once('<') else {
             return vec![text.to_owned()];
@@ -165,8 +166,8 @@ impl Fillers {
     }
 }
 
-/// The variants of parts of sentences, one of which is drawn. Parts with regional slots have equally many variants per region.
-/// Equal lists are stored once.
+/// The variants of parts of sentences; one variant per part is drawn. Parts with regional slots have the same number
+/// of variants in every region. Equal lists are stored once.
 #[derive(Default)]
 struct Variants {
     texts: Vec<String>,
@@ -174,8 +175,9 @@ struct Variants {
 }
 
 impl Variants {
-    /// Appends the variants of a text and returns their entry: the number of the first in the upper 16 bits, their count in 8
-    /// bits, and in the lowest 8 bits by how much the numbers of one region differ from those of the next.
+    /// Appends the variants of a text and returns their entry: the number of the first variant in the upper 16 bits,
+    /// the number of variants in the next 8 bits, and the distance from the variants of one region to those of the
+    /// next in the lowest 8 bits.
     fn push(&mut self, text: &str, longest: usize, gender: usize, fillers: &Fillers) -> u32 {
         let regional = REGIONAL.iter().any(|slot| text.contains(&format!("<{slot}>")));
         let regions = if regional { fillers.regional.len() } else { 1 };
@@ -185,7 +187,7 @@ impl Variants {
                 filled.iter().map(|text| for_gender(text, gender)).collect()
             })
             .collect();
-        // Regions with fewer variants than others repeat some, because all regions need equally many.
+        // Regions with fewer variants than others repeat some, because all regions need the same number.
         let count = filled.iter().map(Vec::len).max().expect("a region");
         let variants: Vec<_> = filled
             .iter()
@@ -261,7 +263,7 @@ pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<S
         } else {
             simple.len() / 2
         });
-        // The space before a sentence belongs to it, except that the first begins with the given name.
+        // Each sentence includes the space before it, except the first one, which begins with the given name.
         let text = match row[2].strip_prefix("<given>") {
             Some(text) if topic == 0 => text.to_owned(),
             None if topic > 0 => format!(" {}", row[2]),
@@ -271,7 +273,7 @@ pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<S
             if topic < COMPOSED_TOPICS {
                 composed.extend(compose(&text, gender, &fillers, &mut parts));
             } else {
-                // Without a slot, a sentence is split at a space, because it may be longer than a part.
+                // A sentence without a slot is split at a space, because it may be longer than a part.
                 let spaces = text.match_indices(' ').map(|(at, _)| at);
                 let end = text
                     .rfind('<')
@@ -288,8 +290,8 @@ pub(crate) fn compile(out: &mut Output, regions: &[Vec<String>], fields: &[Vec<S
     lists(out, &sentences, &numbers, fields);
 }
 
-/// Lists the sentences per topic and status, or per field for the work of workers, and then per age group, gender and place.
-/// Sentences are drawn uniformly from a list, so those about the field occur in it several times.
+/// Lists the sentences per topic and status, or per field for the work of workers, and then per age group, gender and
+/// place. Sentences are drawn uniformly from a list, so those about the field occur in it several times.
 fn lists(out: &mut Output, sentences: &[Vec<String>], numbers: &[usize], fields: &[Vec<String>]) {
     let conditions: Vec<_> = sentences
         .iter()
@@ -316,7 +318,7 @@ fn lists(out: &mut Output, sentences: &[Vec<String>], numbers: &[usize], fields:
             for gender in 0..GENDERS.len() {
                 for place in 0..PLACES.len() {
                     let list = suiting(topic, status, field, ages, gender, place);
-                    // There are no students above 29 and no pensioners under 45.
+                    // There are no students over 29 and no pensioners under 45.
                     let exists = status == 0 || (status == 1 && ages < 2) || (status == 2 && ages > 2);
                     let least = if exists { 3 } else { 0 };
                     let found = list.len();

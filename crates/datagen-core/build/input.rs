@@ -5,12 +5,13 @@ use std::fs;
 /// Rows of fields.
 pub(crate) type Rows = Vec<Vec<String>>;
 
-/// Reads the rows of `data/NAME.tsv` without its comments. The build fails if a row does not have `columns` fields, or if the
-/// encoders could not write a field into JSON as it is.
+/// Reads the rows of `data/NAME.tsv` without its comments. The build fails if a row does not have `columns` fields,
+/// or if a field would need escaping in JSON, which the encoders do not do.
 pub(crate) fn read(name: &str, columns: usize) -> Rows {
     let path = format!("data/{name}.tsv");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    // Bytes rather than characters: the script is compiled without optimization, and the lists are long.
+    // Checks bytes rather than characters, because the script is compiled without optimization and the lists are
+    // long.
     let escaped = |byte: u8| matches!(byte, b'"' | b'\\' | 0x7f | 0x00..=0x08 | 0x0a..=0x1f);
     let rows = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
         assert!(

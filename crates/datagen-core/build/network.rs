@@ -30,7 +30,7 @@ pub(crate) fn user_agents(out: &mut Output) {
     out.list("ROBOT_NETWORKS", "(u32, u32)", &networks.collect::<Vec<_>>());
 }
 
-/// Networks of the providers of homes.
+/// Networks that providers assign to homes.
 pub(crate) fn homes(out: &mut Output) {
     let homes = read("home_networks", 2);
     let networks: Vec<_> = texts(&homes, 0).map(network).collect();

@@ -4,18 +4,20 @@ use crate::AGES;
 use crate::input::{Rows, column, index_of, read, texts};
 use crate::output::{ChoicesBuilder, Output};
 
-/// Educations that qualify for a single profession. People of other professions do not have such a profession as a second job.
+/// Educations that qualify for a single profession. People of other professions do not have such a profession as a
+/// second job.
 const OWN_DEGREE: [&str; 8] = ["d", "z", "V", "p", "j", "t", "x", "y"];
 
-/// The last ages of the age groups. A group has one list of all professions of its ages; a draw that does not suit the age is
-/// repeated. The groups are narrow where many professions begin or end, so that few draws are repeated.
+/// The last ages of the age groups. Each group has one list, with all professions of its ages; a draw that does not
+/// suit the age is repeated. The groups are narrow where many professions begin or end, so that few draws are
+/// repeated.
 const LAST_AGES: [u64; 11] = [18, 19, 21, 23, 26, 29, 57, 62, 65, 70, 90];
 
 /// Occupations and the lists from which careers are drawn.
 pub(crate) fn occupations(out: &mut Output, fields: &[Vec<String>]) -> Rows {
     let rows = read("occupations", 9);
     out.strings("MALE_OCCUPATION_NAMES", texts(&rows, 0));
-    // For each the form of men and that of women. The student and the pensioner follow the occupations.
+    // For each occupation, the form for men and that for women. The forms for students and pensioners follow.
     let forms = rows.iter().flat_map(|row| [&*row[0], &*row[1]]);
     let stages = ["student", "studentka", "důchodce", "důchodkyně"];
     out.texts("OCCUPATIONS", 48, forms.chain(stages));
@@ -44,8 +46,8 @@ pub(crate) fn occupations(out: &mut Output, fields: &[Vec<String>]) -> Rows {
     let group = |age: u64| LAST_AGES.partition_point(|&last| last < age) as u64;
     out.numbers("PROFESSION_GROUP_OF_AGE", "u8", AGES.map(group));
 
-    // The other jobs of people of an occupation belong to the same or a related field, are not above their level, and do not
-    // require a degree of their own.
+    // The other jobs of people of an occupation belong to the same or a related field, are not above their level, and
+    // do not require a degree that qualifies for that profession only, unless both require the same one.
     let own_degree = |row: usize| OWN_DEGREE.contains(&rows[row][8].as_str());
     let of_all = (0..rows.len()).map(|row| u64::from(own_degree(row)));
     out.numbers("OCCUPATION_OWN_DEGREE", "u8", of_all);
@@ -92,7 +94,7 @@ pub(crate) fn titles(out: &mut Output, occupations: &[Vec<String>]) {
     let (before_names, after_names) = (distinct(&before, 1), distinct(&after, 0));
     out.strings("TITLES_BEFORE", &before_names[1..]);
     out.strings("TITLES_AFTER", &after_names[1..]);
-    // The same, with what separates them from the name.
+    // The same titles, with the characters that separate them from the name.
     let spaced = before_names[1..].iter().map(|title| format!("{title} "));
     out.texts("NAME_PREFIXES", 16, [String::new()].into_iter().chain(spaced));
     let spaced = after_names[1..].iter().map(|title| format!(", {title}"));
@@ -117,7 +119,7 @@ pub(crate) fn titles(out: &mut Output, occupations: &[Vec<String>]) {
         let bound = |column: usize| row[column].parse::<u64>().expect("an age");
         row[of] == code && (bound(of + 2)..=bound(of + 3)).contains(&age)
     };
-    // The pairs of a title before and one after the name; lists draw their numbers.
+    // The pairs of a title before and a title after the name. The lists contain the numbers of these pairs.
     let mut pairs = Vec::new();
     let mut titles = ChoicesBuilder::default();
     for code in &educations {

@@ -1,6 +1,7 @@
 //! Writes `tables.rs` and the binary files that it includes.
 //!
-//! The compiler need not parse included bytes, unlike constants in source text, and they lie close together in memory.
+//! Unlike constants in source text, included bytes do not have to be parsed by the compiler, and they are close
+//! together in memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -20,7 +21,8 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Adds a text to the pool and returns its entry: where it begins in the upper 24 bits, its length in the lower 8.
+    /// Adds a text to the pool and returns its entry: the position in the upper 24 bits and the length in the lower 8
+    /// bits.
     pub(crate) fn text(&mut self, text: &str) -> u32 {
         if let Some(&entry) = self.known.get(text) {
             return entry;
@@ -33,7 +35,7 @@ impl Output {
         entry
     }
 
-    /// Appends a block of texts to the pool at a multiple of `alignment` bytes and returns where they begin.
+    /// Appends a block of texts to the pool at a multiple of `alignment` bytes and returns its position.
     pub(crate) fn block(&mut self, block: &[u8], alignment: usize) -> usize {
         let start = self.pool.len().next_multiple_of(alignment);
         self.pool.resize(start, 0);
@@ -151,7 +153,7 @@ fn include(file: &str, bytes: &[u8]) -> String {
     format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))")
 }
 
-/// Lists of weighted values, from which `Choices` draws; equal lists are stored once.
+/// Lists of weighted values from which `Choices` draws. Equal lists are stored once.
 #[derive(Default)]
 pub(crate) struct ChoicesBuilder {
     lists: Vec<u32>,
@@ -187,14 +189,14 @@ impl ChoicesBuilder {
         self.lists.push(entry);
     }
 
-    /// How many bits the largest value has.
+    /// The number of bits of the largest value.
     fn bits(&self) -> u32 {
         let values = self.slots.iter().map(|&(own, other, _)| own.max(other));
         32 - values.max().unwrap_or(0).leading_zeros()
     }
 
-    /// The words of the lists and of the slots. A slot has two values of `bits` bits, and above them as much of the
-    /// threshold as there is room for.
+    /// The words of the lists and of the slots. A slot contains two values of `bits` bits each, and above them as
+    /// many of the threshold's upper bits as fit.
     fn tables(self, bits: u32) -> (Vec<u32>, Vec<u32>) {
         assert!(
             bits <= 10,
@@ -208,8 +210,8 @@ impl ChoicesBuilder {
     }
 }
 
-/// Vose's construction of Walker's alias table: the threshold per slot below which the slot's own number is drawn, and the number
-/// that is drawn otherwise.
+/// Vose's construction of Walker's alias table: for each slot, the threshold below which the number of the slot is
+/// drawn, and the number that is drawn otherwise.
 pub(crate) fn alias(weights: &[u64]) -> Vec<(u32, usize)> {
     let count = weights.len() as u128;
     let total: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();

@@ -4,10 +4,11 @@ use crate::AGES;
 use crate::input::{column, read, texts};
 use crate::output::{ChoicesBuilder, Output};
 
-/// The number of surnames in the locale of `fake`. It draws them uniformly, so it has the commonest only.
+/// The number of surnames in the locale of `fake`. `fake` draws them uniformly, so only the most common ones are
+/// included.
 const COMMON_SURNAMES: usize = 1_000;
 
-/// The size of the header of a surname's block in bytes. Blocks begin at multiples of it.
+/// The size of the header of a surname's block, in bytes. Blocks are aligned to this size.
 const HEADER: usize = 8;
 
 /// Age groups, their sizes, and the share of women by age.
@@ -52,12 +53,13 @@ pub(crate) fn given_names(out: &mut Output) {
     out.texts("GIVEN_NAMES", 32, with_ascii);
 }
 
-/// Surnames, at the beginning of the pool: for each one block with the forms of men and of women and both in ASCII. A form that
-/// another one contains takes no room of its own. The list has an eighth of the place of each block.
+/// Surnames, at the beginning of the pool: one block per surname, with the forms for men and for women and the ASCII
+/// forms of both. A form that is contained in another one is not stored separately. The list contains the position of
+/// each block, divided by eight.
 ///
-/// A block begins with a header of eight bytes, so that reading a form's place brings the form itself into the processor's cache:
-/// in 24 bits for each gender, men first, the places within the block (7 bits) and the lengths (5 bits) of the form and of its
-/// ASCII form.
+/// A block begins with a header of eight bytes, so that reading the position of a form also loads the form itself
+/// into the processor's cache. The header has 24 bits per gender, men first: the position in the block (7 bits) and
+/// the length (5 bits) of the form, and then those of its ASCII form.
 pub(crate) fn surnames(out: &mut Output) {
     let surnames = read("surnames", 3);
     out.strings("COMMON_SURNAMES", texts(&surnames[..COMMON_SURNAMES], 0));
@@ -72,7 +74,7 @@ pub(crate) fn surnames(out: &mut Output) {
             assert!(start < 1 << 7 && text.len() < 1 << 5, "{row:?}");
             (text.len() << 7 | start) as u64
         };
-        // The form of women contains most forms of men.
+        // Most forms for men are contained in the forms for women.
         let [woman, man] = [&row[1], &row[0]].map(|form| place(form) | place(&to_ascii(form)) << 12);
         let mut block = block.into_bytes();
         block[..HEADER].copy_from_slice(&(woman << 24 | man).to_le_bytes());
@@ -84,7 +86,8 @@ pub(crate) fn surnames(out: &mut Output) {
     out.numbers("SURNAMES", "u16", starts);
 }
 
-/// Converts a name to lower case without diacritics. Knows the letters of Czech, Slovak, German, Polish and Vietnamese names.
+/// Converts a name to lower case without diacritics. Supports the letters of Czech, Slovak, German, Polish and
+/// Vietnamese names.
 fn to_ascii(name: &str) -> String {
     if name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return name.to_ascii_lowercase();

@@ -8,10 +8,11 @@ use crate::output::{ChoicesBuilder, Output, alias};
 /// The list of streets of a municipality whose streets have no names.
 const NO_STREETS: u64 = 15;
 
-/// Bits of `STREET_KINDS`: the kind, and whether some municipality has no street of the name.
+/// The bit of `STREET_KINDS`, above the kind, of streets that do not exist in some municipality.
 const ELSEWHERE: u64 = 4;
 
-/// Regions, and municipalities with what addresses depend on. Returns the municipalities in the order of their numbers.
+/// Regions, and municipalities with the facts that addresses depend on. Returns the municipalities in the order of
+/// their numbers.
 pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) -> Rows {
     out.strings("REGION_NAMES", texts(regions, 1));
     out.texts("REGIONS", 32, texts(regions, 1));
@@ -28,7 +29,7 @@ pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) -> Rows 
         .enumerate()
         .map(|(place, row)| {
             let population = populations[place];
-            // Only some villages have street names; the larger the village, the likelier.
+            // Only some villages have street names; the larger a village is, the more likely it has them.
             let draw = row[0].bytes().fold(population, |hash, byte| {
                 hash.wrapping_mul(31).wrapping_add(u64::from(byte))
             }) % 1_500;
@@ -54,7 +55,8 @@ pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) -> Rows 
         .collect::<Vec<_>>();
     out.long_list("MUNICIPALITIES", facts);
 
-    // First the region by its population, then the municipality within it by its own: one draw with the product of both.
+    // A single draw chooses both: a municipality is weighted by the population of its region times its share of the
+    // population that the list has in that region.
     let of_regions = column(regions, 2);
     let mut listed = vec![0; regions.len()];
     for (&region, population) in region_of.iter().zip(&populations) {
@@ -68,7 +70,7 @@ pub(crate) fn municipalities(out: &mut Output, regions: &[Vec<String>]) -> Rows 
     municipalities
 }
 
-/// Reads the municipalities, the largest first, so that those that are drawn often lie close together.
+/// Reads the municipalities, the largest first, so that the ones that are drawn often are close together in memory.
 fn by_population() -> Rows {
     let mut municipalities = read("municipalities", 4);
     municipalities.sort_by_cached_key(|row| std::cmp::Reverse(row[2].parse::<u64>().expect("a population")));
@@ -83,14 +85,14 @@ fn street_sizes(streets: &[Vec<String>]) -> Vec<u64> {
     sizes
 }
 
-/// Streets, and the lists of them by the size of the municipality.
+/// Streets, and lists of streets by the size of the municipality.
 pub(crate) fn streets(out: &mut Output, municipalities: &[Vec<String>]) {
     let streets = read("streets", 5);
     let mut places: HashMap<_, Vec<_>> = HashMap::new();
     for (place, name) in texts(municipalities, 0).enumerate() {
         places.entry(name).or_default().push(place);
     }
-    // The text after the streets stands before the numbers of houses in places whose streets have no names.
+    // The text after the streets precedes house numbers in places whose streets have no names.
     out.texts("STREETS", 32, texts(&streets, 0).chain(["č.p."]));
     let kinds = streets.iter().map(|row| {
         let kind = match row[3].as_str() {
@@ -113,7 +115,8 @@ pub(crate) fn streets(out: &mut Output, municipalities: &[Vec<String>]) {
         );
     }
     out.choices("STREET_CHOICES", choices);
-    // Pairs of a street and a municipality in which there is none of that name, because it leads there.
+    // Pairs of a street and a municipality that has no street of that name, because such a street would lead to the
+    // municipality itself.
     let mut pairs = Vec::new();
     for (street, row) in streets.iter().enumerate() {
         for town in row[4].split('|').filter(|town| *town != "-") {
@@ -132,7 +135,7 @@ pub(crate) fn phones(out: &mut Output, regions: &[Vec<String>]) {
     let mut landlines = read("landline_prefixes", 2);
     landlines.sort_by_key(|row| index_of(regions, &row[0]));
     out.numbers("LANDLINE_PREFIXES", "u16", column(&landlines, 1));
-    // Where each region's prefixes begin; one more entry marks the end of the last.
+    // Where the prefixes of each region begin. An additional entry marks the end of the last region's.
     let starts = (0..=regions.len()).map(|region| {
         landlines
             .iter()
@@ -144,7 +147,7 @@ pub(crate) fn phones(out: &mut Output, regions: &[Vec<String>]) {
     out.numbers("MOBILE_PREFIXES", "u16", column(&mobiles, 0));
     out.list("MOBILE_ALIAS", "(u32, u16)", &alias(&column(&mobiles, 1)));
 
-    // In formats of `fake`, `#` is any digit.
+    // In the formats of `fake`, `#` stands for any digit.
     let formats = |rows: &[Vec<String>], of: usize| -> Vec<String> {
         rows.iter().map(|row| format!("{} ### ###", row[of])).collect()
     };

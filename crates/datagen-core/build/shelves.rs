@@ -13,7 +13,8 @@ pub(crate) fn shelves(out: &mut Output) {
         let row = rows.iter().find(|row| row[0] == slug && row[2] == part);
         row.map_or(Vec::new(), |row| row[3].split("; ").collect())
     };
-    // Articles of all categories, their genders, and where those of each category begin; likewise the uses.
+    // Articles of all categories, their genders, and where the articles of each category begin; likewise for the
+    // uses.
     let (mut articles, mut genders, mut article_starts) = (Vec::new(), Vec::new(), vec![0]);
     let (mut uses, mut use_starts) = (Vec::new(), vec![0]);
     for (slug, _) in &categories {

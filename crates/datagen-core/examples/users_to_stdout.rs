@@ -1,5 +1,5 @@
-//! Writes COUNT users (the one argument) as JSON lines to standard output, on one thread: what
-//! `cargo xtask bench` times against other generators' programs.
+//! Writes COUNT users (the only argument) as JSON lines to standard output, on one thread. `cargo xtask bench`
+//! compares its running time with those of programs that use other generators.
 
 use std::io::Write;
 

@@ -1,17 +1,17 @@
 //! One random number generator per record: the mechanism behind `record = f(SEED, kind, id)`.
 //!
-//! A [`RecordRng`] is started from `(seed, kind, id)` in a few nanoseconds, so no generator keeps state
-//! between records, and any process can compute any record without a lookup.
+//! A [`RecordRng`] is started from `(seed, kind, id)` in a few nanoseconds, so no state is kept between records, and
+//! any process can compute any record without a lookup.
 //!
 //! Everything here is integer arithmetic on xoshiro256++, whose output is specified
-//! (<https://prng.di.unimi.it/xoshiro256plusplus.c>) and does not change with the platform or with a
-//! version of a crate. The ranges and choices built on it ([`below`], [`Alias`]) are our own for the same
-//! reason: `rand`'s may change their values in any major version.
+//! (<https://prng.di.unimi.it/xoshiro256plusplus.c>) and does not depend on the platform or on the version of a
+//! crate. The ranges and choices built on it ([`below`], [`Alias`]) are implemented here for the same reason: those
+//! of `rand` may change their values in any major version.
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The generator that makes one record.
+/// The generator of the random numbers of one record.
 pub type RecordRng = Xoshiro256PlusPlus;
 
 /// The kinds of entity. The numbers are part of the data format: changing one changes every record of that
@@ -33,7 +33,7 @@ pub enum Kind {
     Delivery = 7,
 }
 
-/// The records of one kind under one seed: starts the generator of each.
+/// The records of one kind under one seed. Creates the generator of each record.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordSeed {
     key: u64,
@@ -50,7 +50,7 @@ pub(crate) fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A generator whose state is the next four words of splitmix64 from `word`: what
+/// Returns a generator whose state is the next four words of splitmix64 from `word`. This is what
 /// `SeedableRng::seed_from_u64` is specified to do for xoshiro256++, inlined.
 #[inline]
 pub(crate) fn start(word: u64) -> RecordRng {
@@ -78,7 +78,7 @@ impl RecordSeed {
         start(mix(self.key.wrapping_add(id.wrapping_mul(GOLDEN))))
     }
 
-    /// A random word about the records of the block `block`, for what concerns several records at a time.
+    /// The random word of block `block` of records, for decisions that concern several records at a time.
     #[inline]
     pub(crate) fn block_word(self, block: u64) -> u64 {
         mix(self.key ^ mix(block.wrapping_add(GOLDEN)))
@@ -86,7 +86,7 @@ impl RecordSeed {
 }
 
 /// A uniform integer in `0..n` by multiplication (Lemire 2019, without the rejection step: the bias is below
-/// n / 2^64, far under anything a sample can show). `n` = 0 gives 0.
+/// n / 2^64, far below anything that a sample can show). `n` = 0 gives 0.
 #[inline]
 pub fn below<R: Rng + ?Sized>(rng: &mut R, n: u64) -> u64 {
     ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
@@ -111,12 +111,13 @@ pub fn chance<R: Rng + ?Sized>(rng: &mut R, numerator: u64, denominator: u64) ->
     below(rng, denominator) < numerator
 }
 
-/// A weighted choice in constant time: Walker's alias table, one random word per draw.
+/// A weighted choice in constant time, by Walker's alias table; each draw takes one random word.
 ///
 /// The tables are computed at build time, in integers, from the weights in `data/`.
 #[derive(Debug)]
 pub struct Alias {
-    /// For each slot: keep the slot if the low half of the word is below the threshold, else take the alias.
+    /// A threshold and an alias per slot: if the low half of the random word is below the threshold, the slot is
+    /// drawn, otherwise the alias.
     slots: &'static [(u32, u16)],
 }
 

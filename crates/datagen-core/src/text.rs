@@ -1,17 +1,17 @@
-//! The byte buffer that records are encoded into, and the text of dates and times.
+//! The byte buffer into which records are encoded, and the formatting of dates and times.
 //!
-//! Most of a record is short texts from static lists. Copying a text of unknown length is a call to `memcpy`; copying a
-//! number of bytes known at compile time is one or two vector moves, after which the cursor advances by the real
-//! length. That is where the encoder's speed comes from, and it is all safe code.
+//! Most of a record consists of short texts from static lists. Copying a text of unknown length is a call to
+//! `memcpy`; copying a number of bytes known at compile time is one or two vector moves, after which the cursor
+//! advances by the actual length. This makes the encoder fast, without any unsafe code.
 
 use chrono::{DateTime, Datelike, Timelike};
 
-/// A growing byte buffer that records are written into.
+/// A growing byte buffer into which records are written.
 ///
-/// Recycled between chunks: [`clear`](Self::clear) keeps the memory.
+/// It can be reused, because [`clear`](Self::clear) keeps the memory.
 #[derive(Clone, Debug, Default)]
 pub struct TextBuf {
-    /// Initialised to its whole length; what is written ends at `len`.
+    /// Initialized up to its full length. The written part ends at `len`.
     bytes: Vec<u8>,
     len: usize,
 }
@@ -25,10 +25,10 @@ impl TextBuf {
         }
     }
 
-    /// Appends what `write` writes, at most `most` bytes, counting those by which its last text is padded.
+    /// Appends what `write` writes. `most` is the maximum number of bytes, including the padding of the last text.
     ///
     /// # Panics
-    /// If `write` writes more.
+    /// If `write` writes more than `most` bytes.
     #[inline]
     pub fn append(&mut self, most: usize, write: impl FnOnce(&mut Cursor<'_>)) {
         let end = self.len + most;
@@ -43,7 +43,7 @@ impl TextBuf {
         self.len += cursor.at as usize;
     }
 
-    /// Appends `bytes`, which are UTF-8 without a line feed, as a line.
+    /// Appends `bytes`, which must be UTF-8 without a line feed, as a line.
     pub fn push_line(&mut self, bytes: &[u8]) {
         self.append(bytes.len() + 1, |out| {
             out.push_bytes(bytes);
@@ -56,12 +56,12 @@ impl TextBuf {
         self.bytes.resize(needed.max(self.bytes.len() * 2), 0);
     }
 
-    /// Forgets the contents and keeps the memory.
+    /// Removes the contents and keeps the memory.
     pub fn clear(&mut self) {
         self.len = 0;
     }
 
-    /// How many bytes have been written.
+    /// The number of bytes that have been written.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -83,20 +83,20 @@ impl AsRef<[u8]> for TextBuf {
     }
 }
 
-/// Writes into room that was made before. It lives in registers while a record is written, so that a text's
-/// position does not wait for the one before it to reach memory.
+/// Writes into space that has been reserved. It is kept in registers while a record is written, so that computing the
+/// position of a text does not have to wait until that of the previous text has been stored in memory.
 #[derive(Debug)]
 pub struct Cursor<'a> {
     room: &'a mut [u8],
-    /// Of 32 bits, so that adding a small number cannot overflow a `usize` and needs no check.
+    /// 32 bits wide, so that adding a small number to it as a `usize` cannot overflow and needs no check.
     at: u32,
 }
 
 impl Cursor<'_> {
-    /// Appends the first `len` bytes of `bytes`, which are UTF-8, by a copy of `N` bytes.
+    /// Appends the first `len` bytes of `bytes`, which must be UTF-8, by copying `N` bytes.
     ///
     /// # Panics
-    /// If `bytes` or the room is shorter than `N` bytes.
+    /// If `bytes` or the remaining space is shorter than `N` bytes.
     #[inline(always)]
     pub(crate) fn push_padded<const N: usize>(&mut self, bytes: &[u8], len: usize) {
         debug_assert!(len <= N);
@@ -111,7 +111,7 @@ impl Cursor<'_> {
         self.push_bytes(text.as_bytes());
     }
 
-    /// Appends bytes, which are UTF-8.
+    /// Appends bytes, which must be UTF-8.
     #[inline(always)]
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         self.room[self.at as usize..][..bytes.len()].copy_from_slice(bytes);
@@ -132,10 +132,11 @@ impl Cursor<'_> {
         self.push_str(itoa::Buffer::new().format(number));
     }
 
-    /// Appends a number below 10 000 in decimal digits, or nothing if `written` is false, at the same speed for all.
+    /// Appends a number below 10 000 in decimal digits, or nothing if `written` is false, in the same time for all
+    /// numbers.
     ///
     /// # Panics
-    /// If the number is larger, or if there is no room for four bytes.
+    /// If there is no space for four bytes; in debug builds, also if the number is 10 000 or more.
     #[inline(always)]
     pub(crate) fn push_small_number_if(&mut self, number: u32, written: bool) {
         let (thousands, rest) = (number / 1_000, number % 1_000);
@@ -150,14 +151,14 @@ impl Cursor<'_> {
     /// Appends the three decimal digits of a number below 1 000, with leading zeros, and a space if `spaced`.
     ///
     /// # Panics
-    /// If the number is larger, or if there is no room for four bytes.
+    /// If the number is 1 000 or more, or if there is no space for four bytes.
     #[inline(always)]
     pub(crate) fn push_three_digits(&mut self, number: u32, spaced: bool) {
         let digits = THREE_DIGITS[number as usize] | u32::from(b' ') << 24;
         self.push_padded::<4>(&digits.to_le_bytes(), 3 + usize::from(spaced));
     }
 
-    /// Appends an ASCII byte, or nothing if `written` is false, at the same speed.
+    /// Appends an ASCII byte, or nothing if `written` is false, in the same time.
     #[inline(always)]
     pub(crate) fn push_ascii_if(&mut self, byte: u8, written: bool) {
         debug_assert!(byte.is_ascii());
@@ -189,17 +190,17 @@ static THREE_DIGITS: [u32; 1_000] = {
     digits
 };
 
-/// No value's text has more bytes.
+/// The maximum length of a value's text, in bytes.
 const MOST_TEXT_BYTES: usize = 2_048;
 
 /// A value that writes itself as text, without quotes.
 ///
-/// `text_value!` gives such a type `Display` and `Serialize` by the same bytes.
+/// `text_value!` implements `Display` and `Serialize` for such a type, with the same bytes.
 pub trait WriteText {
     /// Appends the value's text.
     fn write_text(&self, out: &mut Cursor<'_>);
 
-    /// The text as a `String`, for tests and messages; the generators never allocate it.
+    /// The text as a `String`, for tests and messages. The generators do not use it.
     fn to_text(&self) -> String {
         let mut out = TextBuf::default();
         out.append(MOST_TEXT_BYTES, |out| self.write_text(out));
@@ -224,11 +225,11 @@ macro_rules! text_value {
 }
 pub(crate) use text_value;
 
-/// The length of [`date_time`], in bytes.
+/// The length of the result of [`date_time`], in bytes.
 pub const DATE_TIME_LEN: usize = 19;
 
-/// The seconds since 1970-01-01 00:00:00 as `YYYY-MM-DD?hh:mm:ss`, with `separator` between date and time. chrono's own
-/// formatting, which interprets a pattern, is much slower.
+/// The seconds since 1970-01-01 00:00:00 as `YYYY-MM-DD?hh:mm:ss`, with `separator` between date and time. The
+/// formatting of chrono, which interprets a pattern, is much slower.
 ///
 /// # Panics
 /// If the year does not have one to four digits.

@@ -1,5 +1,5 @@
-//! The data make sense: checked on what consumers read, by rules written down here a second time and not
-//! taken from the code that makes the data.
+//! Checks that the data make sense, on the records that consumers read. The rules are stated here independently of
+//! the code that generates the data.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const USERS: u64 = 120_000;
 
-/// The rows of a list of `data/`.
+/// The rows of a list in `data/`.
 fn list(name: &str) -> Vec<Vec<String>> {
     let path = format!("{}/data/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -46,7 +46,7 @@ fn text<'a>(record: &'a Value, field: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{field} of {record}"))
 }
 
-/// Lower case, without the diacritics of Czech and its neighbours.
+/// The text in lower case, without the diacritics of Czech and of neighbouring languages.
 fn ascii(text: &str) -> String {
     let from = "áäčćďéěëíľĺňóôöřŕšťúůüýž";
     let to = "aaccdeeeillnooorrstuuuyz";
@@ -233,7 +233,7 @@ fn birth_numbers_are_valid_and_of_adults() {
         let part = |range: std::ops::Range<usize>| date[range].parse::<u32>().unwrap();
         let month = part(2..4);
         let month = if month > 50 { month - 50 } else { month };
-        // Nine digits: born before 1954. Ten: 1954 to 2053, of which only the past is meant.
+        // Nine digits mean a birth before 1954. Ten digits mean 1954 to 2053; years in the future do not occur.
         let year = match (serial.len(), part(0..2) as i32) {
             (3, year) => 1900 + year,
             (4, year @ 54..) => 1900 + year,
@@ -305,7 +305,7 @@ fn products_are_described_by_an_article_of_their_shelf() {
         let text = product.description.to_string();
         let shelf = catalogue.shelf_of_product(id);
         let category = Category::of_shelf(shelf);
-        // An adjective, the article in the same gender, a use of the category, and a service.
+        // The parts are an adjective, an article of the same gender, a use in the category, and a service.
         let (rest, service) = text.strip_suffix('.').unwrap().rsplit_once(", ").unwrap();
         assert!(parts("-", "s").contains(service), "{text}");
         let article_with_use = adjectives.iter().find_map(|forms| {
@@ -349,7 +349,7 @@ fn products_are_described_by_an_article_of_their_shelf() {
     );
 }
 
-/// |found - expected| within five standard deviations of a binomial count.
+/// Asserts that `found` is within five standard deviations of the expected binomial count.
 fn assert_share(what: &str, found: u64, of: u64, expected: f64) {
     let mean = of as f64 * expected;
     let deviation = (mean * (1.0 - expected)).sqrt();

@@ -1,8 +1,7 @@
 //! The first thousand records of each kind under seed 0, pinned by their SHA-256.
 //!
-//! A failure here means that the data of every user of the system changes. If that is meant, raise
-//! `model::DATA_VERSION` and pin the new digests; a user who compares two runs must be able to tell why they
-//! differ.
+//! A failure here means that the data change for every user of the system. If that is intended, increase
+//! `model::DATA_VERSION` and pin the new digests, so that users who compare two runs can find out why they differ.
 
 use chrono::NaiveDate;
 use datagen_core::model::Profile;
@@ -19,7 +18,7 @@ fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// The digest of what `write` writes for 0..1000.
+/// The digest of the output of `write` for the ids 0..1000.
 fn digest(mut write: impl FnMut(u64, &mut TextBuf)) -> String {
     let mut out = TextBuf::default();
     (0..1_000).for_each(|id| write(id, &mut out));
@@ -79,7 +78,7 @@ fn orders_digest(profile: Profile) -> String {
     sha256(rows.as_bytes())
 }
 
-/// Those of data version 2.
+/// The digest is the same as in data version 2.
 #[test]
 fn uniform_orders_with_items() {
     assert_eq!(
@@ -113,7 +112,7 @@ fn sessions_digest(profile: Profile) -> String {
     })
 }
 
-/// Those of data version 2.
+/// The digest is the same as in data version 2.
 #[test]
 fn uniform_sessions() {
     assert_eq!(
@@ -130,7 +129,7 @@ fn shop_sessions() {
     );
 }
 
-/// When the pageviews and star ratings come.
+/// The times of the pageviews and star ratings.
 #[test]
 fn shop_session_times() {
     let sessions = Sessions::new(Profile::Shop, 0, 999_999, 999);
@@ -148,7 +147,7 @@ fn shop_session_times() {
     );
 }
 
-/// The facts about users and products, which no seed changes.
+/// The facts about users and products, which do not depend on the seed.
 #[test]
 fn the_world() {
     let world = World::new(1_000_000, 1_000);

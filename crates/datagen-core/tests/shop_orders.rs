@@ -1,5 +1,5 @@
-//! The effects in the orders of the profile `shop`, measured on the records as consumers see them. Each bound fails on
-//! orders of the profile `uniform`, which stay uniform: `differs` asserts both.
+//! Measures the effects in the orders of the profile `shop` on the records as consumers see them. Each bound must
+//! fail on orders of the profile `uniform`, which must remain uniform: `differs` asserts both.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -38,7 +38,7 @@ static SHOP: LazyLock<Vec<Order>> = LazyLock::new(|| default_orders(Profile::Sho
 static UNIFORM: LazyLock<Vec<Order>> = LazyLock::new(|| default_orders(Profile::Uniform));
 static WORLD: LazyLock<World> = LazyLock::new(|| World::new(USERS, PRODUCTS));
 
-/// Asserts that what `measure` finds is within the bounds for the profile `shop`, and is not for `uniform`.
+/// Asserts that the result of `measure` is within the bounds for the profile `shop` and outside them for `uniform`.
 fn differs<T: PartialOrd + Debug>(what: &str, bounds: Range<T>, measure: impl Fn(&[Order]) -> T) {
     let (shop, uniform) = (measure(&SHOP), measure(&UNIFORM));
     assert!(bounds.contains(&shop), "{what}: {shop:?}, not in {bounds:?}");
@@ -65,7 +65,7 @@ fn products(orders: &[Order]) -> impl Iterator<Item = i32> {
     orders.iter().flat_map(|order| order.items().iter().copied())
 }
 
-/// Orders on each day.
+/// The number of orders on each day.
 fn by_day(orders: &[Order]) -> HashMap<NaiveDate, u64> {
     let mut days = HashMap::new();
     for order in orders {
@@ -109,7 +109,8 @@ fn a_fifth_of_products_is_most_of_the_items() {
     differs("the top fifth of products", 0.60..0.70, |orders| {
         top_share(products(orders), PRODUCTS, PRODUCTS / 5)
     });
-    // In shops of other sizes: the first fifth of ranks, since most products of a large shop are not sold at all.
+    // Shops of other sizes. The first fifth of the ranks is measured, because most products of a large shop are not
+    // sold at all.
     for (products, expected) in [(100, 0.50), (10_000, 0.70), (1_000_000, 0.77)] {
         let world = World::new(1_000, products);
         let [shop, uniform] = Profile::ALL.map(|profile| {
@@ -136,7 +137,7 @@ fn a_fifth_of_users_places_most_of_the_orders_and_none_too_many() {
     differs("the most orders of a user, in means", 8.0..100.0, |orders| {
         top_share(users(orders).into_iter(), USERS, 1) * ORDERS as f64 / mean
     });
-    // The years in which few have signed up, and other dates and numbers of users.
+    // The years in which few users have signed up, and other dates and numbers of users.
     for (users, dates) in [
         (500, day(2012, 1, 1)..day(2012, 7, 1)),
         (500, day(2012, 1, 1)..day(2014, 1, 1)),
@@ -178,7 +179,7 @@ fn ids_increase_with_time_except_for_late_orders() {
     });
     let late = SHOP.iter().filter(|order| order.is_late).count();
     assert!((3_700..4_300).contains(&late), "{late}");
-    // Orders are some minutes apart, so that the latest so far is about where a late order's place is.
+    // Orders are only minutes apart, so the latest date so far is close to the date that a late order would have had.
     let (mut latest, mut delays) = (0, vec![]);
     for order in SHOP.iter() {
         if order.is_late {
@@ -248,7 +249,7 @@ fn black_fridays_quiet_days_and_outages_stand_out() {
                 })
                 .sum()
         };
-        // The Fridays before, which are in November as well.
+        // The two Fridays before are in November as well.
         count(0) / ((count(-7) + count(-14)) / 2.0)
     });
     differs("Christmas, in the days before", 0.15..0.40, |orders| {
@@ -287,7 +288,7 @@ fn customers_are_of_age_and_have_signed_up() {
             order.order_date < WORLD.population.sign_up(order.user_id as u64)
         })
     });
-    // Years after the first order: those who come back become fewer.
+    // Fewer and fewer users return in the years after their first order.
     differs(
         "the users of 2017 who still order in 2025",
         0.05..0.60,
@@ -303,7 +304,7 @@ fn customers_are_of_age_and_have_signed_up() {
         },
     );
 
-    // Dates at which few users are of age, and at which none is.
+    // Dates on which few users are of age, and dates on which none are.
     let orders = make(Profile::Shop, 2_000, USERS, 10, day(1953, 1, 1)..day(1954, 1, 1));
     let born = orders
         .iter()
@@ -374,7 +375,7 @@ fn a_pair_and_shelves_are_bought_together() {
             _ => 10.0,
         };
         assert!(shop > least, "lift of the pair among {products} products: {shop}");
-        // Too few orders include both by chance if there are more products.
+        // With more products, too few orders include both by chance.
         if products <= PRODUCTS {
             assert!(uniform < least, "{products} products: {uniform}");
         }
@@ -415,7 +416,8 @@ fn a_pair_and_shelves_are_bought_together() {
 
 #[test]
 fn the_pair_is_the_strongest_association_rule() {
-    // Among the rules "orders with a include b" that hold for at least 100 orders: the one with the highest confidence.
+    // The rule with the highest confidence among the rules "orders with a include b" that hold for at least 100
+    // orders.
     let strongest = |orders: &[Order]| {
         let mut of_product: HashMap<i32, f64> = HashMap::new();
         let mut of_both: HashMap<(i32, i32), f64> = HashMap::new();
@@ -432,7 +434,7 @@ fn the_pair_is_the_strongest_association_rule() {
         let best = rules.max_by(|x, y| (x.1 / of_product[&x.0.0]).total_cmp(&(y.1 / of_product[&y.0.0])));
         best.map(|(&(a, b), _)| (a.min(b) as u64, a.max(b) as u64))
     };
-    // The rule holds in both directions.
+    // The strongest rule may have either direction, so the ids of the pair are sorted.
     let pair = WORLD.catalogue.pair().map(|(a, b)| (a.min(b), a.max(b)));
     assert_eq!(strongest(&SHOP), pair);
     assert_ne!(strongest(&UNIFORM), pair);

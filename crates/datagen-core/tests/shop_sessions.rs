@@ -1,5 +1,6 @@
-//! The effects in the sessions of the profile `shop`, measured on pageviews and star ratings as consumers see them, at the
-//! size of three days of one source. Each bound fails on sessions of the profile `uniform`, which stay uniform.
+//! Measures the effects in the sessions of the profile `shop` on pageviews and star ratings as consumers see them,
+//! with the amount of data of three days of one source. Each bound must fail on sessions of the profile `uniform`,
+//! which must remain uniform.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
@@ -22,7 +23,7 @@ struct PageviewJson {
     user: u64,
     method: &'static str,
     path: String,
-    /// If it is of a product's page.
+    /// The id of the product, if the page belongs to one.
     product: Option<u64>,
     address: Option<String>,
     agent: &'static str,
@@ -84,7 +85,7 @@ static SHOP: LazyLock<Data> = LazyLock::new(|| make(Profile::Shop, SESSIONS, USE
 static UNIFORM: LazyLock<Data> = LazyLock::new(|| make(Profile::Uniform, SESSIONS, USERS, PRODUCTS));
 static WORLD: LazyLock<World> = LazyLock::new(|| World::new(USERS, PRODUCTS));
 
-/// Asserts that what `measure` finds is within the bounds for the profile `shop`, and is not for `uniform`.
+/// Asserts that the result of `measure` is within the bounds for the profile `shop` and outside them for `uniform`.
 fn differs<T: PartialOrd + Debug>(what: &str, bounds: Range<T>, measure: impl Fn(&Data) -> T) {
     let (shop, uniform) = (measure(&SHOP), measure(&UNIFORM));
     assert!(bounds.contains(&shop), "{what}: {shop:?}, not in {bounds:?}");
@@ -103,7 +104,7 @@ fn share<'a, T: 'a>(of: impl IntoIterator<Item = &'a T>, which: impl Fn(&T) -> b
     found / all
 }
 
-/// |found - expected| within five standard deviations of a binomial count.
+/// Asserts that `found` is within five standard deviations of the expected binomial count.
 fn assert_share(what: &str, found: usize, of: usize, expected: f64) {
     let mean = of as f64 * expected;
     let deviation = (mean * (1.0 - expected)).sqrt();
@@ -122,7 +123,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count
 }
 
-/// The largest distance between the distribution of the values and a cumulative distribution function.
+/// The largest distance between the empirical distribution of the values and a cumulative distribution function.
 fn kolmogorov_smirnov(mut values: Vec<f64>, cumulative: impl Fn(f64) -> f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let count = values.len() as f64;
@@ -175,7 +176,7 @@ fn the_marginal_distributions_are_those_of_both_profiles() {
             .map(|p| p.latency)
             .filter(|&ms| ms >= 500.0)
             .collect();
-        // In incidents they come together: the number varies more than that of independent ones.
+        // Outliers are concentrated in incidents, so their number varies more than that of independent ones.
         let share = outliers.len() as f64 / pageviews.len() as f64;
         assert!((0.0085..0.0115).contains(&share), "{share} are outliers");
         let distance = kolmogorov_smirnov(outliers.clone(), |ms| (ms - 500.0) / 4_500.0);
@@ -309,7 +310,7 @@ fn robots_crawl_and_never_check_out() {
             session.iter().any(|p| p.path == "/pokladna")
         })
     });
-    // Faster than any person, and with different products.
+    // Robots are faster than any person and view different products.
     let pace = |sessions: &[&Vec<&PageviewJson>]| {
         mean(
             sessions
@@ -358,7 +359,8 @@ fn users_keep_their_browser_and_address() {
 
 #[test]
 fn people_buy_what_they_look_at() {
-    // Even given how active each user and how popular each product is: because of the favourite shelves.
+    // Because of the favourite shelves, this holds even when the activity of each user and the popularity of each
+    // product are taken into account.
     differs(
         "bought pairs of user and product, in those by chance",
         1.3..10.0,
@@ -393,7 +395,7 @@ fn people_buy_what_they_look_at() {
                 .filter_map(|pageview| Some((pageview.user, pageview.product?)))
                 .collect();
             let matches = seen.intersection(&bought).count() as f64;
-            // If what a user buys did not depend on what the same user sees.
+            // The number of matches if the products that a user buys did not depend on those that the user views.
             let expected: f64 = seen
                 .iter()
                 .map(|(user, product)| {
@@ -431,7 +433,7 @@ fn latency_depends_on_the_product() {
         let size = (count - squares / count) / (classes - 1.0);
         (between - within) / (between + (size - 1.0) * within)
     });
-    // The planted effects are found in the means of the products.
+    // The mean latencies of the products show the planted effects.
     let mut products: HashMap<u64, Vec<f64>> = HashMap::new();
     for pageview in SHOP.pageviews.iter().filter(|p| p.latency < 500.0) {
         if let Some(product) = pageview.product {
@@ -506,7 +508,7 @@ fn ratings_are_j_shaped_and_bad_after_lemons_and_outliers() {
     differs("bad ratings after any other session", 0.05..0.20, |data| {
         bad_share(data, &|session| !lemon(session) && !slow(session))
     });
-    // Sessions with several outliers and a rating are rare: in a larger run.
+    // Rated sessions with several outliers are rare, so a larger run is needed.
     let data = make(Profile::Shop, 200_000, USERS, PRODUCTS);
     let after_outliers = bad_share(&data, &|session| slow(session) && !lemon(session));
     assert!((0.25..0.65).contains(&after_outliers), "{after_outliers}");
@@ -520,7 +522,8 @@ fn ratings_are_j_shaped_and_bad_after_lemons_and_outliers() {
 
 #[test]
 fn lemons_can_be_found_in_the_ratings() {
-    // Products whose sessions got many more bad ratings than others did: 3 standard deviations above the mean.
+    // Products whose sessions received many more bad ratings than others: more than 3 standard deviations above the
+    // mean.
     let suspects = |data: &Data| -> HashSet<u64> {
         let sessions = by_session(data);
         let mut products: HashMap<u64, (f64, f64)> = HashMap::new();

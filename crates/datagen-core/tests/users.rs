@@ -1,5 +1,5 @@
-//! Users are people who could exist: checked on 200 000 of them as consumers read them, by rules and published figures that are
-//! written down here a second time and not taken from the code and the lists that make users.
+//! Checks that users are people who could exist, on 200 000 users as consumers read them. The rules and the published
+//! figures are stated here independently of the code and the lists that generate users.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
@@ -23,7 +23,7 @@ struct Line {
     jobs: [String; 3],
 }
 
-/// A user, and what its fields say about it.
+/// A user, and the facts that the fields imply.
 struct UserJson {
     line: Line,
     woman: bool,
@@ -138,7 +138,8 @@ fn regions_have_their_share_of_people_and_villages_theirs() {
         .into_iter()
         .map(|row| (row[0].clone(), row[1].clone()))
         .collect();
-    // The largest place of a name in a region, so that the share of villages is not overstated.
+    // If several places in a region have the same name, the largest one counts, so that the share of villages is not
+    // overstated.
     let mut size = HashMap::new();
     for row in rows("data/municipalities.tsv") {
         let population: u32 = row[2].parse().unwrap();
@@ -254,7 +255,7 @@ fn given_names_follow_the_year_of_birth() {
             let entry = births.entry(&user.given).or_default();
             *entry = (entry.0 + 1.0, entry.1 + f64::from(user.born));
         }
-        // Of names with a mean age below 25, many bearers are children.
+        // Many bearers of names with a mean age below 25 are children.
         let adults: Vec<_> = published
             .iter()
             .filter(|row| row[1] == gender && row[3].parse::<f64>().unwrap() >= 25.0)
@@ -354,7 +355,7 @@ fn surnames_are_as_frequent_as_in_the_whole_country() {
     assert!(counts.len() > 6_000, "{} different surnames", counts.len());
 }
 
-/// Whether one of the words begins the occupation.
+/// Whether the occupation is one of `words`.
 fn is(job: &str, words: &[&str]) -> bool {
     words.contains(&job)
 }
@@ -472,7 +473,8 @@ fn titles_go_with_professions() {
                 "{text}"
             );
         }
-        // All titles after the name but DiS. are earned after one before it; doctorates take a master's degree.
+        // All titles after the name except DiS. require a title before the name; doctorates require a master's
+        // degree.
         match user.after.as_str() {
             "" => {}
             "DiS." => assert!(user.before.is_empty(), "{text}"),
@@ -481,7 +483,7 @@ fn titles_go_with_professions() {
             }
             _ => assert!(!user.before.is_empty(), "{text}"),
         }
-        // How long studies take.
+        // The minimum age follows from the duration of studies.
         let youngest = match user.before.as_str() {
             "" => 18,
             "Bc." | "BcA." => 21,
@@ -491,7 +493,7 @@ fn titles_go_with_professions() {
         assert!(user.age >= youngest, "{text}");
         assert!(user.age >= 50 || user.after != "CSc.", "{text}");
         assert!(user.age <= 62 || user.after != "Ph.D.", "{text}");
-        // No second doctorate among the other jobs.
+        // The other jobs do not require a second doctorate.
         for job in &user.line.jobs[1..] {
             assert!(physician || !is(job, &PHYSICIANS), "{text}");
             assert!(dentist || !is(job, &DENTISTS), "{text}");
@@ -613,8 +615,9 @@ fn people_work_study_and_retire_at_plausible_ages() {
 
 #[test]
 fn professions_have_the_gender_that_statistics_say() {
-    // Shares of women. Physicians, dentists and nurses: ČSÚ, Statistika a my, 20 February 2024 (54, 62 and 98 %). The others: bounds
-    // that hold in the ČSÚ's labour force survey by CZ-ISCO groups and the yearbooks of the ministries, from general knowledge.
+    // Shares of women. Physicians, dentists and nurses: ČSÚ, Statistika a my, 20 February 2024 (54, 62 and 98 %). The
+    // others: bounds that hold in the ČSÚ's labour force survey by CZ-ISCO groups and the yearbooks of the
+    // ministries, from general knowledge.
     let bounds = [
         ("praktický lékař", "praktická lékařka", 0.50, 0.80),
         ("zubní lékař", "zubní lékařka", 0.52, 0.72),
@@ -759,7 +762,7 @@ fn descriptions_are_different_and_made_of_many_sentences() {
     assert!(counts.iter().all(|count| (3..=7).contains(count)));
     let mean = share(counts.iter().sum(), counts.len());
     assert!((4.9..5.1).contains(&mean), "{mean} sentences per description");
-    // Templates: the text up to the first slot tells most of them apart.
+    // Most templates differ in the text before the first slot.
     let templates = rows("data/sentences.tsv");
     let openings: HashSet<_> = templates
         .iter()
@@ -773,7 +776,7 @@ fn descriptions_are_different_and_made_of_many_sentences() {
     );
 }
 
-/// What is wrong with a Czech sentence, as far as its letters show.
+/// The error in a Czech sentence, if one can be recognized from its letters.
 fn fault(sentence: &str, woman: bool) -> Option<String> {
     let words: Vec<_> = sentence
         .split(' ')
@@ -823,9 +826,9 @@ fn fault(sentence: &str, woman: bool) -> Option<String> {
             if wrong {
                 return report("a preposition before the wrong sound", at);
             }
-            // Endings that no word has in the case that the preposition requires.
+            // Endings that do not occur in the case that the preposition requires.
             let not: &[&str] = match word.as_str() {
-                // Genitive; «z» and «ze», too.
+                // Genitive, also after «z» and «ze».
                 "do" | "z" | "ze" | "bez" | "od" | "u" | "kolem" => {
                     &["ou", "ami", "emi", "ách", "ému", "ým", "ům", "ovi", "ami"]
                 }
@@ -843,7 +846,8 @@ fn fault(sentence: &str, woman: bool) -> Option<String> {
                 return report("the wrong case after a preposition", at);
             }
         }
-        // Past participles: the subject is always the user, except in «jak se rodina sejde» and the like, which have none.
+        // Past participles. The subject is always the user, except in clauses such as «jak se rodina sejde», which
+        // contain none.
         let nouns_in_l = [
             "fotbal",
             "hokejbal",
@@ -906,7 +910,7 @@ fn fault(sentence: &str, woman: bool) -> Option<String> {
         if other.contains(&word.as_str()) {
             return report("a word of the other gender", at);
         }
-        // Adjectives after «je»: the last word, or two that «a» joins.
+        // Adjectives after «je»: the last word, or two words that are joined by «a».
         let after_je = at > 0
             && words[at - 1].to_lowercase() == "je"
             && words.get(at + 1).is_none_or(|next| *next == "a");

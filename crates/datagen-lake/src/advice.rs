@@ -14,7 +14,7 @@ use crate::request::AttemptError;
 use crate::sas::Sas;
 use datagen_azure::http::HttpError;
 
-/// The codes whose advice depends on nothing else.
+/// The codes whose advice depends on nothing but the code.
 const BY_CODE: &[(&[&str], &str)] = &[
     (
         &["EndpointUnsupportedAccountFeatures"],
@@ -175,7 +175,7 @@ const BY_CODE: &[(&[&str], &str)] = &[
 
 /// Codes with a common prefix.
 const BY_PREFIX: &[(&str, &str)] = &[
-    // The service says 409, Azurite 412.
+    // The service responds with 409, Azurite with 412.
     (
         "Lease",
         "another program holds a lease on the file: break the lease",
@@ -194,7 +194,7 @@ const FALLBACK: &str = "check the URL and the account's settings";
 pub(crate) struct Advisor {
     api: Api,
     is_emulator: bool,
-    /// `None` if Entra ID signs in.
+    /// `None` when signing in with Microsoft Entra ID.
     sas: Option<Sas>,
 }
 
@@ -208,7 +208,7 @@ impl Advisor {
         }
     }
 
-    /// What to do about `error`; `None` if its own text says that.
+    /// Returns what to do about `error`; `None` if the text of the error says it already.
     pub(crate) fn advise(&self, error: &AttemptError) -> Option<String> {
         let advice = match error {
             AttemptError::SignIn(_) => return None,
@@ -237,7 +237,7 @@ impl Advisor {
         {
             return advice;
         }
-        // Azurite answers so to every SAS that it refuses.
+        // Azurite responds with this code to every SAS that it refuses.
         let is_any_refusal = self.is_emulator && code == "AuthorizationFailure";
         let by_code = BY_CODE
             .iter()
@@ -264,7 +264,7 @@ impl Advisor {
             (400, "InvalidQueryParameterValue" | "OutOfRangeQueryParameterValue") if self.sas.is_some() => {
                 "a parameter of the SAS is not valid: create a new SAS and copy it whole"
             }
-            // The run that ends first commits its own blocks, or removes the temporary files of both.
+            // Of two runs, the one that ends first commits its blocks only, or removes the temporary files of both.
             _ if error.is_upload_lost() => {
                 "the service lost a part of the file, or another run wrote the same file at the same time: run again, \
                  alone"
@@ -317,7 +317,7 @@ impl Advisor {
     }
 }
 
-/// Why `sas` is not valid at the time `now`, if that is the case.
+/// Returns why `sas` is not valid at the time `now`, if that is the case.
 fn not_valid_now(sas: &Sas, now: DateTime<Utc>) -> Option<String> {
     let shown = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
     if let Some(expiry) = sas.expiry.filter(|expiry| *expiry <= now) {
@@ -452,7 +452,7 @@ mod tests {
         }
     }
 
-    /// Those of the documentation that are not about requests which this crate never makes.
+    /// The codes are those of the documentation, without those about requests that this crate never makes.
     #[test]
     fn every_documented_code_has_advice_of_its_own() {
         let advisor = advisor(CLOUD, Api::Dfs, Some("sig=x"));

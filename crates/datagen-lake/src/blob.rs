@@ -45,7 +45,7 @@ struct BlobApi {
     resume: Resume,
 }
 
-/// A blob's place.
+/// The location of a blob.
 #[derive(Clone, Debug)]
 struct BlobLocation {
     subject: Subject,
@@ -108,7 +108,7 @@ impl Lake for BlobLake {
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
-        // The service responds to a write when it is durable.
+        // The service responds to a write only when it is durable.
         Ok(())
     }
 
@@ -251,8 +251,8 @@ impl BlobApi {
         }
     }
 
-    /// Whether the blob is there with these contents, according to its length and the MD5 that the service computes for
-    /// each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
+    /// Returns whether the blob exists with these contents, according to its length and the MD5 that the service
+    /// computes for each Put Blob. <https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks>
     async fn has(&self, target: &BlobLocation, contents: &Bytes) -> Result<bool, DestinationError> {
         let properties = self.requests.run(&target.subject, |_| async {
             let found = self.blob(target)?.get_properties(None).await?;
@@ -263,15 +263,15 @@ impl BlobApi {
         match properties.await {
             Ok((length, digest)) => Ok(length == Some(contents.len() as u64)
                 && digest.is_some_and(|digest| digest[..] == Md5::digest(contents)[..])),
-            // It is not there, or these credentials may write but not read.
+            // It does not exist, or these credentials allow writing but not reading.
             Err(error) if matches!(error.status(), 403 | 404) => Ok(false),
             Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 
-    /// Removes a file that blocks cannot replace: one that was written via the Data Lake API, or an append or page blob.
-    /// Its removal would drop blocks that are already staged, so it comes first. The request also shows whether the
-    /// container exists, before a block is sent in vain.
+    /// Removes a file that blocks cannot replace: one that was written via the Data Lake API, or an append or page
+    /// blob. Its removal would drop blocks that are already staged, so it comes first. The request also shows whether
+    /// the container exists, before any block is sent.
     /// <https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues>
     async fn make_way(&self, target: &BlobLocation) -> Result<(), DestinationError> {
         let is_in_the_way = self.in_container(target, |_| async {
@@ -280,7 +280,7 @@ impl BlobApi {
             if blob_type.is_some_and(|blob_type| blob_type != BlobType::BlockBlob) {
                 return Ok(true);
             }
-            // One Put Blob leaves an MD5, a commit leaves blocks.
+            // Put Blob leaves an MD5, and a commit leaves blocks; an append via the Data Lake API leaves neither.
             if found.content_length().ok().flatten() == Some(0)
                 || found.content_md5().ok().flatten().is_some()
             {
@@ -293,7 +293,7 @@ impl BlobApi {
                 .map_err(AttemptError::from)
             {
                 Ok(list) => Ok(list.committed_blocks.is_none_or(|blocks| blocks.is_empty())),
-                // A list that is too long is not empty.
+                // A block list that is too long to be read is not empty.
                 Err(AttemptError::Http(HttpError::TooLong)) => Ok(false),
                 Err(error) => Err(error),
             }
@@ -301,14 +301,15 @@ impl BlobApi {
         match is_in_the_way.await {
             Ok(true) => self.remove(target).await,
             Ok(false) => Ok(()),
-            // There is no file, or these credentials or this server do not let it be read: the commit decides.
+            // There is no file, or these credentials or this server do not allow reading it: the commit decides.
             Err(error) if error.is_refusal() => Ok(()),
             Err(error) => Err(self.requests.error(&target.subject, error)),
         }
     }
 
     /// Writes to `target`. A file that cannot be replaced is removed, and with it the blocks that were staged for it. A
-    /// whole file is then written again here. A file of blocks is lost, and can be written again from its beginning.
+    /// whole file is then written again here. A file of blocks is reported as lost, and the caller can write it again
+    /// from its beginning.
     async fn write(&self, target: &BlobLocation, write: &Write) -> Result<(), UploadError> {
         let attempt = |_| self.attempt(target, write);
         let mut written = self.in_container(target, attempt).await;
@@ -397,8 +398,8 @@ impl BlobApi {
     }
 }
 
-/// Whether a file of another type or API must be removed before the new one can be written. Other conflicts, such as an
-/// immutability policy, are no reason to remove anything.
+/// Returns whether a file of another type or API must be removed before the new one can be written. Other conflicts,
+/// such as an immutability policy, are no reason to remove anything.
 fn cannot_be_replaced(error: &AttemptError) -> bool {
     matches!(
         error.status(),
@@ -415,7 +416,7 @@ struct BlobUpload {
 }
 
 impl BlobUpload {
-    /// The ids of the blocks of a file must have equal lengths.
+    /// Returns the id of a block. All ids of a file's blocks must have the same length.
     fn block_id(&self, index: u64) -> Vec<u8> {
         format!("{:016x}-{index:08}", self.run).into_bytes()
     }

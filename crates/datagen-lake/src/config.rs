@@ -1,4 +1,4 @@
-//! Which lake: LAKE_URL, or STORAGE_SAS with its SAS; LAKE_API.
+//! The settings of the lake: LAKE_URL, or STORAGE_SAS for a URL with a SAS, and LAKE_API.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,17 +13,17 @@ use datagen_settings::{ConfigurationErrors, Environment, Secret, is_host, local_
 
 pub use datagen_settings::catalog::LakeApi as Api;
 
-/// Which lake, and how to sign in.
+/// The lake, and how to sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakeConfig {
-    /// The place.
+    /// The location of the files.
     pub location: Location,
 }
 
-/// A place for files.
+/// A location of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A directory of this machine.
+    /// A local directory.
     Directory(PathBuf),
     /// A storage account.
     #[cfg(feature = "azure")]
@@ -39,7 +39,7 @@ fn accept(account: Account) -> Result<Location, String> {
 #[cfg(feature = "azure")]
 use datagen_azure::http::may_be_plain;
 
-/// No request is sent by this build.
+/// This build sends no requests.
 #[cfg(not(feature = "azure"))]
 fn may_be_plain(_url: &Url) -> bool {
     true
@@ -53,11 +53,11 @@ fn accept(_account: Account) -> Result<Location, String> {
     )
 }
 
-/// A storage account and a place in it.
+/// A storage account and a location in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The service: scheme, host, port, and the account's name for path-style emulators. No query, a
-    /// trailing slash.
+    /// The service: scheme, host, port, and the account's name for path-style emulators. It has no query, and ends with
+    /// a slash.
     pub service: Url,
     /// The filesystem (container), if the URL names one.
     pub filesystem: Option<String>,
@@ -82,7 +82,7 @@ impl fmt::Display for Account {
     }
 }
 
-/// What a URL of a lake looks like, for messages.
+/// The form of a lake's URL, for messages.
 const URL_FORM: &str = "https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]";
 
 impl LakeConfig {
@@ -127,7 +127,7 @@ impl LakeConfig {
     }
 }
 
-/// What a URL parser would remove without a word.
+/// Refuses characters that a URL parser would remove silently.
 fn refuse_control_characters(text: &str) -> Result<(), String> {
     if text.contains(char::is_control) {
         return Err("has a control character, such as a line break, in it: remove it".to_owned());
@@ -169,7 +169,8 @@ fn parse_sas_url(text: &Secret, api: Option<Api>) -> Result<Location, String> {
     accept(parse_account(url, api, Some(sas))?)
 }
 
-/// Whether a part of a URL that is printed has the signature of a SAS in it, however often it is percent-encoded.
+/// Returns whether a part of a URL that may be printed contains the signature of a SAS, even if it was percent-encoded
+/// repeatedly.
 fn has_signature(text: &str) -> bool {
     let mut text = text.to_ascii_lowercase();
     loop {
@@ -184,7 +185,7 @@ fn has_signature(text: &str) -> bool {
     }
 }
 
-/// Reads a URL whose SAS has been taken; nothing of its query, user or password is repeated in a message.
+/// Parses a URL whose SAS has been extracted; no message repeats any of its query, user or password.
 fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<Account, String> {
     if url.scheme() != "https" && url.scheme() != "http" {
         // Only LAKE_URL may name a directory.
@@ -256,7 +257,7 @@ fn parse_account(mut url: Url, api: Option<Api>, sas: Option<Secret>) -> Result<
     })
 }
 
-/// The rules for the names in a path that the two APIs read alike:
+/// Checks a name in a path by the rules under which both APIs read it alike:
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#blob-names>.
 fn check_name(name: &str) -> Result<(), String> {
     refuse_control_characters(name)?;
@@ -272,12 +273,12 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether `name` has the form of an account's name, which may have `-secondary` at its end.
+/// Returns whether `name` has the form of an account's name, which may have `-secondary` at its end.
 fn is_account(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-/// The naming rules of containers:
+/// Checks the name of a filesystem (container) by the naming rules:
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>.
 fn check_filesystem(name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -286,7 +287,7 @@ fn check_filesystem(name: &str) -> Result<(), String> {
         && !name.starts_with('-')
         && !name.ends_with('-')
         && !name.contains("--");
-    // The container of static websites. `$root` is none for us: the names in it have no directories.
+    // `$web` is the container of static websites. `$root` is refused, because the names in it have no directories.
     if well_formed || name == "$web" {
         return Ok(());
     }

@@ -32,7 +32,7 @@ use datagen_azure::entra::EntraCredential;
 use datagen_azure::http::HttpError;
 use datagen_process::error::DestinationError;
 
-/// Path segments keep the unreserved characters of RFC 3986; the SDK encodes nothing.
+/// The encoded characters of a path segment: all but the unreserved ones of RFC 3986. The SDK encodes nothing.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -61,7 +61,7 @@ struct DfsApi {
     resume: Resume,
 }
 
-/// A file's place; its paths are percent-encoded.
+/// The location of a file; the paths are percent-encoded.
 #[derive(Clone, Debug)]
 struct DfsLocation {
     subject: Subject,
@@ -92,7 +92,7 @@ impl DfsLake {
         };
         let location = CloudLocation::Custom {
             account: account.service.host_str().unwrap_or_default().to_owned(),
-            // Joined with paths, so that the trailing slash matters; the configuration guarantees it.
+            // The SDK appends paths to it, so the trailing slash is required; the configuration guarantees it.
             uri: account.service.to_string(),
         };
         let transport = TransportOptions::new(Arc::new(LegacyHttpClient::new(&account)));
@@ -146,7 +146,7 @@ impl Lake for DfsLake {
     }
 
     async fn sync(&self) -> Result<(), DestinationError> {
-        // The service responds to a flush when it is durable.
+        // The service responds to a flush only when it is durable.
         Ok(())
     }
 
@@ -198,7 +198,7 @@ fn encode(names: &[&str]) -> Vec<String> {
 }
 
 impl DfsApi {
-    /// The filesystem of `path`, and the segments of the path in it.
+    /// Returns the filesystem of `path`, and the segments of the path in it.
     fn place<'p>(&'p self, path: &'p LakePath) -> (&'p str, Vec<&'p str>) {
         let (filesystem, names) = match &self.account.filesystem {
             Some(filesystem) => (filesystem.as_str(), path.in_directory().to_vec()),
@@ -225,13 +225,13 @@ impl DfsApi {
         }
     }
 
-    /// The segments of the URL's directory, percent-encoded.
+    /// Returns the segments of the URL's directory, percent-encoded.
     fn root(&self) -> Vec<String> {
         let directory: Vec<&str> = self.account.directory.iter().map(String::as_str).collect();
         encode(&directory)
     }
 
-    /// The percent-encoded path of `name` among the temporary files, or of their directory.
+    /// Returns the percent-encoded path of `name` among the temporary files, or of their directory if `name` is empty.
     fn temporary(&self, name: &[&str]) -> String {
         [self.root(), encode(&[TEMPORARY]), encode(name)]
             .concat()
@@ -262,15 +262,17 @@ impl DfsApi {
         self.requests.run(subject, attempt).await
     }
 
-    /// Whether the file is there with these contents. Reading it costs a tenth of the four requests that write it. The
-    /// service keeps no digest of a file that was appended to.
+    /// Returns whether the file exists with these contents. Reading it costs a tenth of the four requests that write
+    /// it. The service keeps no digest of a file that was appended to.
     async fn has(&self, target: &DfsLocation, contents: &Bytes) -> Result<bool, DestinationError> {
-        // One byte more shows that a file is longer. Without an end, the SDK sends one that some servers cannot parse.
+        // One more byte is requested, to detect a longer file. For a range without an end, the SDK sends an end that
+        // some servers cannot parse.
         let end = contents.len() as u64 + 1;
         let read = || self.file(target, &target.path).read().range(Range::Range(0..end));
         match self.run(&target.subject, read).await {
             Ok(found) => Ok(found.data == *contents),
-            // It is not there, or empty (which has no range), or these credentials or this server do not let it be read.
+            // It does not exist, or is empty (which has no range), or these credentials or this server do not allow
+            // reading it.
             Err(error) if matches!(error.status(), 400 | 403 | 404 | 416) => Ok(false),
             // The response of a server that ignores ranges.
             Err(error) if matches!(error.last, AttemptError::Http(HttpError::TooLong)) => Ok(false),
@@ -278,7 +280,7 @@ impl DfsApi {
         }
     }
 
-    /// Writes and publishes a file at once, and again from its beginning if the service lost a part of it.
+    /// Writes and publishes a file, and does so once more from its beginning if the service lost a part of it.
     async fn write(&self, target: &DfsLocation, contents: Bytes) -> Result<(), UploadError> {
         match self.write_once(target, contents.clone()).await {
             Err(UploadError::Lost(error)) => {
@@ -382,7 +384,7 @@ impl DfsApi {
         }
     }
 
-    /// The length of the published file.
+    /// Returns the length of the published file.
     async fn length(&self, target: &DfsLocation) -> Result<u64, RequestError> {
         let properties = || self.file(target, &target.path).get_properties();
         let found = self.run(&target.subject, properties).await?;
@@ -390,7 +392,7 @@ impl DfsApi {
         Ok(length.unwrap_or_default())
     }
 
-    /// Creates the directory that the file is published in, once.
+    /// Creates the directory that the file is published in, unless this process has created or found it before.
     async fn make_directory(&self, target: &DfsLocation) -> Result<(), DestinationError> {
         if target.parent.is_empty() {
             return Ok(());
@@ -414,8 +416,9 @@ impl DfsApi {
         Ok(())
     }
 
-    /// Removes this writer's temporary files, and the directory of all temporary files if it is empty then. Otherwise
-    /// there are files of writers that are running, or of some that will never run again.
+    /// Removes the temporary files of this writer and of those that it succeeds, and then the directory of all
+    /// temporary files if it is empty. Otherwise, it has files of writers that are running, or that will never run
+    /// again.
     async fn clean_up(&self, filesystem: &str) {
         let subject = Subject {
             filesystem: filesystem.to_owned(),
@@ -446,7 +449,7 @@ impl DfsApi {
         }
     }
 
-    /// The names of the directories of temporary files.
+    /// Returns the names of the directories of temporary files.
     async fn writers(&self, subject: &Subject) -> Result<Vec<String>, RequestError> {
         let names = self.account.directory.iter().map(String::as_str);
         let directory = names.chain([TEMPORARY]).collect::<Vec<_>>().join("/");
@@ -487,7 +490,7 @@ impl DfsApi {
         }
     }
 
-    /// Removes a directory, with its contents or only if it is empty. A missing directory is no error.
+    /// Removes a directory, with its contents or only if it is empty. A missing directory is not an error.
     async fn remove_directory(
         &self,
         subject: &Subject,
@@ -515,7 +518,7 @@ impl DfsApi {
 struct DfsUpload {
     api: Arc<DfsApi>,
     target: DfsLocation,
-    /// The path of the temporary file, after it was created.
+    /// The path of the temporary file, once it has been created.
     temporary: OnceLock<String>,
 }
 

@@ -1,11 +1,11 @@
 //! The HTTP client under azure_core 0.21, which azure_storage_datalake is built on: `reqwest` 0.12.
 //!
-//! It also corrects what that crate gets wrong on the wire:
+//! It also corrects requests and responses that the crate handles wrongly:
 //! - `x-ms-rename-source` is form-encoded, begins with the account on path-style hosts, and lacks the SAS
-//!   that the service wants for the source;
-//! - two parameters of listings have their names of the Blob API, `marker` and `maxresults`;
-//! - an answer whose headers are not all there, or not all as the crate expects them, counts as an error
-//!   though it is none.
+//!   that the service requires for the source;
+//! - two parameters of listings have the names that they have in the Blob API, `marker` and `maxresults`;
+//! - a response with missing headers, or with headers in another form than the crate expects, counts as an error
+//!   although the request succeeded.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,11 +27,11 @@ use datagen_settings::Secret;
 
 const RENAME_SOURCE: &str = "x-ms-rename-source";
 
-/// The headers of an answer that are read here.
+/// The headers of a response that are used here.
 const KEPT_HEADERS: [&str; 2] = ["content-length", "x-ms-continuation"];
 
-/// What azure_storage_datalake parses in every answer and this program does not use: what it gets in their place,
-/// once the answer is known to be the service's.
+/// Values for the headers that azure_storage_datalake parses in every response and this program does not use. They
+/// replace the headers of a response that is known to come from the service.
 const STAND_INS: [(&str, &str); 7] = [
     ("x-ms-request-id", "00000000-0000-0000-0000-000000000000"),
     ("x-ms-version", "unknown"),
@@ -100,7 +100,7 @@ impl LegacyHttpClient {
             let response = outgoing.send().await?;
             watch.step();
             let (status, headers) = (response.status(), response.headers().clone());
-            // The body is read here, so that a response cut short is an error, and the connection is free again.
+            // The body is read here, so that a truncated response is an error and the connection is free again.
             let body = read_body(response.bytes_stream()).await?;
             Ok((status.as_u16(), headers, body))
         };
@@ -122,7 +122,7 @@ impl LegacyHttpClient {
         Ok(response(status, &headers, body.bytes))
     }
 
-    /// `/FILESYSTEM/PATH`, percent-encoded, with the SAS as its query.
+    /// Returns `/FILESYSTEM/PATH`, percent-encoded, with the SAS as its query.
     fn rename_source(&self, form_encoded: &str) -> String {
         let path = percent_decode_str(form_encoded).decode_utf8_lossy().into_owned();
         let path = path
@@ -138,7 +138,7 @@ impl LegacyHttpClient {
 #[async_trait]
 impl HttpClient for LegacyHttpClient {
     async fn execute_request(&self, request: &Request) -> Result<Response> {
-        // Not `Io`, which the SDK would retry by itself.
+        // The kind is not `Io`, because the SDK would retry that itself.
         self.send(request).await.map_err(|error| {
             let message = error.to_string();
             Error::full(ErrorKind::Other, error, message)
@@ -146,13 +146,13 @@ impl HttpClient for LegacyHttpClient {
     }
 }
 
-/// The statuses of success that the service's documentation gives for a request.
+/// Returns the success statuses that the service's documentation gives for a request.
 /// <https://learn.microsoft.com/rest/api/storageservices/data-lake-storage-gen2>
 fn documented_statuses(request: &Request) -> &'static [u16] {
     match request.method() {
         // Filesystem - Create and Path - Create, which also renames.
         Method::Put => &[201],
-        // Path - Update: 202 for what was appended, 200 for what was flushed.
+        // Path - Update: 202 for an append, 200 for a flush.
         Method::Patch
             if request
                 .url()
@@ -161,7 +161,7 @@ fn documented_statuses(request: &Request) -> &'static [u16] {
         {
             &[202]
         }
-        // Path - Read: the whole file, or the range that was asked for.
+        // Path - Read: the whole file, or the requested range.
         Method::Get => &[200, 206],
         // Path - Delete: done, or under way.
         Method::Delete => &[200, 202],
@@ -169,7 +169,7 @@ fn documented_statuses(request: &Request) -> &'static [u16] {
     }
 }
 
-/// The URL of a request with the Data Lake API's names for the parameters of a listing.
+/// Returns the URL of a request with the Data Lake API's names for the parameters of a listing.
 /// <https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/list>
 fn with_data_lake_names(url: &Url) -> Url {
     let rename = |pair: &str| match pair.split_once('=') {

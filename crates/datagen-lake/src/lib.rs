@@ -1,17 +1,17 @@
 //! The data lake as a destination: files that appear whole or not at all.
 //!
-//! A [`Lake`] knows nothing of records. It takes blocks of bytes for a big file ([`Lake::create`]) or the whole contents
-//! of a small one ([`Lake::put`]), and publishes each file atomically: a reader sees the old file or the new one, never a
-//! part. A [`session`] opens the lake for a run and cleans up after it.
+//! A [`Lake`] knows nothing about records. It takes blocks of bytes for a big file ([`Lake::create`]) or the complete
+//! contents of a small one ([`Lake::put`]), and publishes each file atomically: a reader sees the old file or the new
+//! one, never a part. A [`session`] opens the lake for a run and cleans up after it.
 //!
-//! - [`config`]: which lake, by LAKE_URL or STORAGE_SAS;
-//! - [`local`]: a directory of this machine (`file:///dir`);
+//! - [`config`]: the choice of the lake, by LAKE_URL or STORAGE_SAS;
+//! - [`local`]: a local directory (`file:///dir`);
 //! - `remote`: a storage account, via one of its two APIs: `blob` (Blob API) or `dfs` (Data Lake API). Both
 //!   share `upload` (parallel blocks), `request` (retries) and `advice` (what to do about an error). They are built with
 //!   the cargo feature `azure`;
 //! - `sas`: the shared access signature in STORAGE_SAS;
-//! - [`splits`]: a warning about the files of a run with another number of shards;
-//! - [`verify`]: the check that everything published is there.
+//! - [`splits`]: a warning about the files of a run with a different number of shards;
+//! - [`verify`]: the check that all published files exist.
 
 #![warn(missing_docs)]
 
@@ -49,16 +49,16 @@ use datagen_process::error::{DestinationError, RunError};
 use datagen_process::shard::Shard;
 use datagen_process::shutdown::Shutdown;
 
-/// How long cleaning up after a run may take: a process that has received a signal has about ten seconds.
+/// The time limit for cleaning up after a run: a process that has received a signal has about ten seconds.
 const CLEANING: Duration = Duration::from_secs(5);
 
-/// Where files are before they are published. Readers of lakes pass over names that begin with `_`.
+/// The directory of files that are not published yet. Readers of data lakes ignore names that begin with `_`.
 const TEMPORARY: &str = "_temporary";
 
 /// A destination of files.
 #[async_trait]
 pub trait Lake: Send + Sync {
-    /// Into which blocks a big file of about `expected_bytes` is divided.
+    /// Returns the blocks into which a big file of about `expected_bytes` is divided.
     fn blocks(&self, expected_bytes: u64) -> BlockLayout;
 
     /// Starts a big file. Nothing is visible at `path` before [`LakeFile::publish`].
@@ -75,28 +75,31 @@ pub trait Lake: Send + Sync {
         Ok(())
     }
 
-    /// How many files [`put_all`](Self::put_all) should get at once, if there is no reason to wait less for them.
+    /// Returns how many files [`put_all`](Self::put_all) should get at once, unless collecting that many takes too
+    /// long.
     fn files_per_put(&self) -> usize {
         1
     }
 
-    /// How many calls of [`put`](Self::put) or [`put_all`](Self::put_all) should be in progress at the same time.
+    /// Returns how many calls of [`put`](Self::put) or [`put_all`](Self::put_all) should be in progress at the same
+    /// time.
     fn puts_in_flight(&self) -> usize;
 
     /// Returns when every file that was put is durable, that is, would survive a power failure.
     async fn sync(&self) -> Result<(), DestinationError>;
 
-    /// How `path` of this lake is named in messages.
+    /// Returns the form in which messages name `path` of this lake.
     fn describe(&self, path: &str) -> String;
 
-    /// The file at `path`: one file, or none, and its bytes. `None` if the credentials may write but not read.
+    /// Returns the number (0 or 1) and the size of the files at `path`. `None` if the credentials allow writing but not
+    /// reading.
     ///
     /// # Errors
     /// If the destination fails.
     async fn stat(&self, path: &LakePath) -> Result<Option<Total>, DestinationError>;
 
-    /// The files directly in the folder of `beside` whose names `select` accepts. A folder that is missing has
-    /// none. `None` if the credentials may write but not list.
+    /// Counts the files directly in the folder of `beside` whose names `select` accepts. A missing folder has none.
+    /// `None` if the credentials allow writing but not listing.
     ///
     /// # Errors
     /// If the destination fails.
@@ -118,7 +121,7 @@ pub trait LakeFile: Send {
     /// call.
     async fn append(&mut self, block: Bytes) -> Result<(), UploadError>;
 
-    /// Makes the file visible, whole and durable.
+    /// Makes the complete file visible and durable.
     async fn publish(self: Box<Self>) -> Result<(), UploadError>;
 }
 
@@ -131,13 +134,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `shard` of the generator `program`.
+    /// Creates the writer of `shard` of the generator `program`.
     pub fn new(program: &'static str, shard: Shard) -> Self {
         Self { program, shard }
     }
 
-    /// Whether the writer `name` cannot be running at the same time as this one: it is this one in an earlier run, or a
-    /// shard of the same program with another SHARD_COUNT.
+    /// Returns whether the writer `name` cannot be running at the same time as this one: it is either this one in an
+    /// earlier run, or a shard of the same program with another SHARD_COUNT.
     #[cfg(feature = "azure")]
     fn succeeds(&self, name: &str) -> bool {
         let cut = name
@@ -175,7 +178,7 @@ impl Total {
     }
 }
 
-/// The blocks into which a big file is divided.
+/// The division of a big file into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockLayout {
     /// The approximate size of a block in bytes.
@@ -209,7 +212,7 @@ impl From<UploadError> for RunError {
     }
 }
 
-/// A file's place in the lake.
+/// The location of a file in the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakePath {
     area: Area,
@@ -225,11 +228,11 @@ enum Area {
     Manifest,
 }
 
-/// The folder of manifests. Readers of lakes pass over names that begin with `_`.
+/// The folder of manifests. Readers of data lakes ignore names that begin with `_`.
 const MANIFESTS: &str = "_datagen";
 
 impl LakePath {
-    /// `FOLDER/NAME`.
+    /// Returns the path `FOLDER/NAME`.
     pub fn data(folder: &'static str, name: impl Into<String>) -> Self {
         Self {
             area: Area::Data,
@@ -238,7 +241,7 @@ impl LakePath {
         }
     }
 
-    /// `_datagen/NAME`, the manifest of what is in `FOLDER`.
+    /// Returns the path `_datagen/NAME`, the manifest of what is in `FOLDER`.
     pub fn manifest(folder: &'static str, name: impl Into<String>) -> Self {
         Self {
             area: Area::Manifest,
@@ -247,12 +250,12 @@ impl LakePath {
         }
     }
 
-    /// The folder's path below the root of a lake that has one: `users`, `_datagen`.
+    /// Returns the folder's path below the root of a lake that has one: `users`, `_datagen`.
     pub fn folder(&self) -> String {
         self.in_directory()[0].to_owned()
     }
 
-    /// The path below the root of a lake that has one: `users/users.json`, `_datagen/users.json`.
+    /// Returns the path below the root of a lake that has one: `users/users.json`, `_datagen/users.json`.
     pub fn in_directory(&self) -> [&str; 2] {
         match self.area {
             Area::Data => [self.folder, &self.name],
@@ -260,8 +263,8 @@ impl LakePath {
         }
     }
 
-    /// The filesystem and the path in it, where the URL names no filesystem and each kind is its own:
-    /// `users` and `users.json`, or `users` and `_datagen/users.json`.
+    /// Returns the filesystem and the path in it, for a URL that names no filesystem, where each kind has a separate
+    /// one: `users` and `users.json`, or `users` and `_datagen/users.json`.
     pub fn in_own_filesystem(&self) -> (&'static str, Vec<&str>) {
         match self.area {
             Area::Data => (self.folder, vec![&self.name]),
@@ -276,8 +279,8 @@ impl fmt::Display for LakePath {
     }
 }
 
-/// Opens a lake, runs `work` on it and cleans up, however the work ends. A signal drops the work wherever it is, so that a
-/// lake that does not answer cannot keep the process from stopping.
+/// Opens a lake, runs `work` on it and cleans up, however the work ends. A signal drops the work at any point, so that
+/// a lake that does not respond cannot keep the process from stopping.
 ///
 /// # Errors
 /// The signal, the work's failure, or a lake that cannot be opened.
@@ -314,13 +317,13 @@ async fn unless_stopped<T>(
 /// Opens the lake that the configuration names, for `writer`.
 ///
 /// # Errors
-/// If it cannot be reached or written, with what to check.
+/// If the lake cannot be reached or written to. The error says what to check.
 pub async fn open(config: &LakeConfig, writer: Writer) -> Result<Arc<dyn Lake>, DestinationError> {
     // Only remote lakes name their temporary files after the writer.
     #[cfg(not(feature = "azure"))]
     let _ = writer;
     match &config.location {
-        // Its locks tell unfinished files that are written from those that are left.
+        // The locks of local files distinguish files in progress from leftovers.
         Location::Directory(directory) => Ok(Arc::new(local::DirectoryLake::open(directory).await?)),
         #[cfg(feature = "azure")]
         Location::Account(account) => remote::open(account, writer).await,

@@ -1,8 +1,8 @@
 //! A lake in a local directory: each file is written under a temporary name, made durable, and renamed.
 //!
-//! Temporary files are in `_temporary/`, each locked by the process that writes it. Opening the lake removes
-//! those that no process has locked: leftovers of killed runs. Other programs use a directory of that name, too, so only
-//! regular files whose names have the form of this crate are removed.
+//! Temporary files are in `_temporary/`. A big one is locked by the process that writes it. Opening the lake removes
+//! those that no process has locked, which are leftovers of killed runs. Other programs also use a directory with this
+//! name, so only regular files whose names have the form of this crate are removed.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -25,14 +25,15 @@ use datagen_process::file_system::{self, LockState, create_directory, sync_direc
 /// Bytes per block: enough to make the cost of a system call negligible, few enough to stay in the processor's cache.
 const BLOCK_BYTES: usize = 1 << 18;
 
-/// After this many bytes, a sync starts while the next ones are made, so that the end does not wait for all of them.
+/// After this many bytes, a sync starts in the background, so that the sync at the end does not have to wait for all of
+/// them.
 const EARLY_SYNC_BYTES: usize = 64 << 20;
 
 /// Files per call of [`Lake::put_all`]: enough to make the cost of handing them to another thread negligible.
 const FILES_PER_PUT: usize = 64;
 
-/// How many names are tried for a temporary file. Processes with the same id on several machines may collide in
-/// a shared directory, but not so often.
+/// The number of names that are tried for a temporary file. Processes with the same id on several machines may collide
+/// in a shared directory, but not this often.
 const CREATE_ATTEMPTS: u32 = 1_000;
 
 /// A directory as a lake.
@@ -44,7 +45,7 @@ pub struct DirectoryLake {
     folders: Arc<Mutex<HashSet<PathBuf>>>,
     /// Locked for reading while a temporary file exists.
     writing: Arc<RwLock<()>>,
-    /// The number of processors, at most 8: more calls at a time would only wait for the file system's locks.
+    /// The number of processors, at most 8: more concurrent calls would only wait for the file system's locks.
     puts_in_flight: usize,
 }
 
@@ -91,8 +92,8 @@ impl DirectoryLake {
 
     /// Writes a small file at once.
     ///
-    /// It is not locked, which would take three more system calls. A process that is starting meanwhile may therefore remove
-    /// it as a leftover; then it is written again.
+    /// The temporary file is not locked, which would take three more system calls. A process that starts at that moment
+    /// may therefore remove it as a leftover; in that case, it is written again.
     fn put_file(&self, target: &Path, contents: &[u8]) -> Result<(), DestinationError> {
         self.prepare_folder(target)?;
         for _ in 0..CREATE_ATTEMPTS {
@@ -119,8 +120,8 @@ impl DirectoryLake {
     }
 }
 
-/// Creates the directory at `path` if it is absent, and checks that it can be listed: it is synced when files
-/// have been written to it, and that must not fail after the work is done.
+/// Creates the directory at `path` if it is absent, and checks that it can be listed: it is synced after files have
+/// been written to it, and that must not fail after the work is done.
 fn prepare_directory(path: &Path) -> Result<(), DestinationError> {
     create_directory(path)?;
     fs::read_dir(path)
@@ -128,7 +129,7 @@ fn prepare_directory(path: &Path) -> Result<(), DestinationError> {
         .map_err(|error| DestinationError::io(path, &error))
 }
 
-/// A directory or temporary file that was there before.
+/// Returns the error for a directory or temporary file that existed earlier in this run.
 fn removed(path: &Path) -> DestinationError {
     DestinationError::permanent(path.display().to_string(), "it was removed during the run")
         .advise("make sure that no other program changes the lake meanwhile, and run again")
@@ -239,12 +240,13 @@ impl Lake for DirectoryLake {
         // Calls that a signal interrupted are still running, and remove their files when they end.
         let _no_writer = self.writing.write().await;
         let temporary = self.root.join(TEMPORARY);
-        // It is not empty, and stays, while other processes write there.
+        // While other processes write there, the directory is not empty and stays.
         let _ = blocking(move || fs::remove_dir(temporary)).await;
     }
 }
 
-/// One `syncfs` per file system instead of one `fsync` per file: a hundred times faster for a thousand small files.
+/// Syncs with one `syncfs` per file system instead of one `fsync` per file, which is a hundred times faster for a
+/// thousand small files.
 #[cfg(target_os = "linux")]
 fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     use std::os::unix::fs::MetadataExt;
@@ -265,7 +267,7 @@ fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     Ok(())
 }
 
-/// Without `syncfs`, every file of the folders is synced by itself.
+/// Syncs every file of the folders separately, because there is no `syncfs`.
 #[cfg(not(target_os = "linux"))]
 fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     for folder in folders {
@@ -281,10 +283,11 @@ fn sync_folders(folders: &HashSet<PathBuf>) -> Result<(), DestinationError> {
     Ok(())
 }
 
-/// What follows the name of the published file in the name of a temporary one. The process and a number follow.
+/// The part of a temporary file's name between the name of the published file and the process id, which is followed by
+/// a number.
 const MARK: &str = ".datagen-";
 
-/// Whether `name` is one that [`Temporary::create`] gives: `users.json.datagen-PROCESS-NUMBER`.
+/// Returns whether `name` is one that [`Temporary::create`] gives: `users.json.datagen-PROCESS-NUMBER`.
 fn is_temporary_name(name: &OsStr) -> bool {
     let numbers = name
         .to_str()
@@ -294,7 +297,7 @@ fn is_temporary_name(name: &OsStr) -> bool {
     numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
 }
 
-/// Removes the temporary files of runs that were killed from the directory `temporary`, if it is there.
+/// Removes the temporary files of killed runs from the directory `temporary`, if it exists.
 fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
     let failed = |error: io::Error| DestinationError::io(temporary, &error);
     match fs::symlink_metadata(temporary) {
@@ -311,7 +314,7 @@ fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
         Ok(_) => {}
     }
     let entries = match fs::read_dir(temporary) {
-        // Another process was done and removed it.
+        // Another process has finished and removed the directory.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(failed)?,
     };
@@ -348,14 +351,14 @@ fn remove_leftovers(temporary: &Path) -> Result<(), DestinationError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leftover {
     Removed,
-    /// A process writes it, or has just removed it, or it is not a regular file.
+    /// A process is writing it or has just removed it, or it is not a regular file.
     InUse,
     /// The file system has no locks.
     Unknown,
 }
 
-/// Removes a temporary file that no process has locked. Its lock is held meanwhile, so that a process that is
-/// about to lock the file waits, and then sees that it is gone.
+/// Removes a temporary file that no process has locked. The lock is held during the removal, so that a process that is
+/// about to lock the file waits, and then notices that the file is gone.
 fn remove_if_abandoned(path: &Path) -> io::Result<Leftover> {
     let try_to_remove = || -> io::Result<Leftover> {
         if !fs::symlink_metadata(path)?.is_file() {
@@ -379,7 +382,8 @@ fn remove_if_abandoned(path: &Path) -> io::Result<Leftover> {
     }
 }
 
-/// Whether `file` is what is at `path`, and not removed, or replaced by another of the same name.
+/// Returns whether `file` is still the file at `path`, that is, neither removed nor replaced by another of the same
+/// name.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -392,7 +396,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Without identities of files, the names decide: no two processes use the same one.
+/// There are no file identities to compare, so the name decides: no two processes use the same one.
 #[cfg(not(unix))]
 fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
     path.try_exists()
@@ -408,15 +412,15 @@ struct Temporary {
     early_sync: Option<JoinHandle<io::Result<()>>>,
     path: PathBuf,
     target: PathBuf,
-    /// Whether the file at `path` is this one.
+    /// Whether the file is still at `path`, that is, not renamed yet.
     is_ours: bool,
-    /// Shows the lake that the file exists; released after the file has been removed.
+    /// Held while the file exists; released after the file has been removed.
     _writing: OwnedRwLockReadGuard<()>,
 }
 
-/// Creates a file in `_temporary/` under a name of its own.
+/// Creates a file with a unique name in `_temporary/`.
 fn create_temporary(root: &Path, target: &Path) -> Result<(File, PathBuf), DestinationError> {
-    // Containers that share a directory may all have the process id 1: hence a number of its own for each process.
+    // Containers that share a directory may all have the process id 1, so each process counts from a random number.
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(rand::random::<u32>().into()));
     static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
     let directory = root.join(TEMPORARY);
@@ -427,7 +431,7 @@ fn create_temporary(root: &Path, target: &Path) -> Result<(File, PathBuf), Desti
         match File::create_new(&path) {
             Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            // It is absent, or another process has finished and removed the directory, which looked unused.
+            // The directory is absent, or another process has finished and removed it because it was empty.
             Err(error) if error.kind() == ErrorKind::NotFound => match fs::create_dir(&directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(removed(root)),
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -441,7 +445,7 @@ fn create_temporary(root: &Path, target: &Path) -> Result<(File, PathBuf), Desti
     Err(no_temporary_file(&directory))
 }
 
-/// Creates a file in `_temporary/` under a name of its own, and locks it.
+/// Creates a file with a unique name in `_temporary/`, and locks it.
 fn create_locked(root: &Path, target: &Path) -> Result<(File, PathBuf), DestinationError> {
     for _ in 0..CREATE_ATTEMPTS {
         let (file, path) = create_temporary(root, target)?;
@@ -499,7 +503,7 @@ impl Temporary {
         }
         self.end_early_sync()?;
         let file = self.file.try_clone()?;
-        // Without a thread for it, the end takes longer; the data are the same.
+        // If the thread cannot be started, the sync at the end takes longer; the data are the same.
         let thread = thread::Builder::new().name("early-sync".to_owned());
         self.early_sync = thread.spawn(move || file.sync_data()).ok();
         self.unsynced = 0;
@@ -521,7 +525,7 @@ impl Temporary {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Renames the file to its own name.
+    /// Renames the file to the name under which it is published.
     fn publish(mut self) -> Result<(), DestinationError> {
         match fs::rename(&self.path, &self.target) {
             Ok(()) => {
@@ -551,7 +555,7 @@ impl Drop for Temporary {
     }
 }
 
-/// A big file, handed to a thread and back for each write; `None` only while a thread has it. If that write is
+/// A big file, which is handed to a thread and back for each write; `None` only while a thread has it. If that write is
 /// cancelled, the file is removed when the thread is done with it.
 #[derive(Debug)]
 struct LocalFile {
@@ -690,7 +694,7 @@ mod tests {
         let removed = Arc::new(AtomicU64::new(0));
         let (sweeps, temporary) = (Arc::clone(&removed), root.path().join(TEMPORARY));
         let sweeper = thread::spawn(move || {
-            // Until the other test thread holds no count any more.
+            // The test holds the other reference until its writes are done.
             while Arc::strong_count(&sweeps) > 1 {
                 let entries = fs::read_dir(&temporary).into_iter().flatten().flatten();
                 for path in entries.map(|entry| entry.path()) {
@@ -834,7 +838,7 @@ mod tests {
         let error = lake.put(&vips, Bytes::new()).await.unwrap_err().to_string();
         assert!(error.contains("it was removed during the run"), "{error}");
         assert!(!root.path().exists());
-        // So that the guard finds what it removes.
+        // The guard expects the directory to exist.
         fs::create_dir(root.path()).unwrap();
     }
 

@@ -13,7 +13,7 @@ use datagen_process::error::DestinationError;
 /// Opens the account. No request is sent yet: the first write shows whether the account exists and grants access.
 ///
 /// # Errors
-/// If there is a SAS that cannot be read, or none and no way to sign in.
+/// If there is a SAS that cannot be read, or if there is neither a SAS nor a way to sign in.
 pub(super) async fn open(account: &Account, writer: Writer) -> Result<Arc<dyn Lake>, DestinationError> {
     let credential = match account.sas {
         Some(_) => None,

@@ -1,5 +1,5 @@
-//! One request to a storage account: which errors are retried and for how long, and what is reported in the end. The
-//! two APIs share it; the retries of their SDKs are off.
+//! Requests to a storage account: which errors are retried and for how long, and what is reported in the end. Both APIs
+//! use this module; the retries of their SDKs are off.
 
 use std::collections::HashSet;
 use std::error::Error as StdError;
@@ -18,7 +18,7 @@ use datagen_azure::http::HttpError;
 use datagen_process::error::{DestinationError, causes};
 use datagen_process::retry::{Backoff, RetryPolicy};
 
-/// For errors that may pass: longer than a storage partition takes to move or a gateway to restart.
+/// For transient errors: longer than a storage partition takes to move or a gateway to restart.
 const TRANSIENT: RetryPolicy = RetryPolicy {
     backoff: Backoff {
         first: Duration::from_millis(100),
@@ -27,7 +27,7 @@ const TRANSIENT: RetryPolicy = RetryPolicy {
     limit: Duration::from_secs(120),
 };
 
-/// For a role of the identity that may have been assigned shortly before.
+/// For a missing role, which may have been assigned to the identity shortly before.
 const NEW_ROLE: RetryPolicy = RetryPolicy {
     backoff: Backoff {
         first: Duration::from_secs(10),
@@ -36,16 +36,16 @@ const NEW_ROLE: RetryPolicy = RetryPolicy {
     limit: ROLE_ASSIGNMENT_DELAY,
 };
 
-/// The longest pause that a server may ask for with Retry-After.
+/// The upper bound of a pause that a server requests with Retry-After.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why one attempt at a request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum AttemptError {
-    /// The request itself.
+    /// The request itself failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// Signing in, before the request. The sign-in has its own retries.
+    /// The sign-in before the request failed. It has separate retries.
     #[error(transparent)]
     SignIn(EntraError),
     /// The SDK could not make the request or read the answer.
@@ -55,7 +55,8 @@ pub(crate) enum AttemptError {
 
 impl From<azure_core::Error> for AttemptError {
     fn from(error: azure_core::Error) -> Self {
-        // The client turns what is not a success into an error; the SDK checks that a success is the documented one.
+        // The client makes an error of every response that is not a success, so the SDK reports a status only for a
+        // success that is not the documented one.
         let undocumented = error.http_status().map(|status| HttpError::Foreign {
             status: status.into(),
         });
@@ -79,7 +80,7 @@ impl AttemptError {
         })
     }
 
-    /// The response's status and the service's code for it.
+    /// Returns the response's status and the service's code for it.
     pub(crate) fn status(&self) -> Option<(u16, &str)> {
         match self {
             Self::Http(HttpError::Status { status, code, .. }) => {
@@ -89,8 +90,8 @@ impl AttemptError {
         }
     }
 
-    /// Whether the service no longer has what was sent to it for an unpublished file, because it lost it or another run
-    /// removed it. Sending the file again from its beginning can help.
+    /// Returns whether the service no longer has what was sent to it for an unpublished file, because it lost it or
+    /// another run removed it. Sending the file again from its beginning can help.
     pub(crate) fn is_upload_lost(&self) -> bool {
         matches!(
             self.status(),
@@ -101,7 +102,7 @@ impl AttemptError {
         )
     }
 
-    /// Whether the filesystem (container) does not exist. Each API has its own code for that.
+    /// Returns whether the filesystem (container) does not exist. Each API has a different code for that.
     pub(crate) fn is_missing_filesystem(&self) -> bool {
         matches!(
             self.status(),
@@ -109,11 +110,11 @@ impl AttemptError {
         )
     }
 
-    /// Whether another attempt may succeed. `answered`: whether the account has answered any request.
+    /// Returns whether another attempt may succeed. `answered` is whether the account has responded to any request.
     fn is_transient(&self, answered: bool) -> bool {
         match self {
-            // Before the account has ever answered, its name is taken to be wrong, unless the resolver reports a
-            // problem of its own (EAI_AGAIN, as glibc and musl print it).
+            // Until the account has responded for the first time, its name is assumed to be wrong, unless the resolver
+            // reports a temporary failure (EAI_AGAIN, as glibc and musl print it).
             Self::Http(HttpError::Dns { message }) => {
                 answered || message.contains("Temporary failure") || message.contains("Try again")
             }
@@ -153,7 +154,7 @@ pub(crate) struct RequestError {
     pub(crate) last: AttemptError,
     /// How long the request was retried; `None` if the error is permanent.
     tried: Option<Duration>,
-    /// What to do, where that does not follow from the error.
+    /// What to do, if that does not follow from the error.
     advice: Option<String>,
 }
 
@@ -166,12 +167,12 @@ impl RequestError {
         }
     }
 
-    /// Whether the service refused the request. False if it was out of order or out of reach.
+    /// Returns whether the service refused the request. False if it was out of order or unreachable.
     pub(crate) fn is_refusal(&self) -> bool {
         self.tried.is_none() && self.last.status().is_some()
     }
 
-    /// The status of the last response; 0 if there was none.
+    /// Returns the status of the last response; 0 if there was none.
     pub(crate) fn status(&self) -> u16 {
         self.last.status().map_or(0, |(status, _)| status)
     }
@@ -193,13 +194,13 @@ pub(crate) struct Requests {
     destination: String,
     advisor: Advisor,
     signs_in: bool,
-    /// Whether the account has answered any request.
+    /// Whether the account has responded to any request.
     answered: AtomicBool,
-    /// Whether the log says already that a role assignment is waited for.
+    /// Whether the log says already that the process waits for a role assignment.
     awaits_role: AtomicBool,
-    /// The filesystems that were created, or found when they were to be created.
+    /// The filesystems that this process created, or that existed when it was about to create them.
     created: std::sync::Mutex<HashSet<String>>,
-    /// Held while one is being created.
+    /// Held while a filesystem is being created.
     creating: tokio::sync::Mutex<()>,
 }
 
@@ -220,7 +221,8 @@ impl Requests {
         lock(&self.created)
     }
 
-    /// As [`run`](Self::run), for the first requests to a filesystem: if it is missing, `create` creates it.
+    /// Does the same as [`run`](Self::run), for the first requests to a filesystem: if it is missing, `create` creates
+    /// it.
     pub(crate) async fn run_or_create<T, F, C>(
         &self,
         subject: &Subject,
@@ -273,7 +275,7 @@ impl Requests {
     }
 
     fn is_transient(&self, subject: &Subject, error: &AttemptError) -> bool {
-        // A new filesystem takes a while to be known everywhere.
+        // It takes a while until all servers know a new filesystem.
         let is_new = || error.is_missing_filesystem() && self.created().contains(&subject.filesystem);
         error.is_transient(self.answered.load(Ordering::Relaxed)) || is_new()
     }
@@ -333,13 +335,13 @@ impl Requests {
         }
     }
 
-    /// How a file is named in messages.
+    /// Returns the form in which messages name a file.
     pub(crate) fn describe(&self, file: &str) -> String {
         format!("{}{file}", self.destination)
     }
 
-    /// What a request for published files found: nothing where there is no file or filesystem, `None` where the
-    /// credentials do not allow the request.
+    /// Returns the result of a request for published files: a total of zero if there is no file or filesystem, `None`
+    /// if the credentials do not allow the request.
     pub(crate) fn found(
         &self,
         subject: &Subject,
@@ -355,7 +357,7 @@ impl Requests {
         }
     }
 
-    /// The error that is reported: one line with what to do.
+    /// Returns the error that is reported: one line with what to do.
     pub(crate) fn error(&self, subject: &Subject, error: RequestError) -> DestinationError {
         let problem = match error.tried {
             Some(tried) => format!("{} (tried for {} s)", error.last, tried.as_secs()),
@@ -370,7 +372,7 @@ impl Requests {
         reported.caused_by(error.last)
     }
 
-    /// The error of a request that sends a part of an unpublished file.
+    /// Returns the error of a request that sends a part of an unpublished file.
     pub(crate) fn upload_error(&self, subject: &Subject, error: RequestError) -> UploadError {
         let is_lost = error.last.is_upload_lost();
         let error = self.error(subject, error);
@@ -382,16 +384,16 @@ impl Requests {
     }
 }
 
-/// The contents of `mutex`, which no panic leaves half changed here.
+/// Locks `mutex`. A poisoned one is used as well, because no panic leaves its contents half changed.
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Whether a small file is read before it is written, because it may be there already.
+/// Decides whether a small file is read before it is written, because it may exist already.
 ///
 /// A restart finds the files that the killed run wrote, at the beginning of its work; a first run finds none. Files are
-/// therefore read, which is cheap, until as many were missing as there are writes in flight, and from then on only
-/// written. A first run pays for that many reads, and a restart does not write again what is right. Nothing is kept
+/// therefore read, which is cheap, until as many were missing as there are writes in flight; from then on they are only
+/// written. A first run pays for that many reads, and a restart does not write correct files again. Nothing is kept
 /// about single files, so memory does not grow with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Resume {

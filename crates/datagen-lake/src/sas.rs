@@ -4,8 +4,8 @@
 //! <https://learn.microsoft.com/rest/api/storageservices/create-account-sas>,
 //! <https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas>
 
-/// Checks the query of a URL for damage that the service would answer with «authentication failed» only. The problem
-/// that is returned repeats nothing of the query.
+/// Checks the query of a URL for damage that the service would report only as «authentication failed». The returned
+/// problem repeats nothing of the query.
 pub(crate) fn check(query: &str) -> Result<(), &'static str> {
     if query.starts_with('?') {
         return Err("has ?? before its SAS: remove one of them");
@@ -39,7 +39,7 @@ pub(crate) use facts::Sas;
 mod facts {
     use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
-    /// What a SAS says about itself, without its signature.
+    /// The fields of a SAS, without its signature.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Sas {
         /// `st`: when it becomes valid.
@@ -52,14 +52,14 @@ mod facts {
         pub(crate) permissions: Option<String>,
         /// `sr`: `c` for a filesystem, `d` for a directory, `b`, `bs` or `bv` for one file.
         pub(crate) resource: Option<String>,
-        /// `si`: the stored access policy that holds the rest.
+        /// Whether it refers to a stored access policy (`si`), which holds the rest.
         pub(crate) has_policy: bool,
         /// Whether an identity signed it (`skoid`), rather than an account key.
         pub(crate) is_delegated: bool,
     }
 
     impl Sas {
-        /// Reads the query of a URL.
+        /// Parses the query of a URL.
         pub(crate) fn parse(query: &str) -> Self {
             let mut sas = Self::default();
             for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -77,13 +77,13 @@ mod facts {
             sas
         }
 
-        /// Whether it is for a single file.
+        /// Returns whether it is for a single file.
         pub(crate) fn is_for_one_file(&self) -> bool {
             matches!(self.resource.as_deref(), Some("b" | "bs" | "bv"))
         }
     }
 
-    /// A time in one of the forms that Azure accepts: to the day, to the minute, to the second or finer.
+    /// Parses a time in one of the forms that Azure accepts: to the day, to the minute, to the second or finer.
     /// <https://learn.microsoft.com/rest/api/storageservices/formatting-datetime-values>
     fn time(text: &str) -> Option<DateTime<Utc>> {
         let to_the_minute = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%MZ").ok();

@@ -1,5 +1,5 @@
-//! Whether a folder already has the files of a run with another number of shards. Such files remain, and a reader of the
-//! folder reads both.
+//! The check whether a folder already has the files of a run with a different number of shards. Such files remain, and
+//! a reader of the folder reads both.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +8,8 @@ use super::{Lake, LakePath};
 use datagen_process::error::DestinationError;
 use datagen_process::shard::Shard;
 
-/// Logs one warning if the lake has manifests of `folder` of another number of shards than `shard.count`.
-/// `consequence` says what that means for a reader. Lakes whose credentials may not list are not checked.
+/// Logs one warning if the lake has manifests of `folder` with a number of shards other than `shard.count`.
+/// `consequence` says what that means for a reader. Lakes whose credentials do not allow listing are not checked.
 ///
 /// # Errors
 /// If the destination fails.
@@ -31,7 +31,7 @@ pub async fn warn_of_other_splits(
     Ok(())
 }
 
-/// The numbers of shards of the manifests of `folder`, without that of `shard`.
+/// Returns the numbers of shards of the manifests of `folder`, without that of `shard`.
 async fn other_counts(
     lake: &dyn Lake,
     folder: &'static str,
@@ -56,7 +56,7 @@ async fn other_counts(
     ))
 }
 
-/// `SHARD_COUNT=3 (users-*-of-00003.json)`, separated by commas.
+/// Returns `SHARD_COUNT=3 (users-*-of-00003.json)` for each count, separated by commas.
 fn describe(folder: &str, counts: &BTreeSet<u32>) -> Option<String> {
     let one = |count: &u32| match count {
         1 => format!("SHARD_COUNT=1 ({})", Shard::WHOLE.file_name(folder)),

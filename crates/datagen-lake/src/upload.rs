@@ -13,7 +13,7 @@ use super::{BlockLayout, LakeFile, UploadError};
 /// The requests that differ between the two APIs.
 #[async_trait]
 pub(crate) trait Upload: Send + Sync + 'static {
-    /// Publishes a file of a single block, instead of all other requests.
+    /// Publishes a file of a single block. No other method is called for such a file.
     async fn put(&self, contents: Bytes) -> Result<(), UploadError>;
 
     /// Prepares for the first of several blocks.
@@ -32,17 +32,18 @@ pub(crate) const LIST_PAGE: NonZeroU32 = NonZeroU32::new(500).expect("not zero")
 /// How many small files are put in parallel.
 pub(crate) const PUTS_IN_FLIGHT: usize = 64;
 
-/// The service's limit for a file. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
+/// The service's limit for the blocks of a file. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
 const MAX_BLOCKS: u64 = 50_000;
 const MIB: u64 = 1024 * 1024;
 /// The size of all blocks in flight together, in bytes.
 const MEMORY: usize = 48 << 20;
 const MOST_IN_FLIGHT: usize = 12;
 
-/// Blocks of 4 MiB, larger only where a file would need more blocks than the service accepts. As many are in flight as
-/// keep the process below 128 MiB, including their copies in the kernel and in TLS.
+/// Returns blocks of 4 MiB, or larger ones where a file would otherwise need more blocks than the service accepts. The
+/// number in flight keeps the process below 128 MiB, including their copies in the kernel and in TLS. It is at least
+/// two, which takes more memory for files above about 900 GiB.
 pub(crate) fn blocks(expected_bytes: u64) -> BlockLayout {
-    // A fifth of the limit is kept for an estimate that was too low.
+    // A fifth of the limit is reserved in case the estimate is too low.
     let least = expected_bytes.div_ceil(MAX_BLOCKS * 4 / 5);
     let bytes = least.div_ceil(MIB).clamp(4, 100) * MIB;
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -52,8 +53,8 @@ pub(crate) fn blocks(expected_bytes: u64) -> BlockLayout {
     }
 }
 
-/// As many blocks of about `bytes` as [`blocks`] allowed, or fewer. The producer of the blocks relies on getting its
-/// buffers back, and its blocks are somewhat smaller or larger than requested.
+/// Returns how many blocks of about `bytes` may be in flight: as many as [`blocks`] allowed, or fewer. The producer of
+/// the blocks relies on getting its buffers back, and its blocks are somewhat smaller or larger than requested.
 fn in_flight_of(bytes: usize) -> usize {
     (MEMORY * 9 / 10 / bytes.max(1)).clamp(2, MOST_IN_FLIGHT)
 }

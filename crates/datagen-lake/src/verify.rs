@@ -1,5 +1,5 @@
-//! Whether the published files are there, which is verified before a manifest is written. A server that accepts everything
-//! and stores nothing, or a folder that was removed during the run, is noticed here.
+//! Checks that the published files exist, before a manifest is written. This detects a server that accepts everything
+//! and stores nothing, and a folder that was removed during the run.
 
 use super::{Lake, LakePath, SelectName, Total};
 use datagen_process::error::DestinationError;

@@ -53,7 +53,7 @@ async fn open(api: &str, address: SocketAddr, path: &str) -> Arc<dyn Lake> {
         .unwrap()
 }
 
-/// Bytes of which no two blocks are equal, so that a block in the wrong place is noticed.
+/// Returns bytes in which no two blocks are equal, so that a block in the wrong place is noticed.
 fn contents(length: usize, seed: u8) -> Bytes {
     (0..length)
         .map(|at| (at as u8) ^ ((at >> 8) as u8).wrapping_mul(31) ^ ((at >> 16) as u8) ^ seed)
@@ -93,7 +93,7 @@ fn small(id: u64) -> Bytes {
     Bytes::from(format!("{{\"id\":{id},\"name\":\"product_{id}\"}}"))
 }
 
-/// Every path of a filesystem, directories too.
+/// Returns every path of a filesystem, including directories.
 fn paths(server: &DfsServer, filesystem: &str) -> Vec<String> {
     server
         .store()
@@ -209,7 +209,7 @@ async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
     for api in APIS {
         let server = server().await;
         let lake = open(api, server.address(), "bronze").await;
-        // A killed run: some files right, one wrong, one begun.
+        // A killed run left some correct files, a wrong one, and an unfinished one.
         write_small(&lake, 100).await;
         {
             let mut store = server.store();
@@ -241,7 +241,7 @@ async fn a_restart_removes_leftovers_and_does_not_write_again_what_is_right() {
     }
 }
 
-/// An unfinished file of `writer`.
+/// Leaves an unfinished file of `writer`.
 fn leave(store: &mut Store, writer: &str) {
     let path = format!("_temporary/{writer}/product_120.json.0123456789abcdef-7");
     store.create("bronze", &path, false, false).unwrap();
@@ -281,7 +281,7 @@ async fn leftovers_go_unless_their_writer_may_be_at_work() {
     );
 }
 
-/// Writes files of each size without end, and stops with SIGTERM when `moment` returns true.
+/// Writes files of each size repeatedly, and requests a stop with SIGTERM when `moment` returns true.
 async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), RunError> {
     let shutdown = Shutdown::default();
     let session = lake::session(config, writer(Shard::WHOLE), &shutdown, |lake| async move {
@@ -312,7 +312,7 @@ async fn stopped(config: &LakeConfig, moment: impl Fn() -> bool) -> Result<(), R
         }
         shutdown.request(Signal::Terminate);
     };
-    // Far less than the retry limit of requests, and more than the end may take.
+    // Much less than the retry limit of requests, and more than stopping may take.
     let run = async { tokio::join!(session, stop).0 };
     tokio::time::timeout(Duration::from_secs(30), run)
         .await
@@ -384,7 +384,7 @@ async fn a_failed_run_leaves_nothing_unfinished() {
     assert!(paths(&server, "bronze").is_empty());
 }
 
-/// Random faults at a tenth of the requests. LAKE_FAULT_SEEDS sets the number of seeds.
+/// A tenth of the requests get random faults. LAKE_FAULT_SEEDS sets the number of seeds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_file_is_whole_in_spite_of_random_faults() {
     let seeds = std::env::var("LAKE_FAULT_SEEDS").map_or(2, |text| text.parse().unwrap());
@@ -453,7 +453,7 @@ async fn each_fault_alone_is_survived() {
     }
 }
 
-/// A lake whose requests are abandoned after 200 ms without progress.
+/// Returns the configuration of a lake whose requests are abandoned after 200 ms without progress.
 fn with_short_stall_timeout(api: &str, address: SocketAddr) -> LakeConfig {
     let mut config = config(api, address, "bronze", &sas("rcwdlm"));
     let Location::Account(account) = &mut config.location else {
@@ -586,7 +586,7 @@ async fn each_api_replaces_what_the_other_wrote() {
     }
 }
 
-/// Two runs, so that filesystems, directories and files are missing first and there then.
+/// There are two runs, so that filesystems, directories and files are missing at first and exist later.
 #[tokio::test]
 async fn answers_may_differ_where_they_mean_the_same() {
     for api in APIS {
@@ -616,8 +616,8 @@ async fn answers_may_differ_where_they_mean_the_same() {
     }
 }
 
-/// Tries to write both a file of blocks and one of one block, at `users/users.json`, in place of one that
-/// `change` was made to.
+/// Writes `users/users.json` via the Blob API, in blocks of `block` bytes, in place of a file that was written via the
+/// Data Lake API and then changed with `change`.
 async fn replace(block: usize, change: impl FnOnce(&mut File)) -> (DfsServer, Result<(), UploadError>) {
     let server = server().await;
     let path = LakePath::data("users", "users.json");
@@ -645,7 +645,7 @@ async fn an_append_blob_is_replaced() {
     }
 }
 
-/// The conflict shows only at the commit, and the blocks go with the file.
+/// The conflict appears only at the commit, and the staged blocks are dropped with the file.
 #[tokio::test]
 async fn a_data_lake_file_with_an_md5_is_replaced_when_the_file_is_written_again() {
     let (server, written) = replace(250, |file| file.md5 = Some("rL0Y20zC+Fzt72VPzMSk2A==".into())).await;
@@ -691,7 +691,7 @@ async fn blocks_of_a_killed_run_do_no_harm() {
     assert!(read(&server, "bronze", "users/users.json") == wanted);
 }
 
-/// Puts a small file, sends one of blocks, and checks that both are there, as the generators do.
+/// Writes a small file and one of several blocks, and checks that both exist, as the generators do.
 async fn write_and_verify(config: &LakeConfig) -> Result<(), DestinationError> {
     let lake = lake::open(config, writer(Shard::WHOLE)).await?;
     lake.put(&LakePath::data("products", "product_0.json"), small(0))
@@ -710,7 +710,7 @@ async fn write_and_verify(config: &LakeConfig) -> Result<(), DestinationError> {
     lake::verify::file(&*lake, &path, 3000).await
 }
 
-/// A proxy, a sign-in page, or a service of another kind.
+/// The server may be a proxy, a sign-in page, or a service of another kind.
 #[tokio::test]
 async fn a_server_that_accepts_everything_is_not_taken_for_the_service() {
     for api in APIS {
@@ -742,7 +742,7 @@ async fn an_endless_response_is_abandoned() {
             let config = config(api, stub.address(), "bronze", "sv=1&sig=PLANTED");
             let line = failure(&config).await;
             assert!(!line.contains("PLANTED"), "{line}");
-            // What is in the buffers of two sockets a request comes on top of what was read.
+            // For each request, more is sent than is read: what the buffers of two sockets hold.
             assert!(stub.sent() < 64 << 20, "{api}, {status}: {} bytes", stub.sent());
         }
     }
@@ -766,7 +766,7 @@ async fn a_reflected_url_is_not_printed() {
     }
 }
 
-/// More files than a page of a listing has, beside others.
+/// There are more files than a page of a listing has, and others beside them.
 #[tokio::test]
 async fn the_files_of_a_folder_are_counted() {
     for api in APIS {
@@ -853,7 +853,7 @@ async fn what_is_missing_is_no_file() {
     }
 }
 
-/// Credentials that may only write are enough.
+/// Credentials that allow only writing are enough.
 #[tokio::test]
 async fn what_may_not_be_read_is_not_verified() {
     for api in APIS {

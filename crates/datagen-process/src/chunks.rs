@@ -36,7 +36,7 @@ pub struct BlockPlan {
 }
 
 impl BlockPlan {
-    /// The number of threads for `blocks` blocks.
+    /// Returns the number of threads for `blocks` blocks.
     fn threads(&self, blocks: usize) -> usize {
         let fit = (self.memory / self.expected_bytes.max(1)).saturating_sub(self.held_by_consumer);
         self.threads.get().min(fit.max(1)).min(blocks)
@@ -128,7 +128,7 @@ where
 }
 
 impl Blocks {
-    /// The next block; `None` after the last.
+    /// Returns the next block; `None` after the last.
     ///
     /// # Panics
     /// If a thread panicked, with its panic.
@@ -156,7 +156,7 @@ struct WorkQueue {
 }
 
 impl WorkQueue {
-    /// A free buffer and the next range; `None` when all ranges are taken.
+    /// Returns a free buffer and the next range; `None` when all ranges are taken.
     fn take(&self, ids_per_block: u64, end: u64) -> Option<(TextBuf, Range<u64>)> {
         let free = self.free.lock().expect("no thread panics while it waits");
         if self.next.load(Ordering::Relaxed) >= end {
@@ -168,7 +168,7 @@ impl WorkQueue {
     }
 }
 
-/// A buffer that the consumer holds; dropping it returns it.
+/// A buffer that the consumer holds. Dropping it returns the buffer to the threads.
 struct Lent {
     buffer: TextBuf,
     give_back: mpsc::Sender<TextBuf>,
@@ -182,7 +182,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // When the threads have ended, nothing waits for it.
+        // If the threads have ended, the buffer is no longer needed.
         let _ = self.give_back.send(std::mem::take(&mut self.buffer));
     }
 }

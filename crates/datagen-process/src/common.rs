@@ -49,7 +49,7 @@ impl Common {
     }
 }
 
-/// The form of the log that is asked for, whatever else is wrong with the configuration.
+/// Returns the configured form of the log, whatever else is wrong with the configuration.
 pub(crate) fn log_format(environment: &Environment) -> LogFormat {
     let settings: CommonSettings = environment.read(&mut ConfigurationErrors::default());
     settings.log_format

@@ -10,26 +10,26 @@ use datagen_settings::ConfigurationErrors;
 /// Why a generator stopped before its work was done. Each has its exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Exit code 1: the destination refused, or stayed away longer than the retries last.
+    /// Exit code 1: the destination refused a request, or was unavailable for longer than the retries last.
     #[error(transparent)]
     Destination(#[from] DestinationError),
     /// Exit code 2: the environment variables do not describe a run.
     #[error("{0}")]
     Configuration(ConfigurationErrors),
-    /// Exit code 130 or 143: a signal asked for it.
+    /// Exit code 130 or 143: a signal requested the stop.
     #[error("interrupted by {0}; nothing half-written is visible")]
     Interrupted(Signal),
 }
 
-/// A destination that could not do what was asked.
+/// The error of a destination.
 ///
 /// Its text is one line: the destination, what happened, what to do. The three parts must not contain secrets:
 /// `destination` is a name or a URL without its query.
 #[derive(Clone, Debug)]
 pub struct DestinationError {
-    /// Which destination: a path, a URL without its query, `server/database`, a topic.
+    /// The destination: a path, a URL without its query, `server/database`, a topic.
     pub destination: String,
-    /// What it answered, or how it failed. It includes the text of the source as far as that is harmless.
+    /// What the destination responded, or how it failed. It includes the text of the source as far as that is harmless.
     pub problem: String,
     /// What to check or do.
     pub advice: Option<String>,
@@ -40,7 +40,7 @@ pub struct DestinationError {
 }
 
 impl DestinationError {
-    /// An error that no retry can change.
+    /// Creates an error that no retry can change.
     pub fn permanent(destination: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             destination: destination.into(),
@@ -51,7 +51,7 @@ impl DestinationError {
         }
     }
 
-    /// An error that another attempt may not meet.
+    /// Creates an error that may not occur again on another attempt.
     pub fn transient(destination: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             transient: true,
@@ -73,7 +73,7 @@ impl DestinationError {
         self
     }
 
-    /// An error of the local file system at `path`.
+    /// Creates the error of the local file system at `path`.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         let advice = match error.kind() {
@@ -104,7 +104,7 @@ impl DestinationError {
 
 impl fmt::Display for DestinationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, whatever a server put into its message.
+        // The text is a single line, whatever a server put into its message.
         let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         write!(f, "{}: {}", line(&self.destination), line(&self.problem))?;
         match &self.advice {
@@ -120,7 +120,7 @@ impl Error for DestinationError {
     }
 }
 
-/// An error and its causes, the innermost last. An error inside an [`std::io::Error`] is one of them.
+/// Returns an error and its causes, the innermost last. An error inside an [`std::io::Error`] is one of them.
 pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error = *error;

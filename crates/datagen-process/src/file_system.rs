@@ -55,8 +55,8 @@ fn unless_unsupported(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether `error` is the answer of a file system without locks: ENOSYS and EOPNOTSUPP, or ENOLCK of a network
-/// file system whose lock service is absent.
+/// Returns whether `error` comes from a file system without locks: ENOSYS and EOPNOTSUPP, or ENOLCK of a network file
+/// system whose lock service is absent.
 #[cfg(unix)]
 fn has_no_locks(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -106,7 +106,7 @@ pub fn sync_directory(path: &Path) -> Result<(), DestinationError> {
         return Ok(());
     }
     match File::open(path).and_then(|directory| directory.sync_all()) {
-        // Some file systems cannot sync a directory on its own.
+        // Some file systems cannot sync a directory by itself.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         result => result.map_err(|error| DestinationError::io(path, &error)),
     }

@@ -1,4 +1,4 @@
-//! The skeleton of every generator's process: configuration, telemetry, run, summary, exit code.
+//! What every generator's process does: configuration, telemetry, run, summary, exit code.
 
 use std::future::Future;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
-/// A generator: what [`main`] needs to make a process of it.
+/// A generator: what [`main`] needs to run it as a process.
 pub trait Generator: Sized {
     /// The name of its binary and the settings that it reads.
     const SETTINGS: catalog::GeneratorSettings;
@@ -25,11 +25,11 @@ pub trait Generator: Sized {
     const VERSION: &'static str;
     /// One line that says what it does.
     const ABOUT: &'static str;
-    /// What a signal makes the exit code, in words.
+    /// The exit codes after signals, in words.
     const EXIT_CODE_OF_SIGNALS: &'static str = "130/143 interrupted by SIGINT/SIGTERM";
 
     /// Reads and validates its configuration. Everything that is wrong is reported to `problems`; the result is `None`
-    /// only if something was.
+    /// only if there are problems.
     fn configure(environment: &Environment, problems: &mut ConfigurationErrors) -> Option<Self>;
 
     /// Reads and validates the settings that its records depend on, for `--sample`: those of the destination are
@@ -40,29 +40,29 @@ pub trait Generator: Sized {
     fn run(self, context: Context) -> impl Future<Output = Result<(), RunError>>;
 }
 
-/// What a running generator is given.
+/// What a running generator receives.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The common configuration.
     pub common: Common,
     /// The request to stop.
     pub shutdown: Shutdown,
-    /// Where progress is drawn.
+    /// The bar that shows the progress.
     pub bar: Bar,
 }
 
-/// Exit code of a destination that failed.
+/// The exit code if a destination failed.
 const EXIT_DESTINATION: u8 = 1;
-/// Exit code of a wrong configuration.
+/// The exit code of a wrong configuration.
 const EXIT_CONFIGURATION: u8 = 2;
 
-/// How long the end may wait for blocking calls.
+/// How long the process may wait for blocking calls at its end.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a thread for blocking calls stays idle.
 const IDLE_THREAD_LIMIT: Duration = Duration::from_secs(3600);
 
-/// The whole life of a generator's process: `fn main() -> ExitCode { datagen_process::main::<GenUsers>() }`.
+/// Runs a generator's process from start to exit: `fn main() -> ExitCode { datagen_process::main::<GenUsers>() }`.
 pub fn main<G: Generator>() -> ExitCode {
     report_panics::<G>();
     let arguments: Vec<String> = std::env::args_os()
@@ -146,7 +146,7 @@ fn report_panics<G: Generator>() {
 }
 
 fn run<G: Generator>(environment: &Environment) -> ExitCode {
-    // The clock comes first: the defaults of dates depend on it.
+    // The clock is checked before the configuration is read, because the defaults of dates depend on it.
     let workers = match limits::check() {
         Ok(workers) => workers,
         Err(error) => return fail::<G>(&RunError::Destination(error), common::log_format(environment)),
@@ -166,7 +166,8 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
     warn_of_misspellings::<G>(environment);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.get())
-        // Under a limit of threads, an idle thread for blocking calls must not be lost to other uses.
+        // Idle threads for blocking calls are kept, because a new one may not start if the number of threads is
+        // limited.
         .thread_keep_alive(IDLE_THREAD_LIMIT)
         .enable_all()
         .build();
@@ -196,8 +197,8 @@ fn run<G: Generator>(environment: &Environment) -> ExitCode {
             })
             .await
     });
-    // File system calls that a signal interrupted finish and clean up; a thread that waits for something that does not
-    // respond must not keep the process alive.
+    // Interrupted file system calls finish and clean up, but a thread that waits for something that does not respond
+    // must not keep the process alive.
     runtime.shutdown_timeout(CLEAN_UP_LIMIT);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -254,7 +255,7 @@ fn fail<G: Generator>(failure: &RunError, log_format: LogFormat) -> ExitCode {
     }
 }
 
-/// Writes a line to standard error, whatever RUST_LOG says; for collectors with the fields of the log's lines. A
+/// Writes a line to standard error, whatever RUST_LOG says. For collectors, it has the fields of the log's lines. A
 /// closed standard error must not turn a clean exit into a panic.
 fn complain<G: Generator>(line: &str, log_format: LogFormat) {
     let line = format!("{}: {line}", G::SETTINGS.name);
@@ -277,7 +278,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// The text of `--help`.
+/// Returns the text of `--help`.
 fn help<G: Generator>() -> String {
     format!(
         "{} {}: {}\n\n\

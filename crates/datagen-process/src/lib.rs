@@ -1,13 +1,13 @@
-//! What the processes of the four generators share. [`main`] is a generator's whole life; what it is made of:
+//! The common part of the four generators' processes. [`main`] runs a generator from start to exit. The modules are:
 //!
 //! - [`generator`]: the trait that a generator implements, and the run from the environment to the exit code;
 //! - [`common`]: the settings that all generators read, validated;
 //! - `limits`: the check, at the start, that the machine provides what every generator needs;
 //! - [`telemetry`] (the log), [`progress`] (bars, progress lines, the summary), [`shutdown`] (signals);
-//! - [`error`]: what can end a run, with the exit code of each;
+//! - [`error`]: the errors that can end a run, each with its exit code;
 //! - [`shard`] (ranges of ids per process) and [`chunks`] (ranges of ids per thread);
 //! - [`file_system`]: locks and durable directories on any file system;
-//! - [`pace`] (RATE), [`retry`] (pauses between attempts), [`blocking`] (calls that wait);
+//! - [`pace`] (RATE), [`retry`] (pauses between attempts), [`blocking`] (calls that block);
 //! - [`manifest`]: the description of what was written;
 //! - [`sample`]: `--sample`, the first records without a destination.
 

@@ -1,5 +1,5 @@
-//! Whether this machine provides what every generator needs: a clock, file descriptors, threads and memory. Libraries panic
-//! or wait forever if one of them is missing, so this is checked at the start.
+//! The check that this machine provides what every generator needs: a clock, file descriptors, threads and memory.
+//! Libraries panic or wait forever if one of them is missing, so this is checked at the start.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, RwLock};
@@ -63,7 +63,7 @@ fn check_descriptors() -> Result<(), DestinationError> {
     Ok(())
 }
 
-/// Checks the maximum memory of a generator, with the stacks of `threads` threads.
+/// Checks that the maximum memory of a generator is available, including the stacks of `threads` threads.
 fn check_memory(threads: usize) -> Result<(), DestinationError> {
     let bytes = MEMORY_BYTES + threads * STACK_BYTES;
     let mut reserve = Vec::<u8>::new();
@@ -83,7 +83,7 @@ fn check_memory(threads: usize) -> Result<(), DestinationError> {
 
 /// Starts as many threads as a generator needs, all at the same time, and ends them.
 fn usable_workers(processors: NonZeroUsize) -> Result<NonZeroUsize, DestinationError> {
-    // The threads stay until the lock is free, so that all of them exist at the same time.
+    // The threads wait for the lock, so that all of them exist at the same time.
     let gate = Arc::new(RwLock::new(()));
     let closed = gate.write();
     let mut threads = Vec::new();
@@ -103,7 +103,7 @@ fn usable_workers(processors: NonZeroUsize) -> Result<NonZeroUsize, DestinationE
     drop(closed);
     let started = threads.len();
     for thread in threads {
-        // It cannot panic.
+        // The thread cannot panic.
         let _ = thread.join();
     }
     memory?;

@@ -63,7 +63,7 @@ impl<'a, T: Serialize> Manifest<'a, T> {
         }
     }
 
-    /// The manifest as indented JSON with a final line feed.
+    /// Returns the manifest as indented JSON with a final line feed.
     pub fn to_json(&self) -> Bytes {
         let mut json = serde_json::to_vec_pretty(self).expect("manifests have only text keys");
         json.push(b'\n');
@@ -105,7 +105,7 @@ impl FilesDigest {
         self.hasher.update(bytes);
     }
 
-    /// The checks, for files at `path`.
+    /// Returns the checks for files at `path`.
     pub fn finish(self, path: impl Into<String>) -> Files {
         Files {
             path: path.into(),

@@ -23,7 +23,7 @@ pub struct Pace {
 const SLACK: Duration = Duration::from_millis(100);
 
 impl Pace {
-    /// `rate` records per second; 0 means no limit.
+    /// Creates a limit of `rate` records per second; 0 means no limit.
     pub fn new(rate: f64) -> Self {
         let interval = if rate > 0.0 { rate.recip() } else { 0.0 };
         Self {

@@ -20,7 +20,7 @@ pub const LOG_PERIOD: Duration = Duration::from_secs(5);
 /// The time between two drawings of the bar.
 const DRAW_PERIOD: Duration = Duration::from_millis(100);
 
-/// The bar shows the rate of this last part of the time.
+/// The period over which the bar averages the rate.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// The progress bar on the terminal. Clones share it.
@@ -37,12 +37,12 @@ pub struct Status {
     pub position: u64,
     /// The records so far, for the rate.
     pub records: u64,
-    /// The same for people.
+    /// The position as text for people.
     pub text: String,
 }
 
 impl Bar {
-    /// A bar on standard error if that is a terminal and the log is for people, otherwise a hidden one.
+    /// Creates a bar on standard error if that is a terminal and the log is for people, otherwise a hidden one.
     pub fn new(for_people: bool) -> Self {
         if for_people && std::io::stderr().is_terminal() {
             Self::on(ProgressDrawTarget::stderr())
@@ -53,13 +53,13 @@ impl Bar {
 
     fn on(terminal: ProgressDrawTarget) -> Self {
         Self {
-            // Log lines redraw the bar, which shows nothing before there is something to show.
+            // Log lines redraw the bar, which stays empty until there is something to show.
             drawn: ProgressBar::with_draw_target(Some(0), terminal).with_style(style("")),
             is_on_terminal: true,
         }
     }
 
-    /// A bar that is never drawn, as without a terminal.
+    /// Creates a bar that is never drawn, as without a terminal.
     pub fn hidden() -> Self {
         Self {
             drawn: ProgressBar::hidden(),
@@ -67,12 +67,12 @@ impl Bar {
         }
     }
 
-    /// A bar that is never drawn, for work whose lines are on a terminal.
+    /// Creates a bar that is never drawn, for work whose log lines are on a terminal.
     pub fn hidden_on_terminal() -> Self {
         Self::on(ProgressDrawTarget::hidden())
     }
 
-    /// A bar that is never drawn, for work beside that of this bar. Its lines have the same form.
+    /// Creates a bar that is never drawn, for work that runs beside that of this bar. Its log lines have the same form.
     #[must_use]
     pub fn hidden_beside(&self) -> Self {
         match self.is_on_terminal {
@@ -81,12 +81,12 @@ impl Bar {
         }
     }
 
-    /// Whether people read the log on a terminal.
+    /// Returns whether people read the log on a terminal.
     pub fn is_on_terminal(&self) -> bool {
         self.is_on_terminal
     }
 
-    /// Whether anything is drawn.
+    /// Returns whether anything is drawn.
     pub fn is_shown(&self) -> bool {
         !self.drawn.is_hidden()
     }
@@ -117,7 +117,7 @@ impl Bar {
     }
 
     fn reset(&self, what: &'static str, total: Option<u64>) {
-        // At most 80 columns, of which a bar takes those that are left.
+        // The line has at most 80 columns. The bar takes those that remain.
         let template = match total {
             Some(_) => "{prefix} {wide_bar} {percent:>3} %  {msg}  ETA {eta}",
             None => "{prefix} {spinner} {msg}  {elapsed}",
@@ -158,7 +158,7 @@ struct RecentRate {
 }
 
 impl RecentRate {
-    /// Adds how many `records` there are at the time `now`, and returns the rate per second.
+    /// Adds the number of `records` at the time `now`, and returns the rate per second.
     fn add(&mut self, now: Instant, records: u64) -> f64 {
         // Work that is started again counts from 0.
         if self.counts.back().is_some_and(|&(_, before)| before > records) {
@@ -193,7 +193,7 @@ impl fmt::Display for HumanRate {
     }
 }
 
-/// What a run took, for people: `10.53 MB in 1.2 s, 16,667/s`.
+/// The effort of a run, for people: `10.53 MB in 1.2 s, 16,667/s`.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Records made.
@@ -205,12 +205,12 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Seconds, rounded to milliseconds.
+    /// Returns the time in seconds, rounded to milliseconds.
     pub fn seconds(&self) -> f64 {
         (self.time.as_secs_f64() * 1e3).round() / 1e3
     }
 
-    /// Records per second.
+    /// Returns the records per second.
     pub fn rate(&self) -> f64 {
         self.records as f64 / self.time.as_secs_f64().max(1e-9)
     }
@@ -227,12 +227,13 @@ impl fmt::Display for Effort {
     }
 }
 
-/// A number for people: `1,234,567`.
+/// Formats a number for people: `1,234,567`.
 pub fn human_count(number: u64) -> impl fmt::Display {
     HumanCount(number)
 }
 
-/// The settings that tell runs apart, as they are set: `SEED=7, SHARD_INDEX=0, SHARD_COUNT=2`.
+/// Returns the settings that distinguish runs, in the form in which they are set:
+/// `SEED=7, SHARD_INDEX=0, SHARD_COUNT=2`.
 pub fn settings_text(seed: u64, shard: Shard) -> String {
     match shard.is_whole() {
         true => format!("SEED={seed}"),
@@ -250,9 +251,9 @@ pub struct Work {
     pub kind: &'static str,
     /// How many of them this process writes.
     pub records: u64,
-    /// Where to, without secrets.
+    /// The destination, without secrets.
     pub destination: String,
-    /// Which data.
+    /// The seed of the data.
     pub seed: u64,
     /// This process's part of them.
     pub shard: Shard,
@@ -299,7 +300,7 @@ impl Work {
     }
 }
 
-/// Counts the finished records of one kind and shows them. Clones share the counts.
+/// Counts the finished records of one kind and shows their number. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Progress {
     shared: Arc<ProgressCounts>,
@@ -366,12 +367,12 @@ impl Progress {
         self.shared.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Records counted so far.
+    /// Returns the number of records counted so far.
     pub fn records(&self) -> u64 {
         self.shared.records.load(Ordering::Relaxed)
     }
 
-    /// Bytes counted so far.
+    /// Returns the number of bytes counted so far.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
     }
@@ -402,7 +403,7 @@ impl Progress {
         let rate = records as f64 / self.shared.started.elapsed().as_secs_f64();
         let eta_seconds = (rate > 0.0).then(|| (total.saturating_sub(records) as f64 / rate).ceil() as u64);
         if self.shared.bar.is_on_terminal() {
-            // Work without a bar, beside another's.
+            // This work has no bar, because it runs beside other work that has one.
             let (records, total) = (human_count(records), human_count(total));
             tracing::info!("{records} of {total} {kind}, {}", HumanRate(rate));
         } else {
@@ -521,7 +522,7 @@ mod tests {
         }
     }
 
-    /// The last line that a bar draws.
+    /// Returns the last line that a bar draws.
     fn drawn(what: &'static str, total: Option<u64>, status: &Status, rate: f64) -> String {
         let screen = Screen::default();
         let bar = Bar::on(ProgressDrawTarget::term_like(Box::new(screen.clone())));

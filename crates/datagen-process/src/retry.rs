@@ -1,4 +1,4 @@
-//! When an operation that failed is attempted again: after pauses that grow and differ between processes, until a limit.
+//! How a failed operation is retried: after pauses that grow and differ between processes, until a limit.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The pause after `failures` earlier failures: [`first`](Self::first), doubled with every failure up to
-    /// [`longest`](Self::longest), of which half is random. Processes that failed together then do not all return
+    /// Returns the pause after `failures` earlier failures: [`first`](Self::first), doubled with every failure up to
+    /// [`longest`](Self::longest). Half of the pause is random, so that processes that failed together do not all retry
     /// together.
     pub fn pause(self, failures: u32) -> Duration {
         let ceiling = self.first.saturating_mul(1 << failures.min(16)).min(self.longest);
@@ -52,8 +52,9 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// Counts a failure that another attempt may not meet, and returns the pause before that attempt: at least
-    /// `at_least`, and such that the last attempt is at the limit. A second attempt is always allowed.
+    /// Counts a transient failure, and returns the pause before the next attempt: at least `at_least`, and such that
+    /// the last attempt is at the limit. The first failure is always followed by another attempt, unless `at_least`
+    /// goes beyond the limit.
     ///
     /// `None` if the limit is reached, or if `at_least` goes beyond it.
     pub fn next_pause(&mut self, at_least: Duration) -> Option<Duration> {
@@ -67,7 +68,7 @@ impl Retries {
         Some(pause)
     }
 
-    /// The number of failures that were counted.
+    /// Returns the number of failures that were counted.
     pub fn failures(&self) -> u32 {
         self.failures
     }

@@ -18,14 +18,14 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The records that `write_line` appends, each with its line feed, until it returns `false`.
+    /// Creates a sample of the records that `write_line` appends, each with its line feed, until it returns `false`.
     pub fn new(write_line: impl FnMut(&mut TextBuf) -> bool + 'static) -> Self {
         Self {
             write_line: Box::new(write_line),
         }
     }
 
-    /// The records `ids`, each appended by `write_line` with its line feed.
+    /// Creates a sample of the records `ids`, each appended by `write_line` with its line feed.
     pub fn of_ids(mut ids: Range<u64>, mut write_line: impl FnMut(u64, &mut TextBuf) + 'static) -> Self {
         Self::new(move |out| {
             let id = ids.next();
@@ -33,8 +33,8 @@ impl Sample {
         })
     }
 
-    /// Writes the first `count` records to `out`, or all if there are fewer, and returns how many these are. A reader that
-    /// closes its end of a pipe has read enough.
+    /// Writes the first `count` records to `out`, or all if there are fewer, and returns their number. A reader that
+    /// closes its end of a pipe has read enough; the result is then `count`.
     pub(crate) fn print(mut self, count: u64, out: &mut impl Write) -> io::Result<u64> {
         let mut block = TextBuf::default();
         let mut printed = 0;

@@ -16,13 +16,13 @@ impl Shard {
     /// The whole work in one process.
     pub const WHOLE: Shard = Shard { index: 0, count: 1 };
 
-    /// Whether there is a single shard.
+    /// Returns whether there is a single shard.
     pub fn is_whole(self) -> bool {
         self.count == 1
     }
 
-    /// This shard's part of `0..total`. The shards' ranges follow each other without a gap and differ in
-    /// length by at most one; some are empty if there are more shards than ids.
+    /// Returns this shard's part of `0..total`. The shards' ranges follow each other without a gap and differ in length
+    /// by at most one; some are empty if there are more shards than ids.
     pub fn range(self, total: u64) -> Range<u64> {
         let bound = |index: u32| {
             (u128::from(total) * u128::from(index) / u128::from(self.count))
@@ -32,8 +32,8 @@ impl Shard {
         bound(self.index)..bound(self.index + 1)
     }
 
-    /// The name of this shard's file of a kind: `users.json`, or `users-00002-of-00007.json` when the work
-    /// is split.
+    /// Returns the name of this shard's file of a kind: `users.json`, or `users-00002-of-00007.json` when the work is
+    /// split.
     pub fn file_name(self, stem: &str) -> String {
         if self.is_whole() {
             format!("{stem}.json")
@@ -42,7 +42,7 @@ impl Shard {
         }
     }
 
-    /// The shard whose [`file_name`](Self::file_name) of a kind is `name`.
+    /// Returns the shard whose [`file_name`](Self::file_name) of a kind is `name`.
     pub fn from_file_name(stem: &str, name: &str) -> Option<Self> {
         let rest = name.strip_prefix(stem)?.strip_suffix(".json")?;
         let shard = match rest.strip_prefix('-') {

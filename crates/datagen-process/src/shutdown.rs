@@ -21,7 +21,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The exit code by the shell's convention: 128 + the signal's number.
+    /// Returns the exit code by the shell's convention: 128 + the signal's number.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -47,7 +47,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A shutdown that the process's signals request. Must be called within a tokio runtime.
+    /// Creates a shutdown that the process's signals request. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If the operating system refuses the signal handlers.
@@ -74,19 +74,19 @@ impl Shutdown {
         self.token.cancel();
     }
 
-    /// The signal, if one has come.
+    /// Returns the signal, if one has arrived.
     pub fn signal(&self) -> Option<Signal> {
         self.signal.get().copied()
     }
 
-    /// Waits until a signal comes.
+    /// Waits until a signal arrives.
     pub async fn requested(&self) -> Signal {
         self.token.cancelled().await;
         self.signal().unwrap_or(Signal::Terminate)
     }
 }
 
-/// Whether a signal at `now` belongs to the request of the signal at `first`.
+/// Returns whether a signal at `now` belongs to the request of the signal at `first`.
 fn is_same_request(first: Instant, now: Instant) -> bool {
     now.duration_since(first) < SAME_REQUEST
 }

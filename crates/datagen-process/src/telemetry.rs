@@ -15,8 +15,8 @@ use datagen_settings::catalog::LogFormat;
 
 use crate::progress::Bar;
 
-/// Libraries that write URLs with their SAS, request headers or bodies at DEBUG and TRACE: never below INFO,
-/// whatever RUST_LOG says. Matched as prefixes of a log line's target.
+/// Libraries that write URLs with their SAS, request headers or bodies at DEBUG and TRACE: their level is never below
+/// INFO, whatever RUST_LOG says. Matched as prefixes of a log line's target.
 const CAPPED_AT_INFO: &[&str] = &[
     "reqwest",
     "hyper",
@@ -27,13 +27,14 @@ const CAPPED_AT_INFO: &[&str] = &[
     "librdkafka",
 ];
 
-/// Azure's SDKs, which also log each response that is not a success at INFO, even expected ones: never below WARN.
+/// Azure's SDKs, which also log each response that is not a success at INFO, even expected ones. Their level is never
+/// below WARN.
 const CAPPED_AT_WARN: &[&str] = &["azure_", "typespec"];
 
 /// A library that logs every error that it also returns and that the program reports: silent unless RUST_LOG names it.
 const REPORTED_BY_US: &str = "tiberius";
 
-/// The most verbose level that a log line's target may have.
+/// Returns the most verbose level that a log line's target may have.
 fn cap(target: &str, directives: &str) -> LevelFilter {
     let is_of = |libraries: &[&str]| libraries.iter().any(|library| target.starts_with(library));
     if target.starts_with(REPORTED_BY_US) && !directives.contains(REPORTED_BY_US) {
@@ -47,13 +48,13 @@ fn cap(target: &str, directives: &str) -> LevelFilter {
     }
 }
 
-/// Whether `directives` is something that [`init`] can use.
+/// Checks that [`init`] can use `directives`.
 ///
 /// A word by itself must be a level. `EnvFilter` would take any other word for a target, so that a misspelt level
 /// would hide the whole log.
 ///
 /// # Errors
-/// What is wrong with it. The text itself is not repeated.
+/// A description of what is wrong. The text itself is not repeated.
 pub fn check_filter(directives: &str) -> Result<(), &'static str> {
     let is_word = |directive: &&str| !directive.contains(['=', '[']);
     let mut words = directives
@@ -74,7 +75,8 @@ const TIME_FOR_PEOPLE: &str = "%Y-%m-%d %H:%M:%S";
 /// Times elsewhere: UTC, in microseconds.
 const TIME_FOR_COLLECTORS: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 
-/// Writes events to `writer`. Only a log in text form can be `on_terminal`, and only there it has `colors`.
+/// Returns a layer that writes events to `writer`. Only a log in text form can be `on_terminal`, and only then does it
+/// have `colors`.
 fn layer<W>(format: LogFormat, on_terminal: bool, colors: bool, writer: W) -> BoxedLayer
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -111,7 +113,7 @@ pub fn init(format: LogFormat, directives: &str, colors: bool, bar: &Bar) {
         .try_init();
 }
 
-/// What `directives` select, as far as the [`cap`] allows it.
+/// Returns a filter for what `directives` select, as far as [`cap`] allows it.
 fn filter(directives: &str) -> impl Filter<Registry> + use<> {
     let selected = EnvFilter::builder().parse_lossy(directives);
     let directives = directives.to_owned();
@@ -198,7 +200,7 @@ mod tests {
         }
     }
 
-    /// What the log has of one event.
+    /// Returns what the log contains of one event.
     fn logged(format: LogFormat, on_terminal: bool, colors: bool) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
         let writer = std::sync::Mutex::new(file.reopen().unwrap());

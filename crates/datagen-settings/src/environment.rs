@@ -22,7 +22,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process. Variables whose names are not UTF-8 are left out: no setting has such a name.
+    /// Returns the environment of this process. Variables whose names are not UTF-8 are left out: no setting has such a
+    /// name.
     pub fn of_process() -> Self {
         Self::from_iter(std::env::vars_os())
     }
@@ -33,17 +34,17 @@ impl Environment {
         S::read(self, problems)
     }
 
-    /// Whether `variable` is set, to whatever value.
+    /// Returns whether `variable` is set, to whatever value.
     pub fn is_set(&self, variable: &Variable) -> bool {
         self.variables.contains_key(variable.name)
     }
 
-    /// The names of all variables.
+    /// Returns the names of all variables.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
 
-    /// The text of `variable`, if it is set. Text that is not UTF-8 is reported.
+    /// Returns the text of `variable`, if it is set. Text that is not UTF-8 is reported.
     fn text(&self, variable: &Variable, problems: &mut ConfigurationErrors) -> Option<&str> {
         let text = self.variables.get(variable.name).map(OsString::as_os_str)?;
         let utf8 = OsStr::to_str(text);
@@ -56,7 +57,7 @@ impl Environment {
         utf8
     }
 
-    /// The texts of `variables`, in a struct that has a field `Option<String>` for each.
+    /// Returns the texts of `variables`, in a struct that has a field `Option<String>` for each.
     #[doc(hidden)]
     pub fn texts<T>(&self, variables: &[Variable], problems: &mut ConfigurationErrors) -> T
     where

@@ -1,6 +1,6 @@
 //! The settings of the generators: environment variables, each declared once.
 //!
-//! [`catalog`] is the declaration: one struct per group of settings, made with [`settings!`]. From it come
+//! [`catalog`] is the declaration: one struct per group of settings, made with [`settings!`]. It is the source of
 //!
 //! - parsing: [`Environment::read`] fills the struct with `envy`, checks each value, and reports everything that is
 //!   wrong to [`ConfigurationErrors`], so that a user sees all problems at once;
@@ -12,7 +12,7 @@
 
 #![warn(missing_docs)]
 
-// `settings!` names this crate from within it and from without.
+// `settings!` refers to this crate by its name, both inside and outside of it.
 extern crate self as datagen_settings;
 #[doc(hidden)]
 pub use serde;

@@ -1,14 +1,14 @@
-//! URLs of this machine's files: `file:///dir`, `sqlite:///path`.
+//! URLs of local files: `file:///dir`, `sqlite:///path`.
 
 use std::path::PathBuf;
 
 use url::Url;
 
-/// The absolute path that a URL of `scheme` names. Whatever the scheme, it is written as in a file URL (RFC 8089):
-/// `%20` is a space.
+/// Returns the absolute path that a URL of `scheme` names. Whatever the scheme, it is written as in a file URL (RFC
+/// 8089): `%20` is a space.
 ///
 /// # Errors
-/// What is wrong and what is allowed, to follow the variable's name.
+/// A text that follows the variable's name and says what is wrong and what is allowed.
 pub fn local_path(url: &str, scheme: &str) -> Result<PathBuf, String> {
     let expected = format!("give {scheme}:///path, with three slashes");
     let path = url

@@ -27,22 +27,22 @@ impl ConfigurationErrors {
         }
     }
 
-    /// Whether a problem of `variable` has been reported.
+    /// Returns whether a problem of `variable` has been reported.
     pub fn concern(&self, variable: &Variable) -> bool {
         self.0.iter().any(|problem| problem.variable == variable.name)
     }
 
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The number of problems.
+    /// Returns the number of problems.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The lines, in the order of their report.
+    /// Returns the lines, in the order of their report.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(ConfigurationError::to_string)
     }

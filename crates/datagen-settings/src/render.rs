@@ -10,7 +10,7 @@ use crate::{DefaultValue, ValueKind, Variable};
 /// The width of `--help`, in characters.
 const HELP_WIDTH: usize = 100;
 
-/// The part of `--help` that lists the variables of `generator`.
+/// Returns the part of `--help` that lists the variables of `generator`.
 pub fn help(generator: &GeneratorSettings) -> String {
     let mut text = String::new();
     for variable in generator.variables() {
@@ -28,7 +28,7 @@ pub fn help(generator: &GeneratorSettings) -> String {
     text
 }
 
-/// The table of all variables, in Markdown. A variable has one row for all generators for which it is the same.
+/// Returns the table of all variables, in Markdown. A variable has one row for all generators for which it is the same.
 pub fn markdown() -> String {
     let mut rows: Vec<(Vec<&str>, &Variable)> = Vec::new();
     for generator in GENERATORS {
@@ -60,7 +60,7 @@ pub fn markdown() -> String {
     text
 }
 
-/// Text in a cell of a Markdown table.
+/// Returns `text` as a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('[', "\\[").replace('<', "&lt;")
 }
@@ -70,7 +70,7 @@ fn cell(text: &str) -> String {
 pub struct SettingRow {
     /// The name of the variable.
     pub name: &'static str,
-    /// `integer`, `number`, `boolean`, `date`, `address`, `text`, `secret`, `flag` or `choice`.
+    /// `integer`, `number`, `boolean`, `date`, `timestamp`, `address`, `text`, `secret`, `flag` or `choice`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The words of a choice.
@@ -121,7 +121,7 @@ impl SettingRow {
 }
 
 impl Variable {
-    /// The allowed values as a sentence of its own, where the meaning does not say them.
+    /// Returns the allowed values as a separate sentence, if the meaning does not state them.
     fn range_sentence(&self) -> Option<String> {
         let is_limited = self.range.is_some()
             || matches!(

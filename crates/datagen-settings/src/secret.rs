@@ -13,7 +13,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for handing to the library that signs in with it, and for nothing else.
+    /// Returns the text itself, only for handing it to the library that signs in with it.
     pub fn expose(&self) -> &str {
         &self.0
     }

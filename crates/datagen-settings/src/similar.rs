@@ -12,7 +12,7 @@ pub struct Misspelling {
     pub known: &'static str,
 }
 
-/// The names in `environment` that no generator knows and that are probably misspelt names of `variables`.
+/// Returns the names in `environment` that no generator knows and that are probably misspelt names of `variables`.
 pub fn misspellings<'a>(
     environment: &Environment,
     variables: impl Iterator<Item = &'a Variable> + Clone,
@@ -36,7 +36,7 @@ pub fn misspellings<'a>(
         .collect()
 }
 
-/// Whether the names differ in case and underscores only, or by one mistyped, missing, additional or transposed
+/// Returns whether the names differ in case and underscores only, or by one mistyped, missing, additional or transposed
 /// letter. Short names, which are similar to many words, must have the same first letter, too.
 fn is_similar(found: &str, known: &str) -> bool {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();

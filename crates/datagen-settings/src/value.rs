@@ -28,14 +28,14 @@ pub enum ValueKind {
     Text,
     /// Text of one line that must not be printed.
     Secret,
-    /// Any text: only whether there is some counts.
+    /// Any text: it only matters whether there is any.
     Flag,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
 
 impl ValueKind {
-    /// Its name in the machine-readable form.
+    /// Returns its name in the machine-readable form.
     pub fn name(self) -> &'static str {
         match self {
             Self::Integer => "integer",
@@ -51,7 +51,7 @@ impl ValueKind {
         }
     }
 
-    /// What a value is, with an article where one is needed: `a whole number`, `text or json`.
+    /// Returns what a value is, with an article where one is needed: `a whole number`, `text or json`.
     pub fn noun(self) -> String {
         match self {
             Self::Integer => "a whole number".to_owned(),
@@ -73,7 +73,7 @@ impl ValueKind {
 
 /// A type that the text of a variable can be read as.
 pub trait Value: Sized {
-    /// What it is called in documentation and messages.
+    /// Its kind, which documentation and messages use.
     const KIND: ValueKind;
     /// Whether empty text means that the variable is not set. Otherwise empty text is an error.
     const MAY_BE_EMPTY: bool = false;
@@ -92,11 +92,11 @@ pub enum ValueError {
     Malformed,
     /// It has the form, but the value is too small or too large.
     OutOfRange,
-    /// Something that deserves its own explanation, to follow the name of the variable.
+    /// Another reason, as a text that follows the name of the variable.
     Explained(&'static str),
 }
 
-/// `text` without the underscores that group its digits, as in `1_000_000`.
+/// Returns `text` without the underscores that group its digits, as in `1_000_000`.
 fn ungrouped(text: &str) -> String {
     let is_digit = |place: usize| text.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
     let groups = |place: usize| place > 0 && is_digit(place - 1) && is_digit(place + 1);
@@ -106,8 +106,8 @@ fn ungrouped(text: &str) -> String {
         .collect()
 }
 
-/// Whether `text` is the address of a service, `tcp://10.0.0.1:1433`. Kubernetes sets `NAME_PORT` to it for each
-/// service `name`: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+/// Returns whether `text` is the address of a service, `tcp://10.0.0.1:1433`. Kubernetes sets `NAME_PORT` to it for
+/// each service `name`: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
 fn is_service_address(text: &str) -> bool {
     let schemes = ["tcp://", "udp://", "sctp://"];
     schemes.iter().any(|scheme| text.starts_with(scheme))
@@ -183,12 +183,12 @@ impl Value for NaiveDate {
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// The first moment of `date` in UTC.
+    /// Returns the first moment of `date` in UTC.
     pub const fn of_date(date: NaiveDate) -> Self {
         Self(date.and_hms_opt(0, 0, 0).expect("midnight is a time").and_utc())
     }
 
-    /// The time `millis` milliseconds after 1970, or the latest of all times if that is earlier.
+    /// Returns the time `millis` milliseconds after 1970, or the latest possible time if that is earlier.
     pub fn of_millis(millis: u64) -> Self {
         let time = i64::try_from(millis)
             .ok()
@@ -196,7 +196,7 @@ impl Timestamp {
         Self(time.unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     pub fn as_millis(self) -> i64 {
         self.0.timestamp_millis()
     }
@@ -274,7 +274,7 @@ impl Value for Secret {
     }
 }
 
-/// A variable of which only counts whether it has any text: <https://no-color.org>.
+/// A variable for which it only matters whether it has any text: <https://no-color.org>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag;
 
@@ -298,7 +298,7 @@ macro_rules! choice {
         pub enum $Enum { $( $(#[$variant_attr])* $Variant, )+ }
 
         impl $Enum {
-            /// The word in the variable.
+            /// Returns the word in the variable.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$Variant => $word, )+ }
             }

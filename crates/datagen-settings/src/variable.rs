@@ -1,4 +1,4 @@
-//! The declaration of settings: what is known of a variable, and the macro that declares a group of them.
+//! The declaration of settings: what is known about a variable, and the macro that declares a group of them.
 
 use std::fmt;
 
@@ -43,13 +43,13 @@ impl fmt::Display for DefaultValue {
 }
 
 impl Variable {
-    /// What it means, with its unit: full sentences.
+    /// Returns what it means, with its unit: full sentences.
     pub fn meaning(&self) -> String {
         let lines: Vec<_> = self.description.iter().map(|line| line.trim()).collect();
         lines.join(" ")
     }
 
-    /// The values that are allowed, to follow «give»: `0 to 100`, `text or json`, `a whole number`.
+    /// Returns the values that are allowed, to follow «give»: `0 to 100`, `text or json`, `a whole number`.
     pub fn allowed(&self) -> String {
         match (self.range, self.kind) {
             (Some(range), _) => range().join(" to "),
@@ -85,8 +85,8 @@ impl<V: Value> Field for Option<V> {
     }
 }
 
-/// The value of a field: that of `text` if it is allowed, otherwise `default`, with a problem reported if there is
-/// a text.
+/// Reads the value of a field: that of `text` if it is allowed, otherwise `default`, with a problem reported if there
+/// is a text.
 #[doc(hidden)]
 pub fn read<F: Field>(
     variable: &Variable,

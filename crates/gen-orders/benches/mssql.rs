@@ -1,5 +1,5 @@
 //! How much CPU time gen-orders needs per row for SQL Server: whole chunks over one connection to a TDS server on
-//! another thread, which counts the rows and stores none. Measured is the CPU time of the client thread.
+//! another thread, which counts the rows and stores none. It measures the CPU time of the client thread.
 //!
 //! `cargo bench -p gen-orders --bench mssql`
 

@@ -26,9 +26,8 @@ use crate::run::{Parameters, Run};
 const KIND: &str = "orders";
 
 /// Loads this shard's orders.
-///
 /// # Errors
-/// If the database fails for good, or a signal comes. What is committed stays, and a later run continues.
+/// If the database fails permanently, or if a signal arrives. What is committed stays, and a later run continues.
 pub async fn run(config: &OrdersConfig, context: &Context) -> Result<(), RunError> {
     tokio::select! {
         biased;
@@ -75,7 +74,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         count: config.orders.count,
         chunk_orders: u64::from(prepared.chunk_orders),
     };
-    // One shard does this for all, since each would miss the users that another is creating.
+    // One shard does this for all, since a shard does not see the users that another one is creating.
     if shard.index == 0 {
         database.admit_readers().await;
     }
@@ -150,7 +149,7 @@ async fn load(config: &OrdersConfig, context: &Context) -> Result<(), Destinatio
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     drop(ticker);
 
-    // The manifest comes last: without it, an earlier process has not finished this.
+    // The manifest is written last: if it is missing, no earlier process has finished this.
     if check_row_counts(&*database, &prepared, layout).await?
         && !database.has_manifest(&prepared, KIND, shard).await?
     {
@@ -251,7 +250,8 @@ async fn load_chunks(
     }
 }
 
-/// Orders per chunk, as configured, but with RATE at least four chunks per second, so that rows come evenly.
+/// Returns the configured number of orders per chunk, or fewer with RATE, so that there are at least four chunks per
+/// second and rows arrive evenly.
 fn chunk_orders(config: &OrdersConfig) -> u32 {
     let configured = config.chunk_orders.get();
     match config.rate {
@@ -260,8 +260,8 @@ fn chunk_orders(config: &OrdersConfig) -> u32 {
     }
 }
 
-/// Compares the tables with COUNT and the progress rows, once all shards are done: while others load, counts
-/// move. Returns whether they are done.
+/// Compares the row counts of the tables with the progress rows, once all shards are done: while others load, counts
+/// change. Returns whether all are done.
 async fn check_row_counts(
     database: &dyn Database,
     prepared: &Prepared,
@@ -284,7 +284,7 @@ async fn check_row_counts(
         .advise("another program changes these tables: drop them and run again"))
 }
 
-/// Everything that the rows depend on.
+/// Returns everything that the rows depend on.
 fn parameters(config: &OrdersConfig) -> Parameters {
     Parameters {
         data_version: DATA_VERSION,
@@ -302,13 +302,14 @@ fn parameters(config: &OrdersConfig) -> Parameters {
 #[derive(Debug, Serialize)]
 struct OrdersContents {
     totals: Totals,
-    /// Queries whose one row should equal the totals, in their order.
+    /// Queries, each of which should return one row that equals the totals, in their order.
     check: [String; 2],
     parameters: String,
 }
 
-/// For this shard's part of the tables. They are valid and equal in SQL Server, where `COUNT(*)` and the sum of
-/// an `int` are an `int` and would overflow, and in SQLite, which has no `COUNT_BIG`. Without rows they give 0.
+/// Returns queries for this shard's part of the tables. They are valid and have equal results in SQL Server, where
+/// `COUNT(*)` and the sum of an `int` are an `int` and would overflow, and in SQLite, which has no `COUNT_BIG`. Without
+/// rows they return 0.
 fn check_queries(shard: Shard, ids: &Range<u64>) -> [String; 2] {
     let part = if shard.is_whole() {
         String::new()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use datagen_process::error::DestinationError;
 use datagen_process::retry::{Backoff, Retries, RetryPolicy};
 
-/// Retries until `limit` after the first failure.
+/// Returns the policy that retries until `limit` after the first failure.
 pub fn policy(limit: Duration) -> RetryPolicy {
     RetryPolicy {
         backoff: Backoff {
@@ -16,8 +16,8 @@ pub fn policy(limit: Duration) -> RetryPolicy {
     }
 }
 
-/// Counts a failure. Returns the pause before the next attempt; `None` if there is to be none, because the error is
-/// permanent or the limit is reached.
+/// Counts a failure. Returns the pause before the next attempt; `None` if there is no next attempt, because the error
+/// is permanent or the limit is reached.
 pub fn next_pause(retries: &mut Retries, error: &DestinationError) -> Option<Duration> {
     if !error.transient {
         return None;

@@ -14,14 +14,14 @@ pub struct Table {
     pub primary_key: &'static [&'static str],
 }
 
-/// A column's type, as SQL Server calls it.
+/// A column's type, by its name in SQL Server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// 32 bits with a sign.
+    /// A signed integer of 32 bits.
     Int,
-    /// To the second.
+    /// A date and time, to the second.
     DateTime,
-    /// 64 bits.
+    /// A floating-point number of 64 bits.
     Float,
 }
 
@@ -59,7 +59,7 @@ pub static ITEMS: Table = Table {
 pub static TABLES: [&Table; 2] = [&ORDERS, &ITEMS];
 
 impl Table {
-    /// How many bytes the values of a row take in the database, without its own overhead.
+    /// Returns how many bytes the values of a row take in the database, without the overhead of the database.
     fn row_bytes(&self) -> u64 {
         let widths = self.columns.iter().map(|(_, kind)| match kind {
             ColumnKind::Int => 4,
@@ -72,7 +72,7 @@ impl Table {
 /// The orders that are loaded in one transaction.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Its place among all chunks, from 0.
+    /// The number of the chunk among all chunks, from 0.
     pub number: u64,
     pub orders: Vec<Order>,
     pub totals: Totals,
@@ -88,7 +88,7 @@ pub struct Totals {
     /// Rows of `items`.
     pub items: u64,
     pub user_id_sum: u64,
-    /// Every value is whole.
+    /// The value of every order is a whole number.
     pub order_value_sum: u64,
     pub row_id_sum: u64,
     pub product_id_sum: u64,
@@ -135,7 +135,7 @@ impl Chunk {
         chunk
     }
 
-    /// Rows of [`ORDERS`] in the order of the primary key.
+    /// Returns the rows of [`ORDERS`] in the order of the primary key.
     pub fn order_rows(&self) -> impl Iterator<Item = [SqlValue; 4]> + Send {
         self.orders.iter().map(|order| {
             [
@@ -147,7 +147,7 @@ impl Chunk {
         })
     }
 
-    /// Rows of [`ITEMS`] in the order of the primary key.
+    /// Returns the rows of [`ITEMS`] in the order of the primary key.
     pub fn item_rows(&self) -> impl Iterator<Item = [SqlValue; 3]> + Send {
         self.orders.iter().flat_map(|order| {
             let items = (1..).zip(order.items());
@@ -161,12 +161,12 @@ impl Chunk {
         })
     }
 
-    /// How many rows of both tables there are.
+    /// Returns the number of rows of both tables.
     pub fn row_count(&self) -> u64 {
         self.totals.orders + self.totals.items
     }
 
-    /// How many bytes the values of all rows take in the database, without its own overhead.
+    /// Returns how many bytes the values of all rows take in the database, without the overhead of the database.
     pub fn bytes(&self) -> u64 {
         self.totals.orders * ORDERS.row_bytes() + self.totals.items * ITEMS.row_bytes()
     }

@@ -1,4 +1,4 @@
-//! What a run loads, and which run that was begun earlier it continues.
+//! What a run loads, and which earlier run it continues.
 
 use std::ops::Range;
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Dates;
 
-/// Everything that the rows depend on: runs with equal parameters load equal rows. Databases keep them as
-/// JSON beside the rows.
+/// Everything that the rows depend on: runs with equal parameters load equal rows. Databases store them as JSON beside
+/// the rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
     /// The version of the data.
     pub data_version: u32,
-    /// Which data.
+    /// The seed of the data.
     pub seed: u64,
     /// What the orders look like.
     pub profile: Profile,
@@ -32,12 +32,12 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The range of order dates.
+    /// Returns the range of order dates.
     pub fn dates(&self) -> Range<NaiveDate> {
         self.date_from..self.date_to
     }
 
-    /// JSON with a fixed order of keys.
+    /// Returns JSON with a fixed order of keys.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("the keys are text")
     }
@@ -55,10 +55,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// The parameters of an earlier run, if this run continues it. `stored` is their JSON.
+    /// Returns the parameters of an earlier run, if this run continues it. `stored` is their JSON.
     ///
-    /// All parameters must be equal, except for a default of the date range: it depends on the year in which
-    /// the earlier run created the tables, and stays with them.
+    /// All parameters must be equal, except for a default of the date range: it depends on the year in which the
+    /// earlier run created the tables, and does not change after that.
     pub fn continued(&self, stored: &str) -> Option<Parameters> {
         let stored: Parameters = serde_json::from_str(stored).ok()?;
         let dates = stored.dates();

@@ -189,7 +189,7 @@ fn a_full_disk_is_reported_and_leaves_whole_orders() {
         finished.output
     );
     assert_harmless(&finished.output);
-    // With room again the run continues, and its own check of the counts passes.
+    // With enough space again, the run continues, and its check of the counts passes.
     configured(None).succeed();
 }
 

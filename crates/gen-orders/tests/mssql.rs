@@ -83,7 +83,7 @@ impl Setup {
         output
     }
 
-    /// A run that has to succeed.
+    /// Performs a run that must succeed, and returns its log.
     async fn load(&self, variables: &[(&str, &str)]) -> String {
         let output = self.run(variables).await;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -91,7 +91,7 @@ impl Setup {
         text
     }
 
-    /// A run that has to fail with exit code 1 and one line of its own.
+    /// Performs a run that must fail with exit code 1 and a single error line, and returns that line.
     async fn fail(&self, variables: &[(&str, &str)]) -> String {
         let output = self.run(variables).await;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -104,7 +104,7 @@ impl Setup {
         lines[0].to_owned()
     }
 
-    /// Waits until a run that is under way has committed so many orders.
+    /// Waits until a run in progress has committed this many orders.
     async fn orders_reach(&self, count: u64) {
         let reached = async {
             while self.server.count("orders").is_none_or(|orders| orders < count) {
@@ -114,7 +114,7 @@ impl Setup {
         tokio::time::timeout(HANGS, reached).await.expect("the run loads");
     }
 
-    /// Compares both tables row by row with what the pure function makes.
+    /// Compares both tables row by row with the rows that the pure function generates.
     fn assert_exact(&self, seed: u64, count: u64) {
         let day = |year| NaiveDate::from_ymd_opt(year, 1, 1).expect("a date");
         let range = OrderRange {
@@ -156,7 +156,7 @@ impl Setup {
     }
 }
 
-/// The endpoint of a managed identity whose first requests are answered with `failures`.
+/// Starts the endpoint of a managed identity that responds to the first requests with `failures`.
 async fn identity_endpoint(client_id: Option<&str>, failures: &[u16]) -> FakeImds {
     let identity = ManagedIdentity {
         token: TOKEN.into(),
@@ -204,7 +204,7 @@ impl RequestLog {
         })
     }
 
-    /// The batches since the last call that contain `text`, once each, in alphabetical order.
+    /// Returns the batches since the last call that contain `text`, once each, in alphabetical order.
     fn take(&self, text: &str) -> Vec<String> {
         let mut requests = std::mem::take(&mut *self.0.lock().expect("nothing panics with it"));
         requests.retain(|sql| sql.contains(text));
@@ -214,7 +214,7 @@ impl RequestLog {
     }
 }
 
-/// A number that differs from run to run of the suite.
+/// Returns a number that differs from run to run of the suite.
 fn chance(below: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % below
@@ -291,7 +291,7 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
         ["orders", "items"].map(set).join(" ")
     });
     let requests = RequestLog::default();
-    // The answer to the COMMIT of the set-up is lost.
+    // The response to the COMMIT of the set-up is lost.
     let lost = fault::nth(Point::Commit, 1, Action::DropAfter);
     let setup = Setup::with_faults(requests.record(lost)).await;
     let run = |index: &'static str| [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", index)];
@@ -301,12 +301,12 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
         [&*off],
         "the other shard is not done"
     );
-    // All is loaded, but the process does not live to say so.
+    // Everything is loaded, but the process fails before it can report that.
     let killed = fault::on_sql("SUM(row_count)", Action::error(229));
     setup.server.set_faults(requests.record(killed));
     setup.fail(&run("1")).await;
     assert_eq!(requests.take("LOCK_ESCALATION"), [&*off]);
-    // What does not work there does not end the run.
+    // A statement that the server does not support does not end the run.
     let unknown = fault::on_sql("ALTER TABLE", Action::error(102));
     setup.server.set_faults(requests.record(unknown));
     let log = setup.load(&run("1")).await;
@@ -315,7 +315,7 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
     assert!(all.contains(&on), "{all:?}");
     let statistics = "UPDATE STATISTICS dbo.orders; UPDATE STATISTICS dbo.items;";
     assert!(all.iter().any(|text| text == statistics), "{all:?}");
-    // Once is enough.
+    // Once this has been done, it is not repeated.
     setup.server.set_faults(requests.record(fault::none()));
     setup.load(&run("1")).await;
     let none: [&str; 0] = [];
@@ -325,7 +325,7 @@ async fn lock_escalation_and_statistics_are_seen_to_whatever_happens() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_does_not_wait_for_another_that_hangs_in_a_transaction() {
-    // Where readers wait for writers, this is what the last question about all chunks gets.
+    // Where readers wait for writers, the last query about all chunks gets this error.
     let setup = Setup::with_faults(fault::on_sql("SUM(row_count)", Action::error(1222))).await;
     let shard = [("COUNT", "300"), ("SHARD_COUNT", "2"), ("SHARD_INDEX", "1")];
     let log = setup.load(&shard).await;
@@ -381,11 +381,11 @@ async fn a_small_load_takes_few_round_trips() {
     let setup = Setup::with_faults(requests.record(fault::none())).await;
     setup.load(&[("COUNT", "1")]).await;
     setup.assert_exact(0, 1);
-    // One session for everything but the requests that may take long, which have another timeout.
+    // There is one session for everything except the requests that may take long, which have another timeout.
     let stats = setup.server.stats();
     assert_eq!(stats.connections, 2, "{stats:?}");
     assert!(stats.requests <= 20, "{stats:?} {:#?}", requests.take(""));
-    // All connections load, and what comes after them opens no more.
+    // All connections load, and later requests open no more.
     setup
         .load(&[("COUNT", "2000"), ("SQL_CONNECTIONS", "4"), ("SEED", "1")])
         .await;
@@ -500,8 +500,8 @@ async fn thirty_kills_leave_nothing_behind() {
     let setup = Setup::new(options).await;
     let variables = [("COUNT", "20000"), ("SQL_CHUNK", "20"), ("SQL_CONNECTIONS", "3")];
     for round in 0..30 {
-        // Moments are counted in requests, so that they fall into the load however slow the machine is; the
-        // first ones fall into the set-up.
+        // Moments are counted in requests, so that they fall into the load however slow the machine is; the first
+        // rounds fall into the set-up.
         let moment = setup.server.stats().requests + 1 + chance(if round < 6 { 10 } else { 200 });
         let mut child = setup
             .command(&variables)
@@ -543,7 +543,8 @@ async fn a_run_in_which_every_tenth_request_fails_ends_exact() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_fault_at_any_point_is_survived() {
-    // Late enough to be after the set-up, where there are so many; and every COMMIT, whose outcome is then unknown.
+    // Each fault is late enough to be after the set-up, where there are that many events. Every COMMIT is tried,
+    // because its outcome is then unknown.
     let cases = [
         (Point::Accept, 2..=2),
         (Point::Login, 2..=2),
@@ -709,7 +710,7 @@ async fn the_redirect_of_azure_sql_is_followed() {
     gateway.load(&[("COUNT", "200")]).await;
     worker.assert_exact(0, 200);
     assert_eq!(gateway.server.count("orders"), None);
-    // The certificate is checked against the name that the gateway gave, not against the gateway's own.
+    // The certificate is checked against the name that the gateway gave, not against the name of the gateway.
     let strange = TdsOptions {
         names: vec!["worker.example.com".into()],
         ..TdsOptions::default()
@@ -770,7 +771,7 @@ async fn a_run_whose_tables_are_taken_over_when_all_is_loaded_does_not_say_done(
         tokio::time::timeout(HANGS, waits)
             .await
             .expect("the run gets there");
-        // What the set-up of another run leaves, as far as it matters here.
+        // This is what the set-up of another run leaves, as far as it matters here.
         setup
             .server
             .execute("UPDATE _datagen_run SET parameters = N'another'")
@@ -790,7 +791,7 @@ async fn a_run_whose_tables_are_taken_over_when_all_is_loaded_does_not_say_done(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entra_id_signs_in_without_a_password() {
-    // Busy at first, as after the start of a machine.
+    // The endpoint is busy at first, as after the start of a machine.
     let imds = identity_endpoint(Some("an-identity"), &[429]).await;
     let variables = [
         ("AZURE_CLIENT_ID", "an-identity"),
@@ -889,7 +890,7 @@ const READERS: &str = "user:0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01:deployer;\
                        GROUP:0BD6A2F7-5D9C-4B6B-9C0F-0D3B7C1F2A07:Data team: a@b.cz;\
                        application:0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a09:notebooks";
 
-/// The user of the reader whose id ends with these digits.
+/// Returns the user of the reader whose id ends with these digits.
 fn user(name: &str, digits: &str, kind: &str) -> TestUser {
     TestUser {
         name: name.into(),
@@ -899,7 +900,7 @@ fn user(name: &str, digits: &str, kind: &str) -> TestUser {
     }
 }
 
-/// The lines of a log that warn.
+/// Returns the lines of a log that are warnings.
 fn warnings(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.contains("WARN")).collect()
 }
@@ -928,7 +929,7 @@ async fn readers_are_admitted_by_one_shard_and_also_when_all_is_loaded() {
     assert_eq!(setup.server.users(), expected);
     assert!(log.contains("Data team: a@b.cz may read the tables"), "{log}");
     assert_eq!(setup.server.stats().bulks, bulks, "all was loaded before");
-    // A user that is there is not created again, and a missing membership is added.
+    // An existing user is not created again, and a missing membership is added.
     let mut users = setup.server.users();
     users[0].name = "another name".into();
     users[0].reads = false;
@@ -977,7 +978,7 @@ async fn readers_that_the_server_refuses_cost_a_warning_each() {
             ),
         "{log}"
     );
-    // A name that another user has concerns that reader only.
+    // If another user has a reader's name, only that reader is affected.
     setup.server.set_faults(fault::none());
     setup.server.set_users(&[user("Deployer", "33", "E")]).await;
     let log = setup.load(&variables).await;

@@ -38,7 +38,7 @@ fn open(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 
-/// All rows of both tables.
+/// Returns all rows of both tables.
 fn rows(path: &Path) -> (Vec<OrderRow>, Vec<ItemRow>) {
     let connection = open(path);
     let mut orders = connection
@@ -64,7 +64,7 @@ fn day(year: i32, month: u32, day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).unwrap()
 }
 
-/// All rows that there should be, by the pure function.
+/// Returns all rows that should exist, according to the pure function.
 fn expected(count: u64, seed: u64) -> (Vec<OrderRow>, Vec<ItemRow>) {
     expected_in(day(2020, 2, 28)..day(2021, 1, 1), count, seed)
 }
@@ -73,7 +73,7 @@ fn expected_in(dates: Range<NaiveDate>, count: u64, seed: u64) -> (Vec<OrderRow>
     first_rows(count, dates, count, seed)
 }
 
-/// The rows of the first `orders` orders of a run of `count`.
+/// Returns the rows of the first `orders` orders of a run of `count`.
 fn first_rows(orders: u64, dates: Range<NaiveDate>, count: u64, seed: u64) -> (Vec<OrderRow>, Vec<ItemRow>) {
     let ids = 1..=orders;
     let range = OrderRange {
@@ -122,7 +122,7 @@ fn a_finished_run_does_nothing_again_and_other_parameters_start_anew() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(&directory);
     let first = gen_orders(&path, 300).succeed();
-    // int, int, datetime and float an order; three int an item.
+    // int, int, datetime and float per order; three int per item.
     let bytes = 300 * 24 + rows(&path).1.len() * 12;
     let summary = format!("records=300 bytes={bytes} ");
     assert!(first.output.contains(&summary), "{summary} in {}", first.output);
@@ -144,7 +144,7 @@ fn a_finished_run_does_nothing_again_and_other_parameters_start_anew() {
     }
 }
 
-/// The lines of a log that are warnings.
+/// Returns the lines of a log that are warnings.
 fn warnings(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.contains("WARN")).collect()
 }
@@ -155,7 +155,7 @@ fn the_warning_comes_before_anything_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(&directory);
     gen_orders(&path, 300).succeed();
-    // As long as this is reading, no other process can change the file.
+    // While this connection is reading, no other process can change the file.
     let reader = open(&path);
     reader
         .execute_batch("BEGIN; SELECT COUNT(*) FROM orders;")
@@ -188,7 +188,7 @@ fn a_table_that_is_missing_makes_all_of_them_anew_with_a_warning() {
     }
 }
 
-/// The default range of dates, as many years ago.
+/// Returns the default range of dates of a run `years_ago` years ago.
 fn default_dates(years_ago: i32) -> Range<NaiveDate> {
     let year = Utc::now().year() - years_ago;
     day(year - 10, 1, 1)..day(year, 1, 1)
@@ -221,7 +221,7 @@ fn tables_keep_the_default_dates_of_the_year_in_which_they_were_created() {
     assert!(log.contains("nothing to load"), "{log}");
     assert_eq!(warnings(&log), [""; 0]);
     assert!(rows(&path) == expected_in(last_year.clone(), 1_000, 0));
-    // Dates that were chosen are those of another run.
+    // Explicit dates are those of another run.
     let this_year = default_dates(0);
     let log = with_default_dates(&path, 1_000)
         .env("DATE_TO", this_year.end.to_string())
@@ -250,7 +250,7 @@ fn tables_with_chosen_dates_are_not_continued_with_default_ones() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_ends_a_run_that_waits_for_a_lock() {
-    // Held from the start, the first of these keeps it from reading and the second from writing.
+    // When held from the start, the first of these keeps the run from reading, and the second keeps it from writing.
     for lock in ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"] {
         let directory = tempfile::tempdir().unwrap();
         let path = database(&directory);
@@ -276,7 +276,7 @@ fn shards_in_any_order_fill_the_same_tables() {
     for shards in [1_u32, 2, 7] {
         let directory = tempfile::tempdir().unwrap();
         let path = database(&directory);
-        // The last first, the others at once.
+        // The last shard runs first, then all others at the same time.
         let shard = |index: u32| {
             gen_orders(&path, 2_000)
                 .env("SQL_CHUNK", "100")
@@ -307,7 +307,7 @@ fn a_killed_run_leaves_whole_orders_and_the_next_one_goes_on() {
         run(&path).run_and_kill_after(moment);
         if path.exists() {
             let torn = "SELECT COUNT(*) FROM orders WHERE orderId NOT IN (SELECT orderId FROM items)";
-            // Without the tables nothing can be torn.
+            // Without the tables, no order can lack its items.
             let torn = open(&path)
                 .query_row(torn, [], |row| row.get::<_, i64>(0))
                 .unwrap_or(0);
@@ -436,7 +436,7 @@ fn the_manifest_agrees_with_its_own_queries() {
     }
 }
 
-/// A sum of integers or of floats.
+/// Reads a sum of integers or of floats.
 fn number(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<f64> {
     row.get::<_, f64>(index)
         .or_else(|_| row.get::<_, i64>(index).map(|number| number as f64))

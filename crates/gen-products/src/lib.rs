@@ -82,7 +82,7 @@ impl GenProducts {
         let (progress, ticker) = Progress::start(&context.bar, work);
         let files = self.write(lake, ids.clone(), &progress).await?;
         drop(ticker);
-        // All products are there and durable before the manifest says so.
+        // All products exist and are durable before the manifest says so.
         lake.sync().await?;
         let expected = Total {
             files: ids.end - ids.start,

@@ -61,8 +61,8 @@ fn products_that_are_removed_during_the_run_fail_it() {
     }
 }
 
-/// Pins the texts by which a wrong name is distinguished from a resolver that is out of order: those of the C library, of
-/// Rust's standard library and of hyper-util.
+/// Pins the texts that distinguish a wrong name from a resolver that is out of order: those of the C library, of Rust's
+/// standard library and of hyper-util.
 #[test]
 fn a_name_that_does_not_exist_ends_the_run_and_a_resolver_that_is_out_of_order_does_not() {
     for host in ["acc.blob.core.windows.net", "acc.dfs.core.windows.net"] {

@@ -17,7 +17,7 @@ fn gen_products(lake: &Path, count: u32) -> GeneratorProcess {
         .env("COUNT", count.to_string())
 }
 
-/// The product files by name.
+/// Returns the product files by name.
 fn products(lake: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(lake.join("products")).into_iter().flatten();
     let files = entries.map(|entry| {
@@ -86,7 +86,7 @@ fn a_killed_run_leaves_whole_files_and_the_next_one_ends_as_if_undisturbed() {
     let mut child = gen_products(undisturbed.path(), 1_500).start();
     let last = undisturbed.path().join("products/product_1499.json");
     wait_until(&mut child, || last.exists());
-    // Of the writing; making it durable may take much longer.
+    // This is the duration of the writing; making the files durable may take much longer.
     let duration = started.elapsed();
     assert!(child.wait().unwrap().success());
     let expected = products(undisturbed.path());
@@ -99,7 +99,7 @@ fn a_killed_run_leaves_whole_files_and_the_next_one_ends_as_if_undisturbed() {
             assert!(expected.get(&name) == Some(&contents), "{name} is not whole");
         }
         if round % 3 == 0 {
-            // So that later rounds meet missing files, too.
+            // Later rounds then find missing files, too.
             let _ = fs::remove_dir_all(lake.path().join("products"));
         }
     }

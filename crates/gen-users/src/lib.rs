@@ -21,8 +21,8 @@ use datagen_process::shard::Shard;
 use datagen_settings::catalog::{self, DEFAULT_VIPS, FiniteSettings, UserSettings};
 use datagen_settings::{ConfigurationErrors, Environment};
 
-/// The size of all blocks of users together, in bytes. It keeps the process below 128 MiB with any number of processors.
-/// A dozen threads make more than any network takes.
+/// The size of all blocks of users together, in bytes. It keeps the process below 128 MiB with any number of
+/// processors. A dozen threads generate more than any network can transfer.
 const MEMORY: usize = 96 << 20;
 
 /// The generator of users and VIP users.
@@ -33,7 +33,7 @@ pub struct GenUsers {
     lake: LakeConfig,
 }
 
-/// Which users and VIP users there are.
+/// The numbers of users and VIP users, and their seed.
 #[derive(Clone, Copy, Debug)]
 struct Records {
     count: u64,
@@ -110,7 +110,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The approximate size of a shard's file.
+    /// Returns the approximate size of a shard's file in bytes.
     fn bytes(self, shard: Shard) -> u64 {
         let ids = shard.range(self.count);
         (ids.end - ids.start) * self.expected_bytes as u64
@@ -141,7 +141,7 @@ impl GenUsers {
         let vips_are_few = of_vips.bytes(context.common.shard) <= lake.blocks(0).bytes as u64;
         if vips_are_few {
             let unseen = context.bar.hidden_beside();
-            // The first error ends the other write, which would be in vain.
+            // The first error cancels the other write, which would be useless.
             tokio::try_join!(
                 self.write(lake, context, &context.bar, of_users, encode_user),
                 self.write(lake, context, &unseen, of_vips, encode_vip),

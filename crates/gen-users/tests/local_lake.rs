@@ -16,7 +16,7 @@ fn gen_users(lake: &Path) -> GeneratorProcess {
         .env("VIP_COUNT", "100")
 }
 
-/// Every file of a lake with its contents, by its path.
+/// Returns every file of a lake with its contents, by its path.
 fn contents(lake: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for folder in fs::read_dir(lake).unwrap() {
@@ -62,7 +62,7 @@ fn threads_and_shards_do_not_change_a_byte() {
     }
     for shards in [1, 2, 7] {
         let lake = tempfile::tempdir().unwrap();
-        // In any order.
+        // The order of the shards does not matter.
         for index in (0..shards).rev() {
             gen_users(lake.path())
                 .env("COUNT", "12345")
@@ -91,7 +91,7 @@ fn threads_and_shards_do_not_change_a_byte() {
         .env("SEED", "1")
         .succeed();
     assert!(file(other.path(), "users/users.json") != file(whole.path(), "users/users.json"));
-    // VIP users are those who buy most in the world that all seeds share.
+    // VIP users are the users who buy most, and these are the same for all seeds.
     assert!(file(other.path(), "vipusers/vipusers.json") == file(whole.path(), "vipusers/vipusers.json"));
 }
 
@@ -163,7 +163,7 @@ fn a_killed_run_shows_nothing_and_the_next_one_ends_as_if_undisturbed() {
     let lake = tempfile::tempdir().unwrap();
     let published = lake.path().join("users/users.json");
     for round in 0..30 {
-        // From before the first byte to after the last.
+        // The moments range from before the first byte to after the last.
         let moment = duration.mul_f64(f64::from(testkit::scattered(round, 110)) / 100.0);
         gen_users(lake.path())
             .env("COUNT", "60000")
@@ -173,7 +173,7 @@ fn a_killed_run_shows_nothing_and_the_next_one_ends_as_if_undisturbed() {
                 fs::read(&published).unwrap() == users,
                 "a partial users.json was published"
             );
-            // So that the next kill meets an unpublished file again.
+            // The next kill then finds an unpublished file again.
             fs::remove_file(&published).unwrap();
         }
     }
@@ -211,7 +211,7 @@ fn the_first_failure_ends_the_run() {
     assert!(!lake.path().join("users/users.json").exists());
 }
 
-/// Peak memory in KiB.
+/// Returns the peak memory in KiB.
 #[cfg(target_os = "linux")]
 fn peak_memory(count: &str) -> u64 {
     let lake = tempfile::tempdir().unwrap();

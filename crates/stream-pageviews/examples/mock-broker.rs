@@ -1,5 +1,5 @@
-//! librdkafka's mock cluster as a process: a broker that forgets old messages, for soaks longer than a broker in
-//! memory could bear. Prints its address and runs until it is killed.
+//! Runs librdkafka's mock cluster as a process: a broker that drops old messages, for soak tests too long for a broker
+//! that keeps all messages in memory. Prints its address and runs until it is killed.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! Encoded messages in the order in which they are to be sent. Batches are recycled: filling one again keeps its memory.
+//! Encoded messages in the order in which they are to be sent. Batches are recycled: refilling one reuses its memory.
 
 use datagen_core::model::planted::SessionEffects;
 use datagen_core::model::session::{Event, EventEncoder, OpenSession, SessionMessage, StreamTag};
@@ -6,30 +6,30 @@ use datagen_core::text::TextBuf;
 
 use crate::message::{Message, Sending, Topic};
 
-/// A batch with so many messages is full: enough for one system call to be cheap, and few enough for the processor's
-/// cache.
+/// The number of messages at which a batch is full: enough to keep the cost per system call small, and few enough to
+/// fit into the processor's cache.
 const MAX_MESSAGES: usize = 1_024;
 
-/// The place of a message in the order of sending, which no two messages of a stream share.
+/// The position of a message in the sending order, which is unique within a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SendKey {
-    /// When it is to be sent, in milliseconds since 1970.
+    /// When the message is to be sent, in milliseconds since 1970.
     pub time_ms: u64,
-    /// Its session.
+    /// The session of the message.
     pub session: u64,
-    /// Its place in the session.
+    /// The position of the message in the session.
     pub position: u8,
 }
 
 impl SendKey {
-    /// Before all others.
+    /// Precedes all other keys.
     pub const FIRST: Self = Self {
         time_ms: 0,
         session: 0,
         position: 0,
     };
 
-    /// After all others.
+    /// Follows all other keys.
     pub const LAST: Self = Self {
         time_ms: u64::MAX,
         session: u64::MAX,
@@ -68,28 +68,28 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Forgets the messages.
+    /// Removes all messages and keeps the memory.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.payloads.clear();
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no messages.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether no more messages should be added.
+    /// Returns whether the batch is full, so that no more messages should be added.
     pub fn is_full(&self) -> bool {
         self.entries.len() >= MAX_MESSAGES
     }
 
-    /// Adds `message`, which `session` made last and which happened at `event_ms`, to be sent at `key`.
+    /// Adds `message`, which `session` has just made and which happened at `event_ms`, to be sent at `key`.
     #[inline]
     pub fn push(
         &mut self,
@@ -120,15 +120,15 @@ impl Batch {
         });
     }
 
-    /// The key of the message at `index`, if there are so many.
+    /// Returns the key of the message at `index`, or `None` if there is no such message.
     pub fn key(&self, index: usize) -> Option<SendKey> {
         self.entries.get(index).map(|entry| entry.key)
     }
 
-    /// The message at `index`, of the stream `tag`.
+    /// Returns the message at `index`, which belongs to the stream `tag`.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// If `index` is out of bounds.
     #[inline]
     pub fn message(&self, index: usize, tag: StreamTag) -> Message<'_> {
         let entry = &self.entries[index];
@@ -150,7 +150,7 @@ impl Batch {
         }
     }
 
-    /// All messages, of the stream `tag`.
+    /// Returns all messages, which belong to the stream `tag`.
     pub fn messages(&self, tag: StreamTag) -> Vec<Message<'_>> {
         (0..self.len()).map(|index| self.message(index, tag)).collect()
     }

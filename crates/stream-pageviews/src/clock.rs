@@ -15,7 +15,7 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     pub fn system() -> Self {
         Self(Arc::new(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -23,12 +23,12 @@ impl Clock {
         }))
     }
 
-    /// The time.
+    /// Returns the current time in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         (self.0)()
     }
 
-    /// A clock that starts at `start_ms` and follows the runtime's time, which tests can pause.
+    /// Returns a clock that starts at `start_ms` and follows the runtime's time, which tests can pause.
     #[cfg(test)]
     pub(crate) fn of_runtime(start_ms: u64) -> Self {
         let start = tokio::time::Instant::now();

@@ -1,4 +1,4 @@
-//! What the environment variables ask of stream-pageviews: which sessions, when, how fast, and where to.
+//! The configuration of stream-pageviews from environment variables: which sessions, when, how fast, and where to.
 
 pub mod kafka;
 
@@ -39,7 +39,7 @@ pub struct EventConfig {
     pub product_max_id: u64,
     /// What the sessions look like.
     pub profile: Profile,
-    /// How many sessions all shards make; `None` is without end.
+    /// How many sessions all shards make together; `None` means no limit.
     pub sessions: Option<u64>,
     /// The pauses between the starts of sessions of one source.
     pub pause: Pause,
@@ -49,27 +49,27 @@ pub struct EventConfig {
     pub from_ms: Option<u64>,
     /// When the stream ends, in milliseconds since 1970; `None` means never.
     pub to_ms: Option<u64>,
-    /// Whether messages have the fields of their events.
+    /// Whether messages include the fields of their events.
     pub event_fields: bool,
     /// One message in this many is late; 0 means none.
     pub late_one_in: u64,
     /// One message in this many is sent twice; 0 means none.
     pub duplicate_one_in: u64,
-    /// Which data; `None` means a random seed.
+    /// The seed of the data; `None` means a random seed.
     pub seed: Option<u64>,
 }
 
 /// A destination of messages.
 #[derive(Clone, Debug)]
 pub enum SinkConfig {
-    /// Two files in a directory of this machine.
+    /// Two files in a local directory.
     Directory(PathBuf),
     /// A Kafka endpoint.
     #[cfg(feature = "kafka")]
     Kafka(KafkaConfig),
 }
 
-/// The place, for messages, without secrets.
+/// Shows the destination as log and error messages name it, without secrets.
 impl fmt::Display for SinkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,12 +108,12 @@ fn accept(
 }
 
 impl EventConfig {
-    /// Whether nothing waits: without pauses, and without a time from which sessions follow each other.
+    /// Returns whether this is a load test, in which nothing waits: there are no pauses and no STREAM_FROM.
     pub fn is_load_test(&self) -> bool {
         self.pause.mean == 0.0 && self.from_ms.is_none()
     }
 
-    /// Validates the settings on which the messages depend.
+    /// Validates the settings that determine the messages.
     pub fn new(
         settings: &StreamSettings,
         environment: &Environment,
@@ -161,7 +161,8 @@ impl StreamConfig {
     }
 }
 
-/// Checks when the stream begins and ends, if it is configured at `now`, and what that rules out.
+/// Checks at the time `now` when the stream begins and ends, and rejects settings that need time to pass in a load
+/// test.
 fn check_times(settings: &StreamSettings, now: Timestamp, problems: &mut ConfigurationErrors) {
     match (settings.stream_from, settings.stream_to) {
         (Some(from), Some(to)) if to <= from => problems.report(
@@ -197,13 +198,13 @@ fn check_times(settings: &StreamSettings, now: Timestamp, problems: &mut Configu
     }
 }
 
-/// The number of sources of all shards together, of which each shard needs one.
+/// Returns the number of sources of all shards together. Each shard needs at least one.
 fn concurrent_users(
     settings: &StreamSettings,
     environment: &Environment,
     problems: &mut ConfigurationErrors,
 ) -> u32 {
-    // What is wrong with these settings is reported where they are read.
+    // Errors in these settings are reported where they are read.
     let CommonSettings { shard_count, .. } = environment.read(&mut ConfigurationErrors::default());
     match settings.concurrent_users {
         None => shard_count,
@@ -240,7 +241,7 @@ fn read_sink(environment: &Environment, problems: &mut ConfigurationErrors) -> O
     accept(config, environment, &variable, problems)
 }
 
-/// Checks that the variables name one destination, and all of it.
+/// Checks that the variables name exactly one destination, and name it completely.
 fn check_destination(environment: &Environment, problems: &mut ConfigurationErrors) {
     let is_set = |variable: &Variable| environment.is_set(variable);
     let by_url = is_set(&MessageSettings::STREAM_URL);
@@ -273,7 +274,7 @@ fn check_destination(environment: &Environment, problems: &mut ConfigurationErro
     }
 }
 
-/// The directory that STREAM_URL names, with which the variables of Kafka make no sense.
+/// Returns the directory that STREAM_URL names. The Kafka variables must not be set together with it.
 fn directory(url: &str, settings: &MessageSettings, problems: &mut ConfigurationErrors) -> Option<PathBuf> {
     for (variable, is_set) in [
         (

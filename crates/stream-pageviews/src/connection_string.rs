@@ -15,7 +15,7 @@ pub struct ConnectionString {
     emulator: bool,
 }
 
-/// What is wrong with a connection string. The text never contains the key: no malformed part is repeated, since the key
+/// The problem with a connection string. The text never contains the key: no malformed part is quoted, since the key
 /// may be in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
@@ -30,10 +30,10 @@ pub enum ConnectionStringError {
     /// A part is missing.
     #[error("has no {0}=; copy the whole connection string of the event hub's shared access policy")]
     Missing(&'static str),
-    /// `Endpoint=` is not `sb://HOST/`.
+    /// The value of `Endpoint=` is not `sb://HOST/`.
     #[error("has an Endpoint that is not sb://NAMESPACE.servicebus.windows.net/ with a ';' behind it")]
     Endpoint,
-    /// `EntityPath=` is not a name of an event hub.
+    /// The value of `EntityPath=` is not the name of an event hub.
     #[error("has an EntityPath that is not the name of an event hub, alone or with a ';' behind it")]
     EntityPath,
     /// The emulator's string is not valid for an event hub in Azure.
@@ -42,7 +42,7 @@ pub enum ConnectionStringError {
              KAFKA_BOOTSTRAP_SERVERS"
     )]
     Emulator(String),
-    /// The string belongs to another namespace.
+    /// The string belongs to a different namespace.
     #[error("is for {found}, but the events go to {expected}")]
     OtherHost {
         /// The host in the string.
@@ -50,7 +50,7 @@ pub enum ConnectionStringError {
         /// The host that events are sent to.
         expected: String,
     },
-    /// The string belongs to another event hub.
+    /// The string belongs to a different event hub.
     #[error("is for the event hub '{found}' (EntityPath), but it must be for '{expected}'")]
     OtherHub {
         /// The event hub in the string.
@@ -108,7 +108,7 @@ impl ConnectionString {
 
     /// Checks that the string is valid for this event hub, and for this host if one is given.
     ///
-    /// A string of a whole namespace names no event hub and is valid for all of them.
+    /// A connection string for a whole namespace names no event hub and is valid for all of its event hubs.
     ///
     /// # Errors
     /// [`ConnectionStringError::Emulator`], [`ConnectionStringError::OtherHost`],
@@ -136,12 +136,12 @@ impl ConnectionString {
         }
     }
 
-    /// The whole string, which is the SASL password.
+    /// Returns the whole string, which is the SASL password.
     pub fn secret(&self) -> &Secret {
         &self.whole
     }
 
-    /// Whether it belongs to the emulator (`UseDevelopmentEmulator=true`), whose key is public.
+    /// Returns whether the string belongs to the emulator (`UseDevelopmentEmulator=true`), whose key is public.
     pub fn is_emulator(&self) -> bool {
         self.emulator
     }
@@ -149,7 +149,7 @@ impl ConnectionString {
 
 const QUOTATION_MARKS: [char; 2] = ['"', '\''];
 
-/// The host of an endpoint `sb://HOST[:PORT]/`.
+/// Returns the host of an endpoint `sb://HOST[:PORT]/`.
 fn host(endpoint: &str) -> Option<String> {
     let (scheme, rest) = endpoint.split_once("://")?;
     let authority = rest.trim_end_matches('/');
@@ -168,7 +168,7 @@ fn is_hub_name(name: &str) -> bool {
     is_made_of(name, "._-/")
 }
 
-/// Whether `text` is not empty and consists only of letters, digits and `others`.
+/// Returns whether `text` is not empty and consists only of letters, digits and `others`.
 fn is_made_of(text: &str, others: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
     !text.is_empty() && text.chars().all(is_allowed)
@@ -272,7 +272,7 @@ mod tests {
             ("Endpoint=sb://x/;PLANTED", "not NAME=VALUE"),
             ("'Endpoint=sb://x/;SharedAccessKey=PLANTED'", "quotation marks"),
             ("Endpoint=sb://x/;SharedAccessKey=PLANTED\"", "quotation marks"),
-            // A space instead of the ';', in each place.
+            // A space instead of the ';', at each position.
             (
                 "Endpoint=sb://x/ SharedAccessKeyName=send;SharedAccessKey=PLANTED",
                 "an Endpoint that is not",

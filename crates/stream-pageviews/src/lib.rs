@@ -1,8 +1,9 @@
 //! Streams the pageviews and star ratings of sessions in a shop, live, from a time in the past, or as a load test.
 //!
-//! Sessions come from [`datagen_core::model::session`]. [`schedule`] decides which message is sent when, and encodes it into
-//! a [`batch`]; [`merge`] brings the batches of several workers into one order; a [`sink`] delivers them. [`stream`] runs
-//! all of this by the [`clock`] and ends it in good order; [`metrics`] report how it goes, and a [`manifest`] what was sent.
+//! Sessions come from [`datagen_core::model::session`]. [`schedule`] decides which message is sent when, and encodes it
+//! into a [`batch`]; [`merge`] brings the batches of several workers into one order; a [`sink`] delivers them.
+//! [`stream`] runs all of this according to the [`clock`] and shuts it down in an orderly way; [`metrics`] report the
+//! progress, and a [`manifest`] what was sent.
 
 pub mod batch;
 pub mod clock;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// librdkafka frees on one thread what it allocates on others, five times per message and its headers. The C library's
-/// allocator takes half of the time of a stream for that; this one replaces it in C code, too.
+/// librdkafka allocates memory on some threads and frees it on another, five times per message and its headers. With
+/// the C library's allocator, this takes half of the time of a stream; this allocator replaces it in C code, too.
 #[cfg(feature = "kafka")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,4 +1,4 @@
-//! What a stream has sent, when it has ended: a manifest beside the files, or a line of the log.
+//! A summary of what a stream has sent, written when it ends: a manifest beside the files, or a line of the log.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ use crate::message::Topic;
 use crate::schedule::StreamPlan;
 use crate::sink::Delivery;
 
-/// The directory of manifests, beside the files.
+/// The directory for manifests, in the directory of the files.
 const DIRECTORY: &str = "_datagen";
 
-/// The kind, and the first part of the name of the manifest's file.
+/// The kind of the manifest, and the first part of its file name.
 const KIND: &str = "stream";
 
 /// A description of what one run of one shard has sent.
@@ -54,7 +54,7 @@ pub struct StreamManifest {
     planted: Vec<Effect>,
 }
 
-/// The part of an earlier run's manifest that tells whether it had the same sessions.
+/// The part of an earlier run's manifest that shows whether the run had the same sessions.
 #[derive(Debug, Deserialize)]
 struct Earlier {
     seed: u64,
@@ -63,7 +63,7 @@ struct Earlier {
 }
 
 impl StreamManifest {
-    /// Describes a run that has sent `sessions` and what `delivery` counts.
+    /// Describes a run that has sent `sessions` and the messages that `delivery` counts.
     pub fn new(
         config: &StreamConfig,
         plan: &StreamPlan,
@@ -94,16 +94,16 @@ impl StreamManifest {
         }
     }
 
-    /// Logs it, as JSON in one line.
+    /// Logs the manifest as JSON in one line.
     pub fn log(&self) {
         let manifest = serde_json::to_string(self).expect("manifests have only text keys");
         tracing::info!(%manifest, "manifest");
     }
 
-    /// Writes it beside the files in `directory`, in place of an earlier one.
+    /// Writes the manifest into `directory`, beside the files. An earlier manifest is replaced.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, directory: &Path) -> Result<(), DestinationError> {
         let path = path(directory, self.shard);
         let failed = |error: io::Error| DestinationError::io(&path, &error);
@@ -127,13 +127,13 @@ impl StreamManifest {
     }
 }
 
-/// Where the manifest of `shard` is.
+/// Returns the path of the manifest of `shard`.
 fn path(directory: &Path, shard: Shard) -> PathBuf {
     directory.join(DIRECTORY).join(shard.file_name(KIND))
 }
 
-/// Warns if the manifest of an earlier run into `directory` shows that it had the sessions of `seed`, which this run sends
-/// again.
+/// Warns if the manifest of an earlier run into `directory` shows that it had the sessions of `seed`, which this run
+/// would send again.
 pub fn warn_of_repetition(
     directory: &Path,
     config: &StreamConfig,
@@ -141,7 +141,7 @@ pub fn warn_of_repetition(
     shard: Shard,
     seed: u64,
 ) {
-    // An absent or foreign file says nothing about earlier runs.
+    // An absent or unrelated file says nothing about earlier runs.
     let Some(earlier) = fs::read(path(directory, shard))
         .ok()
         .and_then(|json| serde_json::from_slice::<Earlier>(&json).ok())

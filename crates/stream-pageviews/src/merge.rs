@@ -1,4 +1,4 @@
-//! Merges the batches of several workers into one order of sending.
+//! Merges the batches of several workers into one sending order.
 
 use std::collections::VecDeque;
 
@@ -8,39 +8,39 @@ use tokio::sync::mpsc;
 use crate::batch::{Batch, SendKey};
 use crate::message::{Message, Sending};
 
-/// The batches of all workers that are not sent yet.
+/// The batches of all workers that have not been sent yet.
 #[derive(Debug)]
 pub struct Merge {
     workers: Vec<Received>,
     tag: StreamTag,
-    /// Set when the stream is stopped: what happened later is not sent.
+    /// The time of [`Merge::cut_off`], in milliseconds since 1970.
     cut_off_ms: Option<u64>,
 }
 
 /// What was received from one worker.
 #[derive(Debug)]
 struct Received {
-    /// The oldest first. None is empty.
+    /// The batches, oldest first. None of them is empty.
     batches: VecDeque<Batch>,
-    /// How many messages of the first batch are done with.
+    /// How many messages of the first batch have been dealt with.
     done: usize,
     watermark: SendKey,
-    /// Where batches go when they are sent.
+    /// Where batches are returned to after they have been sent.
     recycle: mpsc::Sender<Batch>,
 }
 
-/// Messages that are ready to be sent, and how far they reach into each worker's batches.
+/// Messages that are ready to be sent, and how far they reach into the batches of each worker.
 #[derive(Debug)]
 pub struct Ready<'a> {
-    /// The messages, in the order of sending.
+    /// The messages, in sending order.
     pub messages: Vec<Message<'a>>,
-    /// When the last of them is due.
+    /// When the last of the messages is due.
     pub time_ms: u64,
-    /// By worker.
+    /// The position after the last of the messages, by worker.
     pub cursors: Vec<BatchCursor>,
 }
 
-/// A place in the batches of one worker.
+/// A position in the batches of one worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchCursor {
     batch: usize,
@@ -48,7 +48,8 @@ pub struct BatchCursor {
 }
 
 impl Merge {
-    /// A merge of as many workers as there are channels to return batches to, in the stream `tag`.
+    /// Creates a merge of the stream `tag`. There is one worker for each channel in `recycle`, to which its batches
+    /// return.
     pub fn new(recycle: Vec<mpsc::Sender<Batch>>, tag: StreamTag) -> Self {
         let received = |recycle| Received {
             batches: VecDeque::new(),
@@ -63,7 +64,7 @@ impl Merge {
         }
     }
 
-    /// Takes the next batch of the worker `worker`.
+    /// Takes the next batch of `worker`.
     pub fn add(&mut self, worker: usize, batch: Batch) {
         let worker = &mut self.workers[worker];
         worker.watermark = batch.watermark;
@@ -74,25 +75,26 @@ impl Merge {
         }
     }
 
-    /// All messages before this key are received or sent.
+    /// Returns the key before which all messages have been received or sent.
     pub fn watermark(&self) -> SendKey {
         let watermarks = self.workers.iter().map(|worker| worker.watermark);
         watermarks.min().unwrap_or(SendKey::LAST)
     }
 
-    /// The key before which everything is sent.
+    /// Returns the key before which everything has been sent.
     pub fn sent_until(&self) -> SendKey {
         let first = |worker: &Received| worker.batches.front()?.key(worker.done);
         let unsent = self.workers.iter().filter_map(first);
         unsent.chain([self.watermark()]).min().unwrap_or(SendKey::LAST)
     }
 
-    /// From now on, only what has happened by `time_ms` is sent: what was due by then, and late messages.
+    /// Restricts what is sent from now on to what has happened by `time_ms`: messages due by then, and late messages
+    /// whose events happened by then.
     pub fn cut_off(&mut self, time_ms: u64) {
         self.cut_off_ms = Some(time_ms);
     }
 
-    /// Up to `most` messages that no message yet to come precedes, or none.
+    /// Returns up to `most` messages that no future message can precede.
     pub fn ready(&self, most: usize) -> Ready<'_> {
         let limit = self.watermark();
         let mut cursors: Vec<_> = self
@@ -143,7 +145,7 @@ impl Merge {
         })
     }
 
-    /// Forgets the messages before `cursors`, and returns their batches to the workers.
+    /// Drops the messages before `cursors`, and returns their batches to the workers.
     pub fn forget(&mut self, cursors: &[BatchCursor]) {
         for (worker, cursor) in self.workers.iter_mut().zip(cursors) {
             for batch in worker.batches.drain(..cursor.batch).collect::<Vec<_>>() {
@@ -157,7 +159,7 @@ impl Merge {
 impl Received {
     fn recycle(&self, mut batch: Batch) {
         batch.clear();
-        // A worker that has ended needs no batches.
+        // A worker that has ended needs no more batches.
         let _ = self.recycle.try_send(batch);
     }
 }
@@ -182,7 +184,8 @@ mod tests {
         }
     }
 
-    /// What several workers send, the batches being added in turns or one worker after the other as far as possible.
+    /// Returns what several workers send. Their batches are added in turns, or one worker after the other as far as
+    /// possible.
     fn merged(workers: u64, most: usize, cut_off_ms: Option<u64>) -> Vec<Vec<u8>> {
         let plan = Arc::new(plan());
         let (recycle, mut recycled): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(2)).unzip();
@@ -202,7 +205,7 @@ mod tests {
         while !is_ended.iter().all(|ended| *ended) {
             let mut is_stuck = true;
             for (index, schedule) in schedules.iter_mut().enumerate() {
-                // As in a stream, a worker waits for a batch that comes back.
+                // As in a stream, a worker waits until one of its batches is returned.
                 while !is_ended[index]
                     && let Ok(mut batch) = recycled[index].try_recv()
                 {

@@ -13,10 +13,10 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Both, in the order of their use as an index.
+    /// Both topics, in the order in which they are used as an index.
     pub const ALL: [Topic; 2] = [Topic::Pageviews, Topic::Stars];
 
-    /// The topic's (the event hub's) name.
+    /// Returns the name of the topic (of the event hub).
     pub fn name(self) -> &'static str {
         match self {
             Self::Pageviews => "pageviews",
@@ -25,43 +25,43 @@ impl Topic {
     }
 }
 
-/// Why a message is sent when it is.
+/// Why a message is sent at its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sending {
     /// At its event time.
     InTime,
     /// For the first time, minutes after its event time.
     Late,
-    /// Again, some seconds after the first time.
+    /// Once more, some seconds after the first time.
     Duplicate,
 }
 
 /// A message.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// The stream it belongs to.
+    /// The topic it is sent to.
     pub topic: Topic,
     /// Why it is sent now.
     pub sending: Sending,
-    /// The user id, which in decimal digits is the key: messages of a user stay in their order.
+    /// The user id. Its decimal digits are the message key, so that the messages of each user stay in order.
     pub user_id: u64,
-    /// One JSON object.
+    /// The message body: one JSON object.
     pub payload: &'a [u8],
-    /// When it happened, and in which session.
+    /// When the event happened, and in which session.
     pub event: Event,
     /// The tag of the stream.
     pub tag: StreamTag,
-    /// What was planted in it.
+    /// The effects that were planted in the message.
     pub effects: SessionEffects,
 }
 
 impl Message<'_> {
-    /// Its ids.
+    /// Returns the ids of the message.
     pub fn id(&self) -> EventId {
         EventId::new(self.tag, self.event.session, self.event.position)
     }
 
-    /// Whether a session begins with it.
+    /// Returns whether the message is the first one of its session.
     pub fn is_start(&self) -> bool {
         self.event.position == 0 && self.sending != Sending::Duplicate
     }
@@ -80,7 +80,7 @@ pub(crate) mod testing {
     use crate::batch::Batch;
     use crate::schedule::{LoadSchedule, StreamPlan};
 
-    /// A plan with sessions of ten users and products.
+    /// Returns a plan for sessions of ten users and ten products.
     pub(crate) fn plan() -> StreamPlan {
         StreamPlan {
             sessions: Sessions::new(Profile::Uniform, 0, 9, 9),
@@ -114,7 +114,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// Messages `range` of a stream.
+    /// Returns the messages `range` of a stream.
     pub(crate) fn messages(range: Range<usize>) -> Encoded {
         let mut schedule = LoadSchedule::new(Arc::new(plan()), [0].into_iter());
         let mut batch = Batch::default();

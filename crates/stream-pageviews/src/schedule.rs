@@ -1,12 +1,12 @@
-//! Which message is sent when: a discrete-event simulation without a clock.
+//! Decides which message is sent when: a discrete-event simulation without a clock.
 //!
-//! Source `s` of CONCURRENT_USERS makes the sessions `s`, `s` + CONCURRENT_USERS, `s` + 2 · CONCURRENT_USERS, …, so that a
-//! source needs no state of its own: its next session is opened when the previous one begins (or, without pauses, ends).
-//! Each open session has one next message in a heap. Late messages and duplicates wait in a second heap, from which they
-//! are made again when they are due.
+//! Source `s` of CONCURRENT_USERS makes the sessions `s`, `s` + CONCURRENT_USERS, `s` + 2 · CONCURRENT_USERS, …, so
+//! that sources need no state: the next session is opened when the previous one begins (or, without pauses, when it
+//! ends). For each open session, a heap contains the next message. Late messages and duplicates wait in a second heap;
+//! they are generated again when they are due.
 //!
-//! An open session takes a `Slot` and a `Queued`, a waiting message a `Waiting`; the crate's README derives the
-//! memory of a stream from their sizes, which a test pins.
+//! An open session takes one `Slot` and one `Queued`, a waiting message one `Waiting`. The crate's README derives the
+//! memory of a stream from the sizes of these types, which a test pins.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,7 +21,7 @@ use datagen_core::model::session::{
 use crate::batch::{Batch, SendKey};
 use crate::message::Sending;
 
-/// What all parts of a stream share.
+/// The parameters that all parts of a stream share.
 #[derive(Clone, Debug)]
 pub struct StreamPlan {
     /// The sessions.
@@ -33,7 +33,7 @@ pub struct StreamPlan {
     pub pause: Pause,
     /// How many sources there are in all shards.
     pub sources: u64,
-    /// Sessions from this number on are not made.
+    /// Sessions with this or a higher number are not made.
     pub session_count: Option<u64>,
     /// When the stream begins, in milliseconds since 1970.
     pub start_ms: u64,
@@ -41,7 +41,7 @@ pub struct StreamPlan {
     pub end_ms: Option<u64>,
     /// The stream's tag.
     pub tag: StreamTag,
-    /// Whether messages have the fields of their events.
+    /// Whether messages include the fields of their events.
     pub event_fields: bool,
 }
 
@@ -115,7 +115,7 @@ impl Waiting {
 }
 
 impl Schedule {
-    /// The messages of `sources`, which are numbers below [`StreamPlan::sources`].
+    /// Creates the schedule of `sources`, which are numbers below [`StreamPlan::sources`].
     pub fn new(plan: Arc<StreamPlan>, sources: impl Iterator<Item = u64>) -> Self {
         let mut schedule = Self {
             encoder: plan.encoder(),
@@ -132,7 +132,7 @@ impl Schedule {
         schedule
     }
 
-    /// The key of the next message; `None` after the last.
+    /// Returns the key of the next message; `None` after the last.
     pub fn next_key(&self) -> Option<SendKey> {
         let queued = self.queue.peek().map(|Reverse(queued)| queued.key());
         let waiting = self.waiting.peek().map(|Reverse(waiting)| waiting.key());
@@ -142,18 +142,18 @@ impl Schedule {
         }
     }
 
-    /// When the next message is due, in milliseconds since 1970; `None` after the last.
+    /// Returns when the next message is due, in milliseconds since 1970; `None` after the last.
     pub fn next_due_ms(&self) -> Option<u64> {
         let next = self.next_key()?;
         Some(if self.is_closed { 0 } else { next.time_ms })
     }
 
-    /// How many late messages and duplicates wait.
+    /// Returns how many late messages and duplicates are waiting.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Ends all sessions and drops the duplicates that wait. Late messages that wait are due at once.
+    /// Ends all sessions and drops the waiting duplicates. The waiting late messages become due at once.
     pub fn close(&mut self) {
         self.is_closed = true;
         self.queue.clear();
@@ -184,13 +184,13 @@ impl Schedule {
         batch.watermark = self.next_key().unwrap_or(SendKey::LAST);
     }
 
-    /// Opens session `id`, whose source has paused since `after_ms`, unless it is beyond the last.
+    /// Opens session `id`, whose source has paused since `after_ms`, unless there is no such session.
     fn open(&mut self, id: u64, after_ms: u64) {
         if self.is_closed || !self.plan.makes(id) {
             return;
         }
         let session = self.plan.sessions.get(id);
-        // At least a millisecond, so that time passes.
+        // The pause is at least one millisecond, so that time advances.
         let pause_ms = match self.plan.pause.mean > 0.0 {
             true => (self.plan.pause.before(&session).as_millis() as u64).max(1),
             false => 0,
@@ -213,7 +213,7 @@ impl Schedule {
                 (self.slots.len() - 1) as u32
             }
         };
-        // The first pageview comes with the start.
+        // The first pageview happens at the start of the session.
         self.queue.push(Reverse(Queued {
             time_ms: start_ms,
             session: id,
@@ -222,7 +222,7 @@ impl Schedule {
         }));
     }
 
-    /// Makes the next message of the session that is first in the queue.
+    /// Makes the next message of the session at the top of the queue.
     fn take_queued(&mut self, batch: &mut Batch) {
         let plan = &*self.plan;
         let Some(mut top) = self.queue.peek_mut() else {
@@ -283,7 +283,7 @@ impl Schedule {
         }
     }
 
-    /// Makes the message again that has waited for this time.
+    /// Generates the first waiting message again, which is due now.
     fn take_waiting(&mut self, batch: &mut Batch) {
         let Some(Reverse(waiting)) = self.waiting.pop() else {
             return;
@@ -326,13 +326,13 @@ impl Schedule {
     }
 }
 
-/// The messages of some of the sources without any waiting, for load tests: session after session, as fast as they are
-/// taken.
+/// The messages of some of the sources for load tests: session after session, as fast as they are taken, without any
+/// waiting.
 #[derive(Debug)]
 pub struct LoadSchedule {
     plan: Arc<StreamPlan>,
     encoder: EventEncoder,
-    /// The sources whose turn is now, and those after them.
+    /// All sources, in the order in which they take turns.
     sources: Vec<u64>,
     turn: usize,
     round: u64,
@@ -340,7 +340,7 @@ pub struct LoadSchedule {
 }
 
 impl LoadSchedule {
-    /// The messages of `sources`, which are numbers below [`StreamPlan::sources`].
+    /// Creates the schedule of `sources`, which are numbers below [`StreamPlan::sources`].
     pub fn new(plan: Arc<StreamPlan>, sources: impl Iterator<Item = u64>) -> Self {
         Self {
             encoder: plan.encoder(),
@@ -352,8 +352,8 @@ impl LoadSchedule {
         }
     }
 
-    /// Adds up to `most` messages that happen at `now_ms` to `batch`, until it is full. Without RATE, it has whole
-    /// sessions. Adds nothing after the last message.
+    /// Adds messages with the event time `now_ms` to `batch`, until it has `most` messages or is full. Without RATE, it
+    /// contains whole sessions. Adds nothing after the last message.
     pub fn fill(&mut self, batch: &mut Batch, most: usize, now_ms: u64) {
         if self.plan.end_ms.is_some_and(|end| now_ms >= end) {
             return;
@@ -387,7 +387,7 @@ impl LoadSchedule {
         let source = self.sources.get(self.turn)?;
         self.turn += 1;
         let id = self.round.checked_mul(self.plan.sources)?.checked_add(*source)?;
-        // Sources are in order of their numbers: after the first session that is not made, none is.
+        // Sources are in ascending order: after the first session that is not made, no other is made either.
         self.plan
             .makes(id)
             .then(|| OpenSession::start(&self.plan.sessions.get(id)))
@@ -415,7 +415,7 @@ mod tests {
         payload: String,
     }
 
-    /// Ten sources for an hour.
+    /// Returns a plan with ten sources for an hour.
     fn plan() -> StreamPlan {
         let plan = testing::plan();
         StreamPlan {
@@ -426,7 +426,7 @@ mod tests {
         }
     }
 
-    /// All messages of `sources`, filled in steps of `step_ms`, and the counts of what was planted in them.
+    /// Returns all messages of `sources`, filled in steps of `step_ms`, and the counts of what was planted in them.
     fn all(
         plan: &StreamPlan,
         sources: impl Iterator<Item = u64>,
@@ -490,7 +490,7 @@ mod tests {
             assert_eq!(json["session_id"], id);
             assert_eq!(json["event_id"], format!("{id}-{position:02}"));
         }
-        // Ten sources begin a session every 10.09 s on average: 3 568 in an hour, with a deviation of 30.
+        // On average, ten sources begin a session every 10.09 s: 3 568 in an hour, with a standard deviation of 30.
         assert!((3_400..3_740).contains(&positions.len()), "{}", positions.len());
     }
 
@@ -599,7 +599,7 @@ mod tests {
             sent.iter().any(|sent| sent.key.time_ms >= end_ms),
             "late messages follow after the end"
         );
-        // Give or take five deviations; the last duplicates are dropped.
+        // Within five standard deviations; the last duplicates are dropped.
         let share = |count: u64, one_in: f64| {
             let mean = usual.len() as f64 / one_in;
             assert!(

@@ -1,8 +1,9 @@
-//! Sends what the schedule makes, when it is due, and stops in good order.
+//! Sends what the schedule makes when it is due, and shuts down in an orderly way.
 //!
-//! Workers make and encode batches of messages, each for some of the sources. In general one task merges their batches into
-//! one order and sends them; in a load test, which has no order across sources, each worker sends its own. The number of
-//! batches is fixed, so that workers wait for a destination that is slower than they are, and memory is bounded.
+//! Workers make and encode batches of messages, each for some of the sources. Normally one task merges their batches
+//! into one order and sends them; in a load test, which has no order across sources, each worker sends its batches
+//! itself. The number of batches is fixed, so that workers wait for a destination that is slower than they are, and
+//! memory is bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,40 +35,40 @@ use crate::metrics::{Metrics, PlantedCounts};
 use crate::schedule::{LoadSchedule, Schedule, StreamPlan};
 use crate::sink::{Delivery, Sink};
 
-/// How long the end may take to deliver what was produced. Ten seconds after a signal the process must have ended, with
-/// what is lost counted and reported: giving up takes one second, and one is spare.
+/// How long the shutdown may take to deliver what was produced. The process must have ended ten seconds after a signal,
+/// with lost messages counted and reported: giving up takes one second, and one second is spare.
 const END_LIMIT: Duration = Duration::from_secs(8);
 
-/// How much of it may pass until everything that is due, and late messages, is handed to the destination.
+/// The part of [`END_LIMIT`] that handing over everything that is due, and late messages, to the destination may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
-/// The batches of each worker: one that is filled, one that is sent, and some between them, so that workers do not wait for
-/// each other.
+/// The number of batches of each worker: one being filled, one being sent, and some in between, so that the workers do
+/// not wait for each other.
 const BATCHES_PER_WORKER: usize = 8;
 
-/// The shortest time between two looks at the clock. What becomes due meanwhile is sent as one batch.
+/// The shortest time between two readings of the clock. Everything that becomes due in between is sent as one batch.
 const TICK: Duration = Duration::from_millis(5);
 
-/// The longest time between two looks at the clock, which may be set meanwhile.
+/// The longest time between two readings of the clock, since the clock may be set in between.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// A live stream that is further behind the clock than this has caught up no more.
+/// The largest lag behind the clock at which a stream counts as live, in milliseconds.
 const LIVE_LAG_MS: u64 = 1_000;
 
-/// A live stream that is further behind the clock than this, with RATE, causes a warning.
+/// A live stream with RATE that lags behind the clock by more than this, in milliseconds, causes a warning.
 const RATE_LAG_MS: u64 = 10_000;
 
-/// So many messages are sent at once at most.
+/// The maximum number of messages that are sent at once.
 const MAX_CHUNK: usize = 1_024;
 
-/// With RATE, messages are sent in chunks, so many per second, or one by one.
+/// With RATE, messages are sent in this many chunks per second, or one by one if RATE is low.
 const CHUNKS_PER_SECOND: f64 = 50.0;
 
-/// Streams sessions until the last, until STREAM_TO, until a signal comes, or until nothing can be delivered any more; then
-/// delivers what was produced.
+/// Streams sessions until the last one, until STREAM_TO, until a signal arrives, or until nothing can be delivered any
+/// more; then delivers what was produced.
 ///
 /// # Errors
-/// If the sink fails for good, or some messages could not be delivered.
+/// If the sink fails permanently, or some messages could not be delivered.
 pub async fn run(
     config: &StreamConfig,
     sink: Arc<dyn Sink>,
@@ -134,7 +135,7 @@ async fn run_by(
             Ok(())
         }
         failure = sink.failed() => Err(failure),
-        // After the last message a broker that is away is waited for, as before it.
+        // After the last message, an unavailable broker is waited for just as before it.
         result = async {
             all(&mut tasks).await?;
             sink.flush(Duration::MAX).await
@@ -142,7 +143,7 @@ async fn run_by(
     };
     let deadline = Instant::now() + END_LIMIT;
     closing.cancel();
-    // A destination that takes nothing is not waited for.
+    // A destination that takes no messages is not waited for any longer.
     let handed_over = tokio::time::timeout(HAND_OVER_LIMIT, all(&mut tasks)).await;
     tasks.shutdown().await;
     let unsent = metrics.waiting();
@@ -169,7 +170,7 @@ async fn run_by(
             Ok(())
         }
     };
-    // The first error is the cause; what followed from it is counted.
+    // The first error is the cause; its consequences are only counted.
     produced.and(flushed).map_err(|mut failure| {
         let Delivery { delivered, lost, .. } = delivery;
         if lost > 0 {
@@ -180,7 +181,7 @@ async fn run_by(
     described
 }
 
-/// The messages of `shard` in the order of their events, without late messages and duplicates.
+/// Returns the messages of `shard` in the order of their events, without late messages and duplicates.
 pub fn sample(config: &EventConfig, shard: Shard) -> Sample {
     let seed = config.seed.unwrap_or_else(rand::random);
     let plan = Arc::new(StreamPlan {
@@ -207,7 +208,7 @@ pub fn sample(config: &EventConfig, shard: Shard) -> Sample {
     })
 }
 
-/// The stream that `config` describes, if it starts at `now_ms`.
+/// Returns the plan of the stream that `config` describes, if it starts at `now_ms`.
 fn plan(config: &EventConfig, seed: u64, now_ms: u64) -> StreamPlan {
     let start_ms = config.from_ms.unwrap_or(now_ms);
     let sources = u64::from(config.concurrent_users);
@@ -236,7 +237,7 @@ fn plan(config: &EventConfig, seed: u64, now_ms: u64) -> StreamPlan {
     }
 }
 
-/// What counts the effects in the messages that `sink` has taken.
+/// Returns a function that counts the effects in the messages that `sink` has taken.
 fn planted_counts(plan: &Arc<StreamPlan>, sink: &Arc<dyn Sink>) -> PlantedCounts {
     let (plan, sink) = (Arc::clone(plan), Arc::clone(sink));
     Box::new(move || {
@@ -249,23 +250,24 @@ fn planted_counts(plan: &Arc<StreamPlan>, sink: &Arc<dyn Sink>) -> PlantedCounts
     })
 }
 
-/// The sources of `shard` among all `sources`: source `s` belongs to the shard `s` modulo the number of shards.
+/// Returns the sources of `shard` among all `sources`: source `s` belongs to the shard `s` modulo the number of shards.
 fn sources_of_shard(sources: u64, shard: Shard) -> impl Iterator<Item = u64> + use<> {
     (u64::from(shard.index)..sources).step_by(shard.count as usize)
 }
 
-/// How many sources `shard` has among all `sources`.
+/// Returns how many sources `shard` has among all `sources`.
 fn source_count(sources: u64, shard: Shard) -> u64 {
     (sources + u64::from(shard.count) - 1 - u64::from(shard.index)) / u64::from(shard.count)
 }
 
-/// How many of the first `count` sessions come from the sources of `shard`.
+/// Returns how many of the first `count` sessions come from the sources of `shard`.
 fn sessions_of_shard(count: u64, sources: u64, shard: Shard) -> u64 {
     let (rounds, rest) = (count / sources, count % sources);
     rounds * source_count(sources, shard) + source_count(rest, shard)
 }
 
-/// The sources of each worker: as many workers as the runtime has threads, if there are so many sources.
+/// Returns the sources of each worker. There are as many workers as the runtime has threads, but at most one per
+/// source.
 fn sources_by_worker(plan: &StreamPlan, shard: Shard) -> Vec<impl Iterator<Item = u64> + use<>> {
     let threads = Handle::current().metrics().num_workers() as u64;
     let workers = threads.min(source_count(plan.sources, shard)).max(1) as usize;
@@ -276,7 +278,7 @@ fn sources_by_worker(plan: &StreamPlan, shard: Shard) -> Vec<impl Iterator<Item 
     (0..workers).map(sources_of).collect()
 }
 
-/// How many messages are sent at once with `rate`, which is 0 if there is none.
+/// Returns how many messages are sent at once with `rate`. A `rate` of 0 means no limit.
 fn chunk(rate: f64) -> usize {
     match rate > 0.0 {
         true => ((rate / CHUNKS_PER_SECOND) as usize).clamp(1, MAX_CHUNK),
@@ -284,7 +286,7 @@ fn chunk(rate: f64) -> usize {
     }
 }
 
-/// Waits for all tasks, or for the first whose messages the sink does not take.
+/// Waits until all tasks have ended, or until the first one fails because the sink does not take its messages.
 async fn all(tasks: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), DestinationError> {
     while let Some(task) = tasks.join_next().await {
         match task {
@@ -296,7 +298,7 @@ async fn all(tasks: &mut JoinSet<Result<(), DestinationError>>) -> Result<(), De
     Ok(())
 }
 
-/// Starts the workers of a load test, each of which sends its own batches.
+/// Starts the workers of a load test, each of which sends its batches itself.
 fn start_load_test(
     tasks: &mut JoinSet<Result<(), DestinationError>>,
     plan: &Arc<StreamPlan>,
@@ -315,7 +317,7 @@ fn start_load_test(
             };
             let mut now_ms = 0;
             while !sender.closing.is_cancelled() {
-                // A clock that is set back does not turn time back within a session.
+                // Even if the clock is set back, time does not go backwards within a session.
                 now_ms = sender.clock.now_ms().max(now_ms);
                 batch.clear();
                 schedule.fill(&mut batch, most, now_ms);
@@ -326,7 +328,7 @@ fn start_load_test(
                 if !sender.wait(batch.len()).await {
                     break;
                 }
-                // So that other tasks get their turn.
+                // Other tasks get a turn.
                 tokio::task::yield_now().await;
             }
             Ok(())
@@ -334,8 +336,8 @@ fn start_load_test(
     }
 }
 
-/// Starts the workers of a stream in order, and the task that sends their batches. `is_live` says whether the stream
-/// begins at the time of the clock.
+/// Starts the workers of an ordered stream, and the task that sends their batches. `is_live` says whether the stream
+/// begins at the current time of the clock.
 fn start_ordered(
     tasks: &mut JoinSet<Result<(), DestinationError>>,
     plan: &Arc<StreamPlan>,
@@ -380,7 +382,7 @@ struct Worker {
     clock: Clock,
     closing: CancellationToken,
     metrics: Arc<Metrics>,
-    /// How many late messages and duplicates of this worker the metrics have.
+    /// How many late messages and duplicates of this worker the metrics include at the moment.
     waiting: usize,
 }
 
@@ -393,7 +395,7 @@ impl Worker {
                 .map(|due_ms| self.clock.now_ms().saturating_sub(due_ms));
             let next_due_ms;
             if lag_ms.is_some_and(|lag_ms| lag_ms > LIVE_LAG_MS) {
-                // A backfill keeps a core busy. On a thread of its own, it does not keep the sender's task waiting.
+                // A backfill keeps a core busy. On a separate thread, it does not delay the sender's task.
                 let fill = move || {
                     let next_due_ms = self.fill(&mut schedule, batch);
                     (self, schedule, next_due_ms)
@@ -410,8 +412,8 @@ impl Worker {
         }
     }
 
-    /// Fills `batch` with what is due, and further batches while messages are due and batches are empty. Returns when the
-    /// next message is due; `None` after the last.
+    /// Fills `batch` with what is due, and further batches while messages are due and there are empty batches. Returns
+    /// when the next message is due; `None` after the last.
     fn fill(&mut self, schedule: &mut Schedule, mut batch: Batch) -> Option<u64> {
         loop {
             if self.closing.is_cancelled() {
@@ -452,11 +454,11 @@ impl Worker {
     }
 }
 
-/// Hands messages to the sink at RATE, and counts them.
+/// Hands messages to the sink at RATE, and counts their sessions.
 #[derive(Clone)]
 struct Sender {
     sink: Arc<dyn Sink>,
-    /// All together keep RATE: they wait in line.
+    /// Shared by all senders, which wait in line, so that together they keep RATE.
     pace: Option<Arc<Mutex<Pace>>>,
     /// How many messages are sent at once.
     chunk: usize,
@@ -473,7 +475,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Waits until RATE allows messages again after `sent` of them. Returns whether the stream goes on.
+    /// Waits until RATE allows more messages after `sent` of them. Returns whether the stream goes on.
     async fn wait(&self, sent: usize) -> bool {
         let Some(pace) = &self.pace else { return true };
         tokio::select! {
@@ -483,7 +485,7 @@ impl Sender {
         }
     }
 
-    /// Sends the batches of all workers in order, until the last.
+    /// Sends the batches of all workers in order, up to the last one.
     async fn send_in_order(
         self,
         mut merge: Merge,
@@ -501,7 +503,8 @@ impl Sender {
                 let lag_ms = now_ms.saturating_sub(merge.sent_until().time_ms);
                 self.metrics.set_sent_until(merge.sent_until().time_ms);
                 if self.closing.is_cancelled() && !is_cut_off {
-                    // A live stream has sent what was due up to now; another one has come as far as its last message.
+                    // A live stream has sent what was due up to now; any other stream has got as far as its last
+                    // message.
                     merge.cut_off(if lag_ms <= LIVE_LAG_MS { now_ms } else { last_ms });
                     is_cut_off = true;
                 }
@@ -572,7 +575,7 @@ mod tests {
         at_ms: u64,
     }
 
-    /// Takes nothing, or all, and remembers it.
+    /// A sink that takes nothing, or takes everything and records it.
     #[derive(Debug)]
     struct Fake {
         is_full: bool,
@@ -656,7 +659,7 @@ mod tests {
         }
     }
 
-    /// Streams for a time, then a signal comes, if the stream has not ended.
+    /// Streams for `time`; then a signal arrives, if the stream has not ended by then.
     async fn stream(sink: &Arc<Fake>, config: &StreamConfig, time: Duration) -> Result<(), DestinationError> {
         let context = Context {
             common: Common::read(&Environment::default(), &mut ConfigurationErrors::default()),
@@ -677,7 +680,7 @@ mod tests {
         }
     }
 
-    /// All messages of the stream that have happened before `end_ms`, in order of their sending.
+    /// Returns all messages of the stream that have happened before `end_ms`, in sending order.
     fn expected(config: &StreamConfig, end_ms: u64) -> Vec<Taken> {
         let mut plan = plan(&config.events, 3, START_MS);
         plan.end_ms = Some(end_ms);
@@ -735,7 +738,7 @@ mod tests {
         stream(&sink, &config, Duration::from_secs(1_800)).await.unwrap();
         let taken = sink.taken();
         let expected = expected(&config, START_MS + 1_800_000);
-        // What is late is sent at once at the signal.
+        // Late messages are sent at once when the signal arrives.
         assert!(
             taken
                 .iter()
@@ -778,7 +781,7 @@ mod tests {
         let sink = Fake::new(true);
         stream(&sink, &config, Duration::from_secs(600)).await.unwrap();
         assert_eq!(sink.waiting.load(SeqCst), 1);
-        // The time for handing over is gone from the time for the rest.
+        // The time spent on handing over is subtracted from the time for the rest.
         assert_eq!(*sink.limit.lock().unwrap(), END_LIMIT - HAND_OVER_LIMIT);
 
         config.events.late_one_in = 10;
@@ -811,7 +814,7 @@ mod tests {
             let count = sink.taken().len();
             assert!((5_900..=6_002).contains(&count), "{count} in 600 s");
         }
-        // Large rates are kept in chunks.
+        // High rates are kept by sending chunks.
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
         config.rate = 1_000.0;
@@ -849,7 +852,7 @@ mod tests {
             .count();
         assert!(late > 10 && after.len() - late <= 4, "{late} of {}", after.len());
         assert!(after.iter().all(|message| message.event_ms <= last_ms + 1_000));
-        // All that has happened is sent.
+        // Everything that has happened is sent.
         let mut expected: Vec<_> = expected(&config, last_ms)
             .into_iter()
             .map(|m| m.payload)
@@ -864,7 +867,7 @@ mod tests {
         assert!(sent == expected, "{} of {}", sent.len(), expected.len());
     }
 
-    /// Keeps the texts of warnings.
+    /// Records the texts of warnings.
     #[derive(Clone, Debug, Default)]
     struct Warnings(Arc<SyncMutex<Vec<String>>>);
 

@@ -1,4 +1,4 @@
-//! Configurations that stream-pageviews must refuse, and how.
+//! Configurations that stream-pageviews must reject, and the errors that it must report.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use testkit::process::{GeneratorProcess, assert_fails, assert_help_lists, assert
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stream-pageviews");
 
-/// The configurations that are refused: what differs from a good one, and the reported lines.
+/// The rejected configurations: the differences from a valid one, and the reported lines.
 const REFUSED: &str = "\
 -STREAM_URL
     EVENTHUB_NAMESPACE is not set, and neither is KAFKA_BOOTSTRAP_SERVERS

@@ -1,7 +1,8 @@
 //! The first messages of two streams, with the fields of their events, pinned by their SHA-256.
 //!
-//! A failure here means that a stream with STREAM_FROM has other bytes or another order than before, although event ids
-//! promise equal bytes. If that is meant, raise `datagen_core::model::DATA_VERSION`, which changes the ids.
+//! A failure here means that the messages of a stream with STREAM_FROM have changed in their bytes or their order,
+//! although event ids promise equal bytes. If this is intended, raise `datagen_core::model::DATA_VERSION`, which
+//! changes the ids.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use stream_pageviews::batch::Batch;
 use stream_pageviews::schedule::{Schedule, StreamPlan};
 
-/// The digest of an hour of 20 sources with late messages and duplicates, one per line.
+/// Returns the digest of an hour of 20 sources with late messages and duplicates, one message per line.
 fn digest(profile: Profile) -> String {
     let start_ms = 1_769_904_000_000;
     let plan = StreamPlan {

@@ -1,4 +1,4 @@
-//! Which Kafka endpoints a configuration may describe, and what is said of those that make no sense.
+//! Which Kafka endpoints a configuration may describe, and which errors invalid ones cause.
 
 use datagen_settings::catalog::SecurityProtocol;
 use datagen_settings::{ConfigurationErrors, Environment};
@@ -75,7 +75,7 @@ fn other_brokers_are_reached_as_they_want_it() {
         kafka(&[here[0], here[1], (VIEWS_NAME, VIEWS), (STARS_NAME, STARS)]);
         kafka(&[here[0], here[1], ("EVENTHUB_NAMESPACE", "playground")]);
     }
-    // An endpoint under a name of one's own is not bound to the name in the string.
+    // An endpoint with a custom host name need not match the host name in the string.
     kafka(&[
         ("KAFKA_BOOTSTRAP_SERVERS", "gateway.example:9093"),
         ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),

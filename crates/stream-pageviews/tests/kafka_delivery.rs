@@ -1,4 +1,4 @@
-//! The Kafka sink against librdkafka's own mock cluster: what is delivered, what is reported as lost, what the log says
+//! The Kafka sink against librdkafka's mock cluster: what is delivered, what is reported as lost, what the log says
 //! while messages wait, and when the sink gives up.
 
 mod common;
@@ -43,7 +43,7 @@ async fn every_message_arrives_once_in_order_with_key_and_time() {
         assert_eq!(message.key, (number % 10).to_string());
         assert_eq!(message.timestamp, 1_700_000_000_000 + number);
     }
-    // One partition per key, and more than one partition in use.
+    // Each key is in one partition, and more than one partition is in use.
     let mut places: Vec<(String, i32)> = messages
         .iter()
         .map(|message| (message.key.clone(), message.partition))
@@ -153,7 +153,7 @@ async fn a_full_queue_makes_the_sender_wait() {
         .unwrap();
     for start in (0..5_000).step_by(100) {
         send(&sink, start, start + 100).await;
-        // librdkafka counts some events of its own along.
+        // librdkafka also counts some internal events.
         assert!(sink.in_flight() <= 510, "{}", sink.in_flight());
     }
     assert_eq!(sink.flush(Duration::from_secs(60)).await.delivered, 5_000);
@@ -238,21 +238,21 @@ async fn a_broker_that_gives_no_producer_id_gets_a_plain_producer() {
         RD_KAFKA_RESP_ERR_UNKNOWN,
         RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION,
         RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
-        // Closes the connection.
+        // The broker closes the connection.
         RD_KAFKA_RESP_ERR__TRANSPORT,
     ] {
         let mock = mock();
         mock.request_errors(RDKafkaApiKey::InitProducerId, &[refusal; 100]);
         assert_plain(&open(&mock.bootstrap_servers()).await, &mock).await;
     }
-    // A version without the request.
+    // The broker has a version without the request.
     let mock = mock();
     mock.apiversion(RDKafkaApiKey::InitProducerId, None, None)
         .unwrap();
     assert_plain(&open(&mock.bootstrap_servers()).await, &mock).await;
 }
 
-/// The sink is not idempotent, but it delivers.
+/// Asserts that the sink is not idempotent, but delivers.
 async fn assert_plain(sink: &Producers, mock: &Mock) {
     assert!(!sink.is_idempotent());
     send(sink, 0, 100).await;
@@ -260,7 +260,8 @@ async fn assert_plain(sink: &Producers, mock: &Mock) {
     assert_complete(&read(&mock.bootstrap_servers(), "pageviews", 100), 100);
 }
 
-/// Forty minutes in the past with duplicates, as a process. The mock cluster keeps a few megabytes per partition only.
+/// Runs a stream of forty minutes in the past with duplicates as a process. The mock cluster keeps only a few megabytes
+/// per partition.
 #[test]
 fn events_have_their_time_and_ids_in_headers_and_users_keep_their_order() {
     let mock = mock();
@@ -288,7 +289,7 @@ fn events_have_their_time_and_ids_in_headers_and_users_keep_their_order() {
         let manifest: serde_json::Value = serde_json::from_str(last["manifest"].as_str().unwrap()).unwrap();
         let count = manifest["pageviews"].as_u64().unwrap() as usize;
         let all = read(&mock.bootstrap_servers(), "pageviews", count);
-        // The messages of the first round are in the topic as well.
+        // The topic also contains the messages of the first round.
         let all: Vec<_> = all
             .into_iter()
             .filter(|message| message.payload.contains("\"event_id\"") == fields)
@@ -371,7 +372,7 @@ mod processes {
             Self { child, lines }
         }
 
-        /// The lines up to the first one that contains `text`.
+        /// Returns the lines up to the first one that contains `text`.
         fn lines_until(&self, text: &str) -> Vec<String> {
             let mut lines = Vec::new();
             let deadline = Instant::now() + Duration::from_secs(45);
@@ -399,7 +400,7 @@ mod processes {
         );
         let stream = Stream::start(&mock.bootstrap_servers());
         let lines = stream.lines_until("connected");
-        // Before it, a slow machine may warn of the connections that the broker closes.
+        // Before this line, a slow machine may log warnings about the connections that the broker closes.
         let is_about_it = |line: &&String| line.contains("idempotent producer") || line.contains(" ERROR ");
         let warnings: Vec<_> = lines.iter().filter(is_about_it).collect();
         assert!(
@@ -439,7 +440,7 @@ mod processes {
         }
         mock.broker_up(1).unwrap();
         let lines = stream.lines_until("the topic pageviews");
-        // Either the topic is unknown or, if its partitions are forgotten first, the partition.
+        // Either the topic is unknown or, if its partitions are forgotten first, the partition is.
         let advice = [
             "create the topic (the event hub) first",
             "was the broker restarted without its data?",
@@ -459,7 +460,7 @@ fn a_signal_while_connecting_ends_the_process_well() {
     let mut child = GeneratorProcess::new(env!("CARGO_BIN_EXE_stream-pageviews"))
         .env("KAFKA_BOOTSTRAP_SERVERS", &address)
         .start();
-    // From here on it waits for an answer; in half a minute it would give up with exit code 1.
+    // From here on, the process waits for an answer; after half a minute it would give up with exit code 1.
     let _connection = silent.accept().unwrap();
     testkit::process::send_signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -1,5 +1,6 @@
-//! The Kafka sink's sign-in and TLS, as far as librdkafka's mock cluster is enough, which has neither: what is known before a
-//! sign-in, and what follows when the topics may not be used. `tests/e2e` has a broker with both.
+//! The Kafka sink's sign-in and TLS, as far as they can be tested with librdkafka's mock cluster, which supports
+//! neither: what is known before a sign-in, and what happens if the topics may not be used. `tests/e2e` has a broker
+//! that supports both.
 
 mod common;
 
@@ -23,7 +24,7 @@ use tempfile::NamedTempFile;
 const PASSWORD: &str = "Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey=PLANTED";
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The mock cluster with this protocol.
+/// Returns the configuration of the mock cluster with this protocol.
 fn with_security(mock: &Mock, security: SecurityProtocol) -> KafkaConfig {
     KafkaConfig {
         security,
@@ -31,7 +32,7 @@ fn with_security(mock: &Mock, security: SecurityProtocol) -> KafkaConfig {
     }
 }
 
-/// Both topics with their connection strings.
+/// Returns logins with the connection strings of both topics.
 fn strings(pageviews: &str, stars: &str) -> [Login; 2] {
     let login = |topic: usize, string: &str| Login::ConnectionString {
         variable: CONNECTION_STRINGS[topic],
@@ -40,7 +41,7 @@ fn strings(pageviews: &str, stars: &str) -> [Login; 2] {
     [login(0, pageviews), login(1, stars)]
 }
 
-/// Both topics with tokens from one source.
+/// Returns logins for both topics with tokens from one source.
 fn tokens(source: impl TokenSource + 'static) -> [Login; 2] {
     let source: Arc<dyn TokenSource> = Arc::new(source);
     [0, 1].map(|_| Login::EntraId(Arc::clone(&source)))
@@ -51,7 +52,7 @@ async fn refused(config: &KafkaConfig, logins: &[Login; 2], limits: &Limits) -> 
     let error: KafkaSinkError = Producers::open(config, logins, limits)
         .await
         .expect_err("a refusal");
-    // Not a measurement: the bound within which a refusal has to end the process.
+    // Not a measurement, but the limit within which a refusal must end the process.
     assert!(started.elapsed() < Duration::from_secs(30));
     let text = error.to_string();
     assert!(!text.contains("PLANTED"), "{text}");
@@ -85,7 +86,7 @@ async fn a_broker_without_tls_is_reported_as_one() {
         ..limits()
     };
     let error = refused(&config, &strings(PASSWORD, PASSWORD), &limits).await;
-    // librdkafka has two texts, depending on what it notices first.
+    // librdkafka has two texts, depending on what it detects first.
     assert!(error.contains("SSL_HANDSHAKE"), "{error}");
 }
 
@@ -102,7 +103,7 @@ async fn a_ca_file_without_certificates_is_named() {
     assert!(error.starts_with("KAFKA_CA_FILE cannot be used: "), "{error}");
 }
 
-/// A token that is valid for an hour.
+/// A source of tokens that are valid for an hour.
 struct OneToken;
 
 #[async_trait]
@@ -113,7 +114,7 @@ impl TokenSource for OneToken {
     }
 }
 
-/// An identity service that is away.
+/// An identity service that is unavailable.
 struct NoIdentityService;
 
 #[async_trait]
@@ -135,7 +136,7 @@ async fn a_missing_token_is_reported_with_the_cause() {
     assert!(error.contains("the identity service does not answer"), "{error}");
 }
 
-/// A mock cluster that lets an identity use `pageviews` only. The sign-in is not part of it: it needs no token.
+/// A mock cluster that lets an identity use only `pageviews`. It has no sign-in, so it needs no token.
 fn without_role() -> (Mock, KafkaConfig) {
     let mock = mock();
     mock.topic_error(
@@ -154,7 +155,7 @@ async fn a_role_assigned_a_moment_ago_is_waited_for() {
         connect: Duration::from_secs(2),
         ..limits()
     };
-    // The wait for a role is not one for a connection.
+    // The wait for a role may be longer than the limit for a connection.
     let longer = limits.connect * 2;
     let opening = tokio::spawn(async move { Producers::open(&config, &tokens(OneToken), &limits).await });
     tokio::time::sleep(longer).await;

@@ -1,4 +1,4 @@
-//! stream-pageviews under limits that are too low, and on file systems that lack something.
+//! stream-pageviews under limits that are too low, and on file systems that lack some functions.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! stream-pageviews as a process against local files.
+//! Runs stream-pageviews as a process that writes local files.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,7 +26,7 @@ fn lines(directory: &Path, name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The two files, one after the other.
+/// Returns the lines of the two files.
 fn both(directory: &Path) -> [Vec<String>; 2] {
     ["pageviews.jsonl", "stars.jsonl"].map(|name| lines(directory, name))
 }
@@ -39,14 +39,14 @@ fn manifest(path: &Path) -> serde_json::Value {
     json(&fs::read_to_string(path).unwrap())
 }
 
-/// How often `effect` was planted, according to the manifest.
+/// Returns how often `effect` was planted, according to the manifest.
 fn planted(manifest: &serde_json::Value, effect: &str) -> usize {
     let effects = manifest["planted"].as_array().unwrap();
     let found = effects.iter().find(|found| found["effect"] == effect).unwrap();
     found["count"].as_u64().unwrap() as usize
 }
 
-/// Six sources for two hours of a day in the past.
+/// A stream of six sources for two hours of a day in the past.
 fn range(directory: &Path) -> GeneratorProcess {
     stream(directory)
         .env("STREAM_FROM", "2026-01-31T23:00:00+01:00")
@@ -61,7 +61,7 @@ fn a_finite_range_of_time_gives_the_same_bytes_at_any_speed() {
     range(whole.path()).succeed();
     range(slow.path()).env("RATE", "30000").succeed();
     let [pageviews, stars] = both(whole.path());
-    // 4 282 sessions with 10.5 pageviews, 1 in 50 rated, less what the end cuts off.
+    // 4 282 sessions with 10.5 pageviews each, 1 in 50 rated, minus what the end cuts off.
     assert!((40_000..48_000).contains(&pageviews.len()), "{}", pageviews.len());
     assert!((45..130).contains(&stars.len()), "{}", stars.len());
     assert!(both(slow.path()) == [pageviews.clone(), stars.clone()]);
@@ -143,7 +143,7 @@ fn late_messages_and_duplicates_are_counted_in_the_manifest() {
                 duplicates += 1;
                 continue;
             }
-            // Among so many pageviews, one that is not late is never older than the newest one.
+            // With so many pageviews, one that is not late is never older than the newest one.
             late += usize::from(time < newest && message.get("uri").is_some());
             newest = newest.max(time);
             seen.insert(id, line);
@@ -202,7 +202,7 @@ fn a_seed_gives_the_same_sessions_to_any_shards_of_a_load_test() {
     run(other.path(), "6", 0, 1, false);
     assert!(sorted(lines(other.path(), "pageviews.jsonl")) != pageviews);
 
-    // With the fields of events, only these are added.
+    // With the fields of events, only these fields are added.
     let fields = tempfile::tempdir().unwrap();
     run(fields.path(), "5", 0, 1, true);
     let without = |line: String| {
@@ -306,7 +306,7 @@ fn a_shard_killed_again_and_again_breaks_no_line_of_another() {
         shard(shared.path(), 1).run_and_kill_after(Duration::from_millis(20 + round));
     }
     assert!(undisturbed.wait().unwrap().success());
-    // The next process removes the half line of the last kill.
+    // The next process removes the partial line that the last kill left.
     shard(shared.path(), 1).env("SESSIONS", "2").succeed();
 
     for name in ["pageviews.jsonl", "stars.jsonl"] {
@@ -358,7 +358,7 @@ fn a_sample_has_the_messages_in_order_of_event_time() {
     let directory = tempfile::tempdir().unwrap();
     range(directory.path()).succeed();
     let mut expected = both(directory.path()).concat();
-    // By time, session and position in the session: the ids of events are in this order within a session.
+    // By time, session and position in the session: within a session, the ids of events are in this order.
     expected.sort_by_key(|line| {
         let message = json(line);
         ["event_time", "event_id"].map(|field| message[field].as_str().unwrap().to_owned())
@@ -370,7 +370,7 @@ fn a_sample_has_the_messages_in_order_of_event_time() {
         ("STREAM_TO", "2026-02-01"),
         ("CONCURRENT_USERS", "6"),
         ("SEED", "5"),
-        // A sample has no such messages.
+        // A sample contains no such messages.
         ("LATE_ONE_IN", "2"),
         ("DUPLICATE_ONE_IN", "2"),
     ];

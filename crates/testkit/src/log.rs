@@ -1,11 +1,11 @@
-//! The log of code that runs in the test's own process.
+//! Captures the log of code that runs in the test process.
 
 use std::sync::Mutex;
 
 use tempfile::NamedTempFile;
 use tracing::Subscriber;
 
-/// Keeps what is logged while its subscriber is the current one, without times, targets and colours.
+/// Records what is logged while its subscriber is the current one, without times, targets and colours.
 #[derive(Debug)]
 pub struct LogCapture {
     file: NamedTempFile,
@@ -20,14 +20,14 @@ impl Default for LogCapture {
 }
 
 impl LogCapture {
-    /// What `log` logs on this thread.
+    /// Returns what `log` logs on this thread.
     pub fn of(log: impl FnOnce()) -> String {
         let capture = Self::default();
         tracing::subscriber::with_default(capture.subscriber(), log);
         capture.text()
     }
 
-    /// A subscriber that appends to the log.
+    /// Returns a subscriber that appends to the log.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         let writer = Mutex::new(self.file.reopen().expect("the file is there"));
         tracing_subscriber::fmt()
@@ -38,7 +38,7 @@ impl LogCapture {
             .finish()
     }
 
-    /// The log so far.
+    /// Returns the log so far.
     pub fn text(&self) -> String {
         std::fs::read_to_string(self.file.path()).expect("the log is UTF-8")
     }

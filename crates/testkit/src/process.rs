@@ -1,4 +1,4 @@
-//! Runs a generator as a process, configured only by the environment variables that a test gives it.
+//! Runs a generator as a process, configured only by the environment variables that a test sets.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Text that tests plant where secrets go: a generator must never print it.
+/// Text that tests use in place of secrets: a generator must never print it.
 pub const PLANTED_SECRET: &str = "hush-hush";
 
 /// A generator that is about to be run.
@@ -26,7 +26,7 @@ pub struct Finished {
 }
 
 impl GeneratorProcess {
-    /// The binary at `path`: `env!("CARGO_BIN_EXE_gen-users")`.
+    /// Creates the process of the binary at `path`, such as `env!("CARGO_BIN_EXE_gen-users")`.
     pub fn new(path: &str) -> Self {
         let name = Path::new(path)
             .file_stem()
@@ -40,8 +40,8 @@ impl GeneratorProcess {
         }
     }
 
-    /// The binary of this workspace with the name `name`, of the same build as the running test. It is there after
-    /// `cargo test --workspace`, which builds all binaries.
+    /// Creates the process of the binary `name` of this workspace, from the same build as the running test. It exists
+    /// after `cargo test --workspace`, which builds all binaries.
     ///
     /// # Panics
     /// If it has not been built.
@@ -61,12 +61,12 @@ impl GeneratorProcess {
         Self::new(path.to_str().expect("the target directory has a name in UTF-8"))
     }
 
-    /// The binary at `path`, where writing more than `blocks` of 512 bytes to a file fails.
+    /// Creates the process of the binary at `path`, in which writing more than `blocks` of 512 bytes to a file fails.
     pub fn with_file_size_limit(path: &str, blocks: u32) -> Self {
         Self::with_limit(path, &format!("-f {blocks}"))
     }
 
-    /// The binary at `path` under a limit of the shell's `ulimit`: `-n 6`.
+    /// Creates the process of the binary at `path` under a limit of the shell's `ulimit`, such as `-n 6`.
     fn with_limit(path: &str, limit: &str) -> Self {
         let mut generator = Self::new(path);
         let mut command = Command::new("/bin/sh");
@@ -100,7 +100,7 @@ impl GeneratorProcess {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the process until it ends.
     pub fn run(mut self) -> Finished {
         let output = self
             .command
@@ -113,7 +113,7 @@ impl GeneratorProcess {
         }
     }
 
-    /// Runs it to its end, which must be a good one.
+    /// Runs the process until it ends, and asserts that it succeeds.
     pub fn succeed(self) -> Finished {
         let name = self.name.clone();
         let finished = self.run();
@@ -121,7 +121,7 @@ impl GeneratorProcess {
         finished
     }
 
-    /// Starts it and leaves it running. Its standard error is a pipe to be read, and must be before it is full.
+    /// Starts the process and leaves it running. Its standard error is a pipe, which must be read before it is full.
     pub fn start_logging(mut self) -> Child {
         self.command.stdout(Stdio::null()).stderr(Stdio::piped());
         self.command
@@ -129,7 +129,7 @@ impl GeneratorProcess {
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Starts it and leaves it running, without its output.
+    /// Starts the process and leaves it running. Its output is discarded.
     pub fn start(mut self) -> Child {
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
         self.command
@@ -137,7 +137,7 @@ impl GeneratorProcess {
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Runs it to its end, which must be a good one, and returns the most memory that it had, in KiB.
+    /// Runs the process until it ends, asserts that it succeeds, and returns its peak memory in KiB.
     #[cfg(target_os = "linux")]
     pub fn peak_memory(self) -> u64 {
         let name = self.name.clone();
@@ -160,21 +160,21 @@ impl GeneratorProcess {
         peak
     }
 
-    /// Runs it for `time`, or to its end if that comes sooner, and kills it as SIGKILL does.
+    /// Runs the process for `time`, or until it ends if that is sooner, and kills it with SIGKILL.
     pub fn run_and_kill_after(self, time: Duration) {
         let mut child = self.start();
         std::thread::sleep(time);
-        // If it has ended there is nothing to kill.
+        // If it has ended, there is nothing to kill.
         let _ = child.kill();
         child.wait().expect("the child is ours");
     }
 }
 
-/// Runs the binary at `path` with each configuration of `cases` and checks that it is refused: exit code 2, one clear line
-/// per problem and nothing else, no panic, no planted secret.
+/// Runs the binary at `path` with each configuration of `cases` and checks that it is rejected: exit code 2, one clear
+/// line per problem and nothing else, no panic, no planted secret.
 ///
-/// A case is a block of lines: first what differs from the configuration `good`, `NAME=value` or `-NAME` for a variable that
-/// is not set; then, indented, what the reported lines contain, one each.
+/// A case is a block of lines: first the differences from the configuration `good`, which are `NAME=value`, or `-NAME`
+/// for a variable that is not set; then, indented, texts that the reported lines contain, one for each line.
 pub fn assert_refused(path: &str, good: &[(&str, &str)], cases: &str) {
     let mut lines = cases.lines().peekable();
     while lines.peek().is_some() {
@@ -232,12 +232,12 @@ pub fn assert_help_lists<'a>(path: &str, variables: impl IntoIterator<Item = &'a
     }
 }
 
-/// Runs the binary at `path` with the configuration `good` under limits that are too low for it, and on a machine
-/// with a clock before 1970. Checks that each run ends with one clear line and exit code 1.
+/// Runs the binary at `path` with the configuration `good` under limits that are too low for it, and on a machine whose
+/// clock is before 1970. Checks that each run ends with one clear line and exit code 1.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn assert_limits_are_reported(path: &str, good: &[(&str, &str)]) {
     use crate::system_calls::{SystemCallFault, with_fault};
-    // The least address space, in KiB, that is enough to load the binary.
+    // The smallest address space, in KiB, that is enough to load the binary.
     let loadable = (1..)
         .map(|step| step * 4096)
         .find(|kib| {
@@ -271,8 +271,8 @@ pub fn assert_limits_are_reported(path: &str, good: &[(&str, &str)]) {
     }
 }
 
-/// Checks `--sample` of the binary at `path`, which needs no destination. With `settings` it has `available` records,
-/// which must be more than 10. Returns them.
+/// Checks `--sample` of the binary at `path`, which needs no destination. With `settings` there are `available`
+/// records, which must be more than 10. Returns them.
 pub fn assert_samples(path: &str, settings: &[(&str, &str)], available: usize) -> Vec<String> {
     let run = |arguments: &[&str]| {
         let output = Command::new(path)
@@ -322,7 +322,7 @@ pub fn assert_samples(path: &str, settings: &[(&str, &str)], available: usize) -
     all
 }
 
-/// Checks that the binary at `path` ends well when the reader of a long sample closes its end of the pipe.
+/// Checks that the binary at `path` succeeds when the reader of a long sample closes its end of the pipe.
 pub fn assert_sample_ends_with_its_reader(path: &str, settings: &[(&str, &str)]) {
     let mut child = Command::new(path)
         .args(["--sample", "1000000"])
@@ -340,8 +340,8 @@ pub fn assert_sample_ends_with_its_reader(path: &str, settings: &[(&str, &str)])
     assert!(first.ends_with("}\n") && output.stderr.is_empty(), "{first}");
 }
 
-/// Runs `generator` to its good end and checks that the first line of its log says that it writes to `destination` and with
-/// which seed, and that a line at the end says that it has.
+/// Runs `generator`, asserts that it succeeds, and checks that the first line of its log names `destination` and the
+/// seed, and that a line at the end says that it has written there.
 pub fn assert_start_and_end_name(generator: GeneratorProcess, destination: &str) {
     let finished = generator.env("LOG_FORMAT", "json").env("SEED", "7").succeed();
     let lines: Vec<serde_json::Value> = finished
@@ -373,7 +373,7 @@ pub fn assert_start_and_end_name(generator: GeneratorProcess, destination: &str)
     );
 }
 
-/// Checks that `output` has neither a panic nor a planted secret in it.
+/// Checks that `output` contains neither a panic nor a planted secret.
 pub fn assert_harmless(output: &str) {
     for bad in ["panicked", "RUST_BACKTRACE", "stack backtrace", PLANTED_SECRET] {
         assert!(!output.contains(bad), "{bad:?} in {output}");
@@ -383,20 +383,20 @@ pub fn assert_harmless(output: &str) {
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// If `child` ends before.
+/// If `child` ends before the condition holds.
 pub fn wait_until(child: &mut Child, mut condition: impl FnMut() -> bool) {
     while !condition() {
         let ended = child.try_wait().expect("the child is ours");
-        // It may have brought the condition about and then ended.
+        // The process may have fulfilled the condition and then ended.
         assert!(ended.is_none() || condition(), "ended too early: {ended:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Sends a signal by its name: `TERM`, `INT`.
+/// Sends a signal by its name, such as `TERM` or `INT`.
 ///
 /// # Panics
-/// If the process is gone.
+/// If the process has ended.
 #[cfg(unix)]
 pub fn send_signal(child: &Child, signal: &str) {
     let status = Command::new("kill")

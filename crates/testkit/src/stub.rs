@@ -1,5 +1,5 @@
-//! An HTTP server with answers that a test makes up: for what answers in place of a service, such as a proxy, a sign-in
-//! page or an attacker.
+//! An HTTP server with answers that a test defines, for anything that answers in place of a service, such as a proxy, a
+//! sign-in page or an attacker.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use tokio::net::TcpListener;
 
-/// A request, as far as answers depend on it.
+/// The parts of a request on which answers depend.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// `PUT`.
+    /// The method, such as `PUT`.
     pub method: String,
     /// The path with the query.
     pub uri: String,
@@ -35,12 +35,12 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: String,
-    /// Whether the body never ends, instead.
+    /// Whether an endless body is sent instead of `body`.
     pub endless: bool,
 }
 
 impl Answer {
-    /// An empty answer without headers.
+    /// Returns an empty answer without headers.
     pub fn of(status: u16) -> Self {
         Self {
             status,
@@ -48,7 +48,7 @@ impl Answer {
         }
     }
 
-    /// This answer with the headers that Azure Storage sends with every one.
+    /// Returns this answer with the headers that Azure Storage adds to every answer.
     #[must_use]
     pub fn as_storage(mut self) -> Self {
         let date = "Mon, 02 Mar 2026 00:00:00 GMT".to_owned();
@@ -65,7 +65,7 @@ impl Answer {
     }
 }
 
-/// A running server. It stops when this is dropped.
+/// A running server. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Stub {
     address: SocketAddr,
@@ -74,11 +74,11 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Starts a server at `address` (port 0 picks one) that reads each request to its end and answers with what
-    /// `answer` makes.
+    /// Starts a server at `address` (port 0 picks a free one) that reads each request completely and answers with the
+    /// result of `answer`.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// If the address is in use.
     pub async fn start(
         address: SocketAddr,
         answer: impl Fn(&Asked) -> Answer + Clone + Send + Sync + 'static,
@@ -107,12 +107,12 @@ impl Stub {
         Ok(Self { address, sent, task })
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many bytes of endless bodies were handed to connections so far.
+    /// Returns how many bytes of endless bodies have been handed to connections so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
-//! What the four generators write with their own defaults joins. Only destinations, the number of orders and the
-//! number of sessions are set (and no pauses between sessions). Of the users, two of a thousand shards are made:
-//! the first and the last, which have the lowest and the highest ids.
+//! Checks that the data that the four generators write with their defaults can be joined. Only the destinations, the
+//! number of orders and the number of sessions are set (and no pauses between sessions). Of the users, only two of a
+//! thousand shards are made: the first and the last one, which have the lowest and the highest ids.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -18,7 +18,7 @@ fn run(name: &str, variables: &[(&str, &str)]) {
         .succeed();
 }
 
-/// The objects of a file of JSON lines.
+/// Returns the objects of a file of JSON lines.
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines()
@@ -113,7 +113,7 @@ fn the_defaults_of_all_generators_join() {
         views.len()
     );
 
-    // Every reference leads to a user or a product.
+    // Every reference leads to an existing user or product.
     let of_vips = ids(&[first.1, last.1].concat());
     for (what, references) in [
         ("VIP users", &of_vips),
@@ -130,7 +130,7 @@ fn the_defaults_of_all_generators_join() {
     let dangling = viewed.iter().filter(|product| product.is_none()).count();
     assert_eq!(dangling, 0, "pageviews of unknown products");
 
-    // They refer to all ids, not only to some of the lowest.
+    // The references are spread over all ids and are not limited to some of the lowest.
     let nine_tenths = |count: u64| count / 10 * 9;
     assert!(of_orders.iter().any(|id| *id > nine_tenths(users)));
     assert!(of_views.iter().any(|id| *id > nine_tenths(users)));

@@ -14,7 +14,7 @@ failures = 0
 
 
 def count(program, **variables):
-    """The system calls of a run of `program`, by name, and what it left in its directory."""
+    """Runs `program`. Returns the number of system calls by name, and what it left in its directory."""
     with tempfile.TemporaryDirectory() as directory:
         trace = pathlib.Path(directory, "trace")
         data = pathlib.Path(directory, "data")
@@ -46,7 +46,7 @@ def check(what, units, calls, limits, total):
 products = 4_000
 calls, _, files = count("gen-products", LAKE_URL="file://DIRECTORY", COUNT=products)
 assert files == products + 1, files
-# Once to create, write, close and rename it, and once to verify it.
+# One call each to create, write, close and rename the file, and one to verify it.
 once = dict.fromkeys(["openat", "write", "close", "rename", "statx"], 1.1)
 never = dict.fromkeys(["read", "lseek", "flock", "getpid", "sched_getaffinity", "fsync"], 0.05)
 check("gen-products, per product", products, calls, once | never, 6)

@@ -1,4 +1,4 @@
-//! The TDS server against tiberius: what the loaders rely on, and that faults are what they say.
+//! The TDS server against tiberius: checks what the loaders rely on, and that faults behave as described.
 
 use std::time::Duration;
 

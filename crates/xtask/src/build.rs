@@ -1,11 +1,11 @@
-//! Builds of the workspace, by cargo.
+//! Builds the workspace using cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The workspace's root.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
@@ -25,10 +25,10 @@ pub(crate) fn local_generators() -> Result<PathBuf> {
     directory(PROFILE)
 }
 
-/// The absolute path of a directory with generators that were built elsewhere.
+/// Returns the absolute path of a directory with generators that were built elsewhere.
 ///
 /// # Errors
-/// If one of them is missing, cannot be run, or has another version than this workspace: a line for each.
+/// If one of them is missing, cannot be run, or has a different version than this workspace: one line for each.
 pub(crate) fn generators_in(directory: &Path) -> Result<PathBuf> {
     let version = env!("CARGO_PKG_VERSION");
     let directory = directory
@@ -55,7 +55,7 @@ pub(crate) fn generators_in(directory: &Path) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Why `program` cannot be used, if its `--version` is not `expected`.
+/// Returns why `program` cannot be used, if its `--version` is not `expected`.
 fn problem_of(program: &Path, expected: &str) -> Option<String> {
     if !program.is_file() {
         return Some("is missing".to_owned());
@@ -80,8 +80,8 @@ pub(crate) fn for_benchmarks() -> Result<PathBuf> {
 
 /// Builds an example for benchmarks, and returns its path.
 pub(crate) fn example(name: &str) -> Result<PathBuf> {
-    // Of the whole workspace: cargo unites the features that the chosen packages require of a dependency, so another
-    // choice would compile the dependencies again.
+    // Build the whole workspace: cargo unifies the features that the selected packages require of a dependency, so a
+    // different selection would compile the dependencies again.
     build(BENCHMARK_PROFILE, ["--workspace", "--example", name])?;
     Ok(directory(BENCHMARK_PROFILE)?.join("examples").join(name))
 }
@@ -90,7 +90,7 @@ fn build<'a>(profile: &str, arguments: impl IntoIterator<Item = &'a str>) -> Res
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--profile", profile]).args(arguments);
-    // `cargo run` sets these for xtask. Build scripts that read them, such as that of `ring`, would run again.
+    // `cargo run` sets these for xtask. Build scripts that depend on them, such as that of `ring`, would run again.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -102,7 +102,7 @@ fn build<'a>(profile: &str, arguments: impl IntoIterator<Item = &'a str>) -> Res
     Ok(())
 }
 
-/// Where `profile` puts its binaries.
+/// Returns the directory in which `profile` places its binaries.
 pub(crate) fn directory(profile: &str) -> Result<PathBuf> {
     // target/playground/xtask -> target
     let this = std::env::current_exe().context("the path of this program")?;
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory with scripts in place of the generators, each of which prints what `version` returns.
+    /// Creates a directory with scripts in place of the generators. Each script prints what `version` returns.
     fn directory_with(version: impl Fn(&str) -> Option<String>) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for name in GENERATORS {

@@ -1,4 +1,4 @@
-//! The texts that are generated from the declaration of settings.
+//! Generates texts from the declaration of settings.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use datagen_settings::render::{SettingRow, markdown, wrap};
 
 use crate::build::root;
 
-/// Relative to the root, like all paths here.
+/// Like all paths here, this is relative to the root of the workspace.
 const PAGE: &str = "docs/settings.md";
 const ENV_EXAMPLE: &str = ".env.example";
 const COMPOSE: &str = "docker-compose.yml";
@@ -82,8 +82,8 @@ pub(crate) fn run(options: &DocsArgs) -> Result<()> {
     Ok(())
 }
 
-/// The text of [`ENV_EXAMPLE`]: every setting of a generator that the Compose file takes from the environment, with its
-/// meaning and the default there.
+/// Returns the text of [`ENV_EXAMPLE`]: every generator setting that the Compose file takes from the environment, with
+/// its meaning and the default value in the Compose file.
 fn env_example(compose: &str) -> Result<String> {
     let mut text = COMPOSE_VARIABLES.to_owned();
     let mut generator = None;

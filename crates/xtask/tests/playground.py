@@ -1,4 +1,4 @@
-"""Reads the files of a playground with DuckDB and checks that they are complete and that they join.
+"""Reads the files of a playground with DuckDB and checks that they are complete and can be joined.
 
 Usage: playground.py DIRECTORY   (needs DuckDB and xxhash)
 """

@@ -1,9 +1,9 @@
-"""Checks the report of a playground: its queries, its numbers, and how it looks in headless Chromium.
+"""Checks the report of a playground: its queries, its numbers, and its appearance in headless Chromium.
 
 Usage: report.py PLAYGROUND UNIFORM [SCREENSHOTS]
 
-PLAYGROUND has all effects, which the report must find. UNIFORM has the answer key of PLAYGROUND beside data without effects,
-in which the report must find none. Needs DuckDB, Playwright for Python and Chromium.
+PLAYGROUND has all effects, which the report must find. UNIFORM has the answer key of PLAYGROUND, but data without
+effects, in which the report must find none. Needs DuckDB, Playwright for Python and Chromium.
 """
 
 import json
@@ -23,11 +23,11 @@ import exercises
 SECTIONS = ["written", "country", "people", "orders", "baskets", "sessions", "incidents", "planted", "queries"]
 WIDTHS = [360, 800, 1400]
 MAX_BYTES = 2_000_000
-# Text and its background: WCAG 2, level AA.
+# The minimum contrast between text and its background: WCAG 2, level AA.
 MIN_CONTRAST = 4.5
 SLOWEST_MILLIS = 180_000
 
-# Everything that the checks need, read from the page as it is shown.
+# Reads everything that the checks need from the page as it is displayed.
 READ = r"""() => {
     const text = (element) => element.textContent;
     const queries = [...document.querySelectorAll("figure, .findings details")].map((element) => ({
@@ -45,7 +45,7 @@ READ = r"""() => {
     };
 }"""
 
-# What is wrong with the page at its present width.
+# Returns the faults of the page at its current width.
 FAULTS = r"""(minContrast) => {
     const faults = [];
     if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is wider than the window");
@@ -106,7 +106,7 @@ def fail(text):
 
 
 def manifests(playground):
-    """The manifests of a playground by kind."""
+    """Returns the manifests of a playground by kind."""
     found = [json.loads(file.read_text()) for file in playground.glob("*/_datagen/*.json")]
     orders = sqlite3.connect(playground / "orders.db")
     found += [json.loads(text) for (text,) in orders.execute("SELECT manifest FROM _datagen_manifest")]
@@ -115,7 +115,7 @@ def manifests(playground):
 
 
 def equal(shown, value):
-    """Whether a cell of the page shows a value of DuckDB."""
+    """Returns whether a cell of the page shows a value that DuckDB returned."""
     if value is None:
         return shown == "NULL"
     if isinstance(value, (int, float)) or hasattr(value, "as_tuple"):

@@ -1,5 +1,5 @@
-# One generator as container groups of Azure Container Instances: a container per shard, several of them
-# in a group. The groups have no address, so that nothing can reach them.
+# One generator as container groups of Azure Container Instances: one container per shard, several of them
+# in a group. The groups have no address, so they cannot be reached.
 
 terraform {
   required_version = ">= 1.9"

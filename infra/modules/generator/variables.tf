@@ -1,4 +1,4 @@
-# The caller validates: a variable is checked here only if the caller does not take it from its own input.
+# The caller validates its input: a variable is checked here only if the caller does not take it from that input.
 
 variable "name" {
   type        = string

@@ -1,7 +1,7 @@
-//! Whether the machine's metadata service can sign the process in.
+//! The check whether the machine's metadata service can sign the process in.
 //!
-//! Something listens at the service's address on other machines as well: Docker Desktop and dev containers answer 403,
-//! and the metadata services of other clouds answer 401, 403 or 404. Only the HTTP response decides.
+//! On other machines, something may respond at the service's address as well: Docker Desktop and dev containers respond
+//! with 403, and the metadata services of other clouds with 401, 403 or 404. Only the HTTP response decides.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,12 +14,12 @@ pub(super) const ADDRESS: SocketAddr = SocketAddr::new(
     80,
 );
 
-/// How long the service may take to answer. It is on the same host.
+/// How long the service may take to respond. It is on the same host.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Whether the service at `address` issues tokens to this process, or is Azure's and too busy to tell.
+/// Returns whether the service at `address` issues tokens to this process, or is Azure's but too busy to decide that.
 ///
-/// It is asked for a token for Azure Resource Manager, since every other question is answered without an identity too.
+/// The request is for a token for Azure Resource Manager, since every other request succeeds without an identity, too.
 pub(super) async fn has_identity(address: SocketAddr) -> bool {
     let url = format!(
         "http://{address}/metadata/identity/oauth2/token?api-version=2019-08-01&resource=https%3A%2F%2Fmanagement.azure.com"

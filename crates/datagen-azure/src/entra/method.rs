@@ -1,4 +1,4 @@
-//! How a process signs in, as its environment says. `docs/sign-in.md` has the order.
+//! How a process signs in, according to its environment. `docs/sign-in.md` has the order.
 
 use std::{env, ffi::OsStr, fmt, net::SocketAddr};
 
@@ -58,8 +58,8 @@ impl fmt::Display for Method {
     }
 }
 
-/// Whether `text` is a client id, which is a GUID. Any other text is not printed, because it may be a secret in the
-/// wrong variable.
+/// Returns whether `text` is a client id, which is a GUID. Any other text is not printed, because it may be a secret in
+/// the wrong variable.
 fn is_client_id(text: &str) -> bool {
     text.len() == 36
         && text.char_indices().all(|(place, c)| match place {
@@ -69,7 +69,7 @@ fn is_client_id(text: &str) -> bool {
 }
 
 impl Method {
-    /// What to check if the sign-in fails.
+    /// Returns what to check if the sign-in fails.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::ServicePrincipal { .. } => {
@@ -149,14 +149,14 @@ pub(super) fn read(environment: &Environment, problems: &mut ConfigurationErrors
     (client.is_some() || is_hosted).then_some(Method::ManagedIdentity { client_id: client })
 }
 
-/// Chooses the method where no variable does.
+/// Chooses the method if no variable does.
 pub(super) async fn of_this_machine(path: Option<&OsStr>, metadata_service: SocketAddr) -> Method {
     let installed = |tool: &str| {
         path.into_iter()
             .flat_map(|path| env::split_paths(path).collect::<Vec<_>>())
             .any(|directory| directory.join(tool).is_file())
     };
-    // Where neither tool is, as in a container, the metadata service may still be starting.
+    // Where neither tool is installed, as in a container, the metadata service may still be starting.
     let has_tools = installed("az") || installed("azd");
     if has_tools && !metadata::has_identity(metadata_service).await {
         Method::DeveloperTools

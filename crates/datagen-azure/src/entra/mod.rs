@@ -93,7 +93,7 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// The bearer token `secret`, which is accepted until `expires_on`.
+    /// Creates the bearer token `secret`, which is accepted until `expires_on`.
     pub fn new(secret: impl Into<String>, expires_on: SystemTime) -> Self {
         Self {
             secret: Secret::new(secret),
@@ -101,17 +101,17 @@ impl AccessToken {
         }
     }
 
-    /// The text of the token. It must not be logged.
+    /// Returns the text of the token. It must not be logged.
     pub fn secret(&self) -> &str {
         self.secret.expose()
     }
 
-    /// When the service stops accepting it.
+    /// Returns when the service stops accepting it.
     pub fn expires_on(&self) -> SystemTime {
         self.expires_on
     }
 
-    /// How long it is still valid; zero if it has expired.
+    /// Returns how long it is still valid; zero if it has expired.
     pub fn time_left(&self) -> Duration {
         self.expires_on
             .duration_since(SystemTime::now())
@@ -119,7 +119,7 @@ impl AccessToken {
     }
 }
 
-/// Why a sign-in failed: one line that says what to check. Retries are over when it is returned.
+/// Why a sign-in failed: one line that says what to check. All retries have been made when it is returned.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct EntraError {
@@ -142,9 +142,9 @@ struct TokenAttemptError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
     Never,
-    /// As [`STARTING`] says.
+    /// Retry according to [`STARTING`].
     Starting,
-    /// As [`UNAVAILABLE`] says.
+    /// Retry according to [`UNAVAILABLE`].
     Unavailable,
 }
 
@@ -260,7 +260,7 @@ impl EntraCredential {
         }
     }
 
-    /// A token for `scope`, such as [`STORAGE_SCOPE`]: the one that is kept, if it is valid for another five minutes,
+    /// Returns a token for `scope`, such as [`STORAGE_SCOPE`]: the cached one, if it is valid for another five minutes,
     /// otherwise a new one. While a renewal fails, the old token is used as long as it is valid.
     ///
     /// # Errors
@@ -295,7 +295,8 @@ impl EntraCredential {
         Ok(token)
     }
 
-    /// Requests a token until there is one, within [`LIMIT`]. Logs one line if that takes more than a moment.
+    /// Requests a token until one is issued, within [`LIMIT`]. Logs one line if that takes longer than
+    /// [`ANNOUNCEMENT_DELAY`].
     async fn wait_for_token(&self, scope: &str) -> Result<AccessToken, EntraError> {
         let start = Instant::now();
         let latest = std::sync::Mutex::<Option<TokenAttemptError>>::default();
@@ -407,7 +408,7 @@ impl TokenAttemptError {
                     | HttpError::Io { .. },
                 ),
             ) => Retry::Unavailable,
-            // A refusal, or something on this machine that another attempt will not change.
+            // A refusal, or a problem on this machine that another attempt will not change.
             _ => Retry::Never,
         };
         let problem = match http {
@@ -427,7 +428,7 @@ impl TokenAttemptError {
         }
     }
 
-    /// The error that is returned when there are no more attempts.
+    /// Returns the error that is reported when there are no more attempts.
     fn give_up(self, method: &Method, elapsed: Option<Duration>) -> EntraError {
         let elapsed = elapsed.filter(|elapsed| *elapsed >= Duration::from_secs(1));
         let elapsed = elapsed.map(|elapsed| format!(", tried for {} s", elapsed.as_secs()));
@@ -443,7 +444,7 @@ impl TokenAttemptError {
     }
 }
 
-/// One line out of an error of the SDK, which joins the errors of several tools and ends them with links.
+/// Returns one line of an error of the SDK, which joins the errors of several tools and ends them with links.
 fn sdk_problem(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let lines: Vec<_> = lines
@@ -463,7 +464,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands out what it was given, the last first, and then repeats the error.
+    /// Returns the results that it was given, the last first, and then repeats the error.
     #[derive(Debug)]
     struct Scripted {
         script: std::sync::Mutex<Vec<azure_core::Result<SdkToken>>>,
@@ -487,7 +488,7 @@ mod tests {
         }
     }
 
-    /// The error as the SDK wraps it.
+    /// Returns the error as the SDK wraps it.
     fn wrapped(error: HttpError) -> azure_core::Error {
         let message = error.to_string();
         let error = azure_core::Error::with_error(ErrorKind::Other, error, message);
@@ -527,7 +528,7 @@ mod tests {
                 Ok(token) => assert!(bridges && token.secret() == "good"),
                 Err(error) => assert!(!bridges, "{error}"),
             }
-            // The next renewal does not come at once: the script has no more answers.
+            // The next renewal does not start at once: the script has no more results.
             assert!(!bridges || credential.token(SQL_SCOPE).await.is_ok());
         }
     }
@@ -541,7 +542,8 @@ mod tests {
         }
     }
 
-    /// How long a sign-in is tried that always fails with `error` (or never ends), and the line that is returned.
+    /// Returns how long a sign-in that always fails with `error` (or never ends) is tried, and the line that is
+    /// reported.
     async fn failing(error: Option<HttpError>) -> (u64, String) {
         let credential = scripted(vec![], error);
         let start = Instant::now();
@@ -610,7 +612,7 @@ mod tests {
         assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
     }
 
-    /// What the log gets while `work` runs.
+    /// Returns what is logged while `work` runs.
     async fn logged<T>(work: impl Future<Output = T>) -> String {
         use tracing::instrument::WithSubscriber;
         let capture = testkit::log::LogCapture::default();
@@ -630,7 +632,7 @@ mod tests {
         assert_eq!(log, "");
     }
 
-    /// Keeps the requests and answers them with one status and body.
+    /// Records the requests and responds to them with one status and body.
     #[derive(Debug)]
     struct FakeEntra {
         requests: std::sync::Mutex<Vec<(String, String)>>,
@@ -722,7 +724,7 @@ mod tests {
         assert_eq!(sdk_problem("one:"), "one:");
     }
 
-    /// The SDK's own retries would multiply the limit.
+    /// The SDK's retries would multiply the limit.
     #[tokio::test]
     async fn the_client_does_not_make_the_sdk_retry() {
         let free = ([127, 0, 0, 1], 0).into();

@@ -4,7 +4,7 @@
 /// The text before the reason in what rustls prints about a certificate.
 const PREFIX: &str = "invalid peer certificate: ";
 
-/// What the reasons mean that users encounter.
+/// The meanings of the reasons that users encounter.
 const REASONS: &[(&str, &str)] = &[
     ("UnknownIssuer", "its issuer is not trusted on this machine"),
     (
@@ -28,12 +28,12 @@ pub fn describe_certificate_error(text: &str) -> Option<String> {
         .map(|(_, reason)| describe_certificate_reason(reason))
 }
 
-/// Describes a refused certificate in one sentence. `reason` is what rustls prints of a
+/// Describes a refused certificate in one sentence. `reason` is the text that rustls prints for a
 /// [`CertificateError`](rustls::CertificateError).
 pub fn describe_certificate_reason(reason: &str) -> String {
     // The expiry is followed by seconds of Unix time.
     let reason = reason.split(": verification time").next().unwrap_or(reason);
-    // `Other(OtherError(CaUsedAsEndEntity))` and `Context { … }` are names of types; sentences are for people already.
+    // `Other(OtherError(CaUsedAsEndEntity))` and `Context { … }` are names of types; a sentence is readable as it is.
     let name = reason.split([' ', '{']).next().unwrap_or(reason);
     let name = name.trim_end_matches(')').rsplit('(').next().unwrap_or(name);
     let is_name =
@@ -49,7 +49,7 @@ pub fn describe_certificate_reason(reason: &str) -> String {
     format!("the server's certificate was refused: {reason}")
 }
 
-/// `UnsupportedSignatureAlgorithm` as `unsupported signature algorithm`.
+/// Returns `UnsupportedSignatureAlgorithm` as `unsupported signature algorithm`.
 fn words(name: &str) -> String {
     let mut words = String::new();
     for c in name.chars() {
@@ -71,7 +71,7 @@ mod tests {
         describe_certificate_error(&Error::InvalidCertificate(error).to_string()).unwrap()
     }
 
-    /// Pins what rustls prints.
+    /// Pins the texts that rustls prints.
     #[test]
     fn reasons_are_plain_words() {
         #[derive(Debug, thiserror::Error)]

@@ -29,8 +29,8 @@ enum Service {
     Storage,
 }
 
-/// Sends the requests of azure_core 1.x's clients. The SDKs' own retry policies do not retry its errors, so that
-/// callers decide about retries.
+/// Sends the requests of azure_core 1.x's clients. The SDKs' retry policies do not retry its errors, so that callers
+/// decide about retries.
 #[derive(Clone)]
 pub struct SdkHttpClient {
     http: reqwest::Client,
@@ -46,7 +46,7 @@ impl fmt::Debug for SdkHttpClient {
     }
 }
 
-/// A client with its own pool of connections, and without a proxy unless `proxy` allows the environment's.
+/// Creates a client with a separate connection pool, and without a proxy unless `proxy` allows that of the environment.
 pub(crate) fn new_client(proxy: bool) -> reqwest::Client {
     let builder = reqwest::Client::builder();
     let builder = if proxy { builder } else { builder.no_proxy() };
@@ -59,7 +59,7 @@ pub(crate) fn new_client(proxy: bool) -> reqwest::Client {
 }
 
 impl SdkHttpClient {
-    /// A client for the storage account at `url`.
+    /// Creates a client for the storage account at `url`.
     pub fn for_storage(url: &Url) -> Self {
         Self {
             http: new_client(may_use_proxy(url)),
@@ -68,13 +68,13 @@ impl SdkHttpClient {
         }
     }
 
-    /// A client for Microsoft Entra ID.
+    /// Creates a client for Microsoft Entra ID.
     pub fn for_entra() -> Self {
         Self::for_identity(true)
     }
 
-    /// A client for the endpoints of managed identities, which are on this machine or at a link-local address. No proxy
-    /// can reach them.
+    /// Creates a client for the endpoints of managed identities, which are on this machine or at a link-local address.
+    /// No proxy can reach them.
     pub fn for_managed_identity() -> Self {
         Self::for_identity(false)
     }
@@ -90,13 +90,13 @@ impl SdkHttpClient {
         }
     }
 
-    /// This client with another limit for requests that make no progress.
+    /// Returns this client with another limit for requests that make no progress.
     #[must_use]
     pub fn stalling_after(self, limit: Duration) -> Self {
         Self { stall: limit, ..self }
     }
 
-    /// This client as the `transport` of an SDK client's options.
+    /// Returns this client as the `transport` of an SDK client's options.
     pub fn transport(&self) -> Transport {
         Transport::new(Arc::new(self.clone()))
     }
@@ -113,7 +113,7 @@ impl SdkHttpClient {
         }
         outgoing = match request.body().clone() {
             Body::Bytes(bytes) => {
-                // The length is given, so that the body is not sent in chunked encoding, which Azure refuses.
+                // The length is sent, because Azure refuses a body in chunked encoding.
                 let needs_length =
                     !bytes.is_empty() || matches!(request.method(), Method::Put | Method::Post);
                 if needs_length && !has_length {
@@ -131,7 +131,7 @@ impl SdkHttpClient {
             let response = outgoing.send().await?;
             watch.step();
             let (status, headers) = (response.status(), headers(response.headers()));
-            // The body is read here, so that a response cut short is an error, and the connection is free again.
+            // The body is read here, so that a truncated response is an error and the connection is free again.
             let body = read_body(response.bytes_stream()).await?;
             Ok((status.as_u16(), headers, body))
         };
@@ -159,7 +159,7 @@ impl SdkHttpClient {
     }
 }
 
-/// Whether `body` is a response of an identity service that carries a token.
+/// Returns whether `body` is a response of an identity service that carries a token.
 pub(crate) fn has_token(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|json| json["access_token"].is_string())
 }
@@ -169,7 +169,7 @@ impl HttpClient for SdkHttpClient {
     async fn execute_request(&self, request: &Request) -> Result<AsyncRawResponse> {
         self.send(request).await.map_err(|error| {
             let message = error.to_string();
-            // The SDK's own retry policy does not retry errors of this kind.
+            // The SDK's retry policy does not retry errors of this kind.
             Error::with_error(ErrorKind::Other, error, message)
         })
     }
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// The error of a request to a server with this certificate, which signs itself.
+    /// Returns the error of a request to a server with this certificate, which is self-signed.
     async fn refused(certificate: CertificateParams) -> HttpError {
         let key = KeyPair::generate().unwrap();
         let certificate = certificate.self_signed(&key).unwrap();

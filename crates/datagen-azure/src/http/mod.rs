@@ -30,11 +30,11 @@ pub use proxy::{is_loopback, may_be_plain, may_use_proxy};
 
 use datagen_process::error::causes;
 
-/// How long a request may make no progress (no byte of its body taken, no answer) before it is abandoned.
+/// How long a request may make no progress (no part of its body taken, no response) before it is abandoned.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of a response's body is read, in bytes. No response to the requests of this program is longer: a page of a
-/// listing has about half of it, a token a few kilobytes.
+/// The maximum size of a response's body that is read, in bytes. No response to this program's requests is longer: a
+/// page of a listing has about half of it, a token a few kilobytes.
 pub const BODY_LIMIT: usize = 1 << 20;
 
 /// How long establishing a connection may take, TLS included.
@@ -49,7 +49,7 @@ pub enum HttpError {
         /// What the resolver reported.
         message: String,
     },
-    /// No connection was established: refused, unreachable, TLS not agreed. The request had no effect.
+    /// No connection was established: refused, unreachable, no agreement on TLS. The request had no effect.
     #[error("could not connect ({message})")]
     Connect {
         /// The innermost cause.
@@ -76,8 +76,8 @@ pub enum HttpError {
     /// The body of the response is longer than [`BODY_LIMIT`].
     #[error("the response is longer than {} KiB", BODY_LIMIT >> 10)]
     TooLong,
-    /// The response is a success, but not the service's answer to this request: its status is not the documented one,
-    /// or the headers that the service always sends are missing. A proxy or a sign-in page answers like this, and has
+    /// The response is a success, but not the service's response to this request: its status is not the documented one,
+    /// or the headers that the service always sends are missing. A proxy or a sign-in page responds like this, and has
     /// stored nothing.
     #[error("HTTP {status}, but not as Azure Storage answers this request")]
     Foreign {
@@ -87,22 +87,22 @@ pub enum HttpError {
     /// What the service stored has another checksum than what was sent.
     #[error("the checksum of what was stored differs from that of what was sent")]
     Corrupted,
-    /// Azure Storage answered with a status that is not a success.
+    /// Azure Storage responded with a status that is not a success.
     #[error("HTTP {status}{}{}", if .code.is_some() { " " } else { "" }, .code.as_deref().unwrap_or_default())]
     Status {
         /// The HTTP status code.
         status: u16,
-        /// The service's own code, as `x-ms-error-code` gives it.
+        /// The service's code for the error, from `x-ms-error-code` or the body.
         code: Option<String>,
         /// How long the server asks to wait: `x-ms-retry-after-ms`, `retry-after-ms` or `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// An identity service answered without a token, whatever the status.
+    /// An identity service responded without a token, whatever the status.
     #[error("HTTP {status}{}{message}", if .message.is_empty() { "" } else { ": " })]
     NoToken {
         /// The HTTP status code.
         status: u16,
-        /// The beginning of what the service said.
+        /// The beginning of the service's explanation.
         message: String,
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
@@ -110,12 +110,12 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// Finds an `HttpError` in an SDK's error, however deep it was wrapped.
+    /// Finds an `HttpError` in an SDK's error, however deeply it is wrapped.
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         causes(error).find_map(|cause| cause.downcast_ref())
     }
 
-    /// How long the server asks to wait before the next request.
+    /// Returns how long the server asks to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } | Self::NoToken { retry_after, .. } => *retry_after,
@@ -123,8 +123,8 @@ impl HttpError {
         }
     }
 
-    /// Makes the error of a response that is not a success. The service's code is in a header, or only in
-    /// the body: `{"error":{"code":"…"}}` of the Data Lake API, `<Error><Code>…</Code>` of the Blob API.
+    /// Creates the error of a response that is not a success. The service's code is in a header, or only in the body:
+    /// `{"error":{"code":"…"}}` of the Data Lake API, `<Error><Code>…</Code>` of the Blob API.
     pub fn from_answer<'h>(
         status: u16,
         header: impl Fn(&'static str) -> Option<&'h str>,
@@ -138,7 +138,7 @@ impl HttpError {
         }
     }
 
-    /// Makes the error of an identity service's response that carries no token. Services explain themselves in
+    /// Creates the error of an identity service's response that carries no token. Services explain the error in
     /// `error_description` of a JSON object, or in plain text.
     pub(crate) fn no_token<'h>(
         status: u16,
@@ -153,7 +153,7 @@ impl HttpError {
                 .iter()
                 .find_map(|member| json[member].as_str())
                 .map(excerpt),
-            // A page of a proxy explains nothing here.
+            // A proxy's HTML page is no useful explanation.
             Err(_) if text.trim_start().starts_with('<') => None,
             Err(_) => Some(excerpt(text.trim())),
         };
@@ -164,7 +164,7 @@ impl HttpError {
         }
     }
 
-    /// Makes the error of a transport error, which must not print a URL any more.
+    /// Creates the error of a transport error. The result never prints a URL.
     pub fn from_transport(error: &(dyn StdError + 'static), connecting: bool) -> Self {
         let certificate = causes(error).find_map(|cause| match cause.downcast_ref()? {
             error @ rustls::Error::InvalidCertificate(_) => describe_certificate_error(&error.to_string()),
@@ -175,7 +175,7 @@ impl HttpError {
         }
         let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
         let message = causes.last().map(|cause| excerpt(cause)).unwrap_or_default();
-        // hyper-util keeps the type of this error to itself.
+        // hyper-util does not export the type of this error.
         if causes.iter().any(|cause| cause.contains("dns error")) {
             Self::Dns { message }
         } else if connecting {
@@ -194,8 +194,8 @@ fn code_in_body(body: &[u8]) -> Option<String> {
     }
 }
 
-/// The service's code for an error, if `text` has the form of one. It is printed, and a server may put anything
-/// there, even the URL of the request with its SAS.
+/// Returns the service's code for an error, if `text` has the form of one. The form is checked because the code is
+/// printed, and a server may send anything there, even the URL of the request with its SAS.
 fn service_code(text: &str) -> Option<String> {
     /// The longest code of the service has 49 characters.
     /// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
@@ -204,9 +204,9 @@ fn service_code(text: &str) -> Option<String> {
     is_a_code.then(|| text.to_owned())
 }
 
-/// The first line of a text from outside, up to 300 characters, without control characters.
+/// Returns the first line of a text from outside, up to 300 characters, without control characters.
 pub fn excerpt(text: &str) -> String {
-    /// Characters.
+    /// In characters.
     const LONGEST: usize = 300;
     let line = text.lines().next().unwrap_or_default();
     let mut excerpt: String = line.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
@@ -245,7 +245,7 @@ pub struct LimitedBody {
     pub is_whole: bool,
 }
 
-/// Whether a response has the headers that Azure Storage sends with every one.
+/// Returns whether a response has the headers that Azure Storage sends with every one.
 /// <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-response-headers>
 pub fn is_from_storage<'h>(header: impl Fn(&'static str) -> Option<&'h str>) -> bool {
     ["x-ms-request-id", "x-ms-version"]
@@ -253,9 +253,9 @@ pub fn is_from_storage<'h>(header: impl Fn(&'static str) -> Option<&'h str>) -> 
         .all(|name| header(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// The TLS configuration of all our HTTP clients: the machine's certificate authorities (`SSL_CERT_FILE`,
-/// `SSL_CERT_DIR` or the system's store), or Mozilla's list, compiled in, where the machine has none, as in
-/// an image built from nothing.
+/// Returns the TLS configuration of all our HTTP clients: the machine's certificate authorities (`SSL_CERT_FILE`,
+/// `SSL_CERT_DIR` or the system's store), or the compiled-in list of Mozilla if the machine has none, as in an image
+/// built from scratch.
 pub fn tls_config() -> Arc<rustls::ClientConfig> {
     static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
     CONFIG
@@ -297,7 +297,7 @@ impl StallWatch {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request body that counts each piece the connection takes as a step. The pieces share `body`'s memory.
+    /// Returns a request body that counts each piece the connection takes as a step. The pieces share `body`'s memory.
     pub fn body(&self, body: Bytes) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + Sync + use<> {
         /// Small enough that a link of 10 kB/s still takes one within the stall timeout.
         const PIECE: usize = 128 * 1024;

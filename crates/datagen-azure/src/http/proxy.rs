@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-/// Whether `url` names this machine.
+/// Returns whether `url` names this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         // RFC 6761, section 6.3: `localhost.` and all names below it are loopback addresses.
@@ -16,15 +16,15 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether plain http may carry a SAS to `url`: only to this machine, or to a host name of a single label, which is a
-/// container or a machine of the same network.
+/// Returns whether plain http may carry a SAS to `url`: only to this machine, or to a host name of a single label,
+/// which is a container or a machine of the same network.
 pub fn may_be_plain(url: &Url) -> bool {
     let is_single_label = matches!(url.host(), Some(Host::Domain(name)) if !name.contains('.'));
     is_loopback(url) || is_single_label
 }
 
-/// Whether requests to `url` may go through a proxy. A proxy cannot reach this machine under these names, and would
-/// read the credentials of a request over plain http.
+/// Returns whether requests to `url` may go through a proxy. A proxy cannot reach this machine under these names, and
+/// would read the credentials of a request over plain http.
 pub fn may_use_proxy(url: &Url) -> bool {
     url.scheme() == "https" && !is_loopback(url)
 }

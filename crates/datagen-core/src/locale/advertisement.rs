@@ -1,4 +1,4 @@
-//! Descriptions of products: one Czech sentence about an article of the shelf that the product stands on.
+//! Descriptions of products: one Czech sentence about an article from the shelf of the product.
 
 use fake::Dummy;
 use rand::{Rng, RngExt};
@@ -15,7 +15,8 @@ pub const CATEGORY_COUNT: usize = tables::CATEGORY_SLUGS.len();
 pub struct Category(u8);
 
 impl Category {
-    /// The category of a shelf. Neighbouring shelves have different ones; all categories are equally frequent.
+    /// The category of a shelf. Neighbouring shelves have different categories, and all categories are equally
+    /// frequent.
     #[inline]
     pub fn of_shelf(shelf: u64) -> Self {
         Self((shelf % CATEGORY_COUNT as u64) as u8)
@@ -31,7 +32,7 @@ impl Category {
         tables::CATEGORY_NAMES[usize::from(self.0)]
     }
 
-    /// The name as part of an address, lower-case ASCII: `zahrada`.
+    /// The name as part of an address, in lower-case ASCII: `zahrada`.
     #[inline]
     pub fn slug(self) -> &'static str {
         tables::CATEGORY_SLUGS[usize::from(self.0)]
@@ -71,7 +72,7 @@ impl Dummy<AdvertisementOf> for Advertisement {
     }
 }
 
-/// One of the texts of a category, which lie between two starts.
+/// Draws the number of one of the texts of a category, which lie between two entries of `starts`.
 #[inline]
 fn one_of<R: Rng + ?Sized>(starts: &[u16], category: usize, rng: &mut R) -> u16 {
     let (first, end) = (starts[category], starts[category + 1]);

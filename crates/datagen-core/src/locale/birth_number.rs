@@ -44,8 +44,8 @@ impl Dummy<BirthNumberOf> for BirthNumber {
                 check: None,
             };
         }
-        // 10 ≡ -1 modulo 11, so the check digit is the remainder of the nine digits before it. A remainder of 10
-        // is not a digit: such a serial number is skipped, and the next one has another remainder.
+        // 10 ≡ -1 modulo 11, so the check digit is the remainder of the nine digits before it. A remainder of 10 is
+        // not a digit; such a serial number is skipped, and the next one has a different remainder.
         let mut serial = below(rng, 1_000) as u32;
         loop {
             let remainder = (date * 1_000 + serial) % 11;

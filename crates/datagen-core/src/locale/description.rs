@@ -1,7 +1,8 @@
 //! Descriptions of people: a few Czech sentences that agree with gender, age, occupation and region.
 //!
-//! The build script expands the sentences of `data/sentences.tsv` with all fillers of their slots. A description draws a plan,
-//! which is a sequence of topics, and for each topic a sentence that suits the person and one of its variants.
+//! The build script expands the sentences of `data/sentences.tsv` with all fillers of their slots. For each
+//! description, a plan is drawn, which is a sequence of topics, and for each topic a sentence that suits the person
+//! and one of its variants.
 
 use fake::Dummy;
 use rand::RngExt;
@@ -31,15 +32,15 @@ enum SentenceTopic {
 /// The number of topics.
 const TOPICS: usize = SentenceTopic::Shop as usize + 1;
 
-/// A sequence of topics: the introduction, possibly the career, and others. No topic occurs twice, because sentences of one topic
-/// may repeat or contradict each other.
+/// A sequence of topics: the introduction, possibly the career, and others. No topic occurs twice, because sentences
+/// of one topic may repeat or contradict each other.
 #[derive(Debug)]
 struct DescriptionPlan {
     career: bool,
     topics: &'static [SentenceTopic],
 }
 
-/// Plans of three to seven sentences, four of each.
+/// Plans of three to seven sentences, four of each length.
 static PLANS: [DescriptionPlan; 20] = {
     use SentenceTopic::{Character, Family, Quiet, Shop, Sport, Trip, Work};
     const fn plan(career: bool, topics: &'static [SentenceTopic]) -> DescriptionPlan {
@@ -75,15 +76,15 @@ const AGE_GROUPS: usize = LAST_AGES.len() + 1;
 const GENDERS: usize = 2;
 const PLACES: usize = 3;
 const STAGES: usize = 3;
-/// How many lists of sentences there are for a topic and stage of life.
+/// The number of lists of sentences per topic and stage of life.
 const TRAITS: usize = AGE_GROUPS * GENDERS * PLACES;
 
 /// The longest first part of a composed sentence and the longest other part of a sentence, in bytes.
 const LONGEST_BEGINNING: usize = 80;
 const LONGEST_PART: usize = 48;
 
-/// A description. It holds the facts and the random word from which its sentences are drawn, but not the sentences: they are
-/// drawn, always the same ones, whenever the description is written.
+/// A description. It contains the facts and the random word that determine its sentences, but not the sentences; the
+/// same ones are drawn each time the description is written.
 #[derive(Clone, Debug)]
 pub struct Description {
     seed: u64,
@@ -134,8 +135,8 @@ impl WriteText for Description {
     }
 }
 
-/// The random words of a description: splitmix64, which needs no initialization and computes each word independently of the
-/// previous one.
+/// The random words of a description: splitmix64, which needs no initialization and computes each word independently
+/// of the previous one.
 struct Draws {
     state: u64,
 }
@@ -154,7 +155,7 @@ impl Draws {
 struct Lists {
     stage: usize,
     traits: usize,
-    /// The list about work, which depends on the field of a worker.
+    /// The list about work. For a worker, it depends on the field.
     work: usize,
 }
 
@@ -167,7 +168,7 @@ impl Lists {
             LifeStage::Student => 1,
             LifeStage::Pensioner => 2,
         };
-        // The lists about work for each field come after those for each topic and stage of life.
+        // The lists about work per field follow those per topic and stage of life.
         let work = if career.stage() == LifeStage::Worker {
             TOPICS * STAGES + career.field()
         } else {
@@ -192,7 +193,7 @@ impl Lists {
     }
 }
 
-/// Draws a sentence of a list.
+/// Draws a sentence from a list.
 #[inline(always)]
 fn draw_sentence(list: usize, random: u32) -> usize {
     let entry = tables::word(tables::SENTENCE_LISTS, list);
@@ -200,8 +201,8 @@ fn draw_sentence(list: usize, random: u32) -> usize {
     usize::from(tables::SENTENCE_NUMBERS[slot as usize])
 }
 
-/// Draws one of the variants of a part of a sentence. `entry` contains the number of the first variant, the count of variants, and
-/// the distance between the variants of one region and those of the next.
+/// Draws one of the variants of a part of a sentence. `entry` contains the number of the first variant, the number of
+/// variants, and the distance from the variants of one region to those of the next.
 #[inline(always)]
 fn draw_part(entry: u32, region: usize, random: u32) -> Text {
     let (first, count, step) = (entry >> 16, entry >> 8 & 0xff, entry & 0xff);
@@ -219,7 +220,8 @@ impl Description {
         let [job, job2, job3] = self.career.jobs().map(Occupation::text);
         let facts = [job, job2, job3, self.home.text(), Text::EMPTY];
         let numbers = word(3);
-        // No sentence has two parts that are drawn.
+        // One random number is enough for all parts, because no sentence has more than one part with several
+        // variants.
         let part = |number| draw_part(word(number), region, of_filler);
         part(0).write::<LONGEST_BEGINNING>(out);
         facts[(numbers & 0xff) as usize].write::<LONGEST_OCCUPATION>(out);

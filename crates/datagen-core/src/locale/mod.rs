@@ -1,10 +1,10 @@
 //! The Czech locale: plausible people, places, phone numbers, texts.
 //!
 //! Two layers:
-//! - [`CsCz`] is a locale of the `fake` crate (its `Data` trait), for data that `fake` can already make;
+//! - [`CsCz`] is a locale of the `fake` crate (its `Data` trait), for the data that `fake` can already generate;
 //! - the modules are fakers for all other data. Each type implements `fake::Dummy`: with `Faker` if it stands alone
-//!   ([`place::Municipality`]), otherwise with the facts that it must agree with ([`phone::PhoneNumber`] with region and age,
-//!   [`name::PersonName`] with career and date of birth).
+//!   ([`place::Municipality`]), otherwise with the facts that it must agree with ([`phone::PhoneNumber`] with region
+//!   and age, [`name::PersonName`] with career and date of birth).
 //!
 //! The lists are in `data/`. Each file names its source. The build script compiles them into tables.
 
@@ -24,9 +24,9 @@ use fake::locales::Data;
 
 /// Czech (Czechia), as a locale of the `fake` crate: `FirstName(CsCz)`, `Word(CsCz)`, ….
 ///
-/// `fake` draws uniformly and field by field; the generators use the weighted fakers of this module's
-/// children instead, which agree with each other. Data that this locale does not define (companies, currencies,
-/// countries) are English, as in all locales of `fake`.
+/// `fake` draws uniformly and field by field; the generators use the weighted fakers of the submodules instead, whose
+/// results agree with each other. Data that this locale does not define (companies, currencies, countries) are
+/// English, as in all locales of `fake`.
 #[derive(Clone, Copy, Debug)]
 pub struct CsCz;
 
@@ -39,7 +39,7 @@ impl Data for CsCz {
     const JOB_POSITION: &'static [&'static str] = tables::MALE_OCCUPATION_NAMES;
     const COMPANY_PROFESSION: &'static [&'static str] = tables::MALE_OCCUPATION_NAMES;
     const ADDRESS_STATE: &'static [&'static str] = tables::REGION_NAMES;
-    // The first digit stands for a former region; 8 and 9 are not in use.
+    // The first digit stands for a former region; 8 and 9 are not used.
     const ADDRESS_POSTCODE_FORMATS: &'static [&'static str] = &[
         "1## ##", "2## ##", "3## ##", "4## ##", "5## ##", "6## ##", "7## ##",
     ];

@@ -1,4 +1,4 @@
-//! People's names: given name by decade of birth, surname by frequency, and the titles that education, age and gender bring.
+//! People's names: given name by decade of birth, surname by frequency, and titles by education, age and gender.
 
 use fake::Dummy;
 use rand::RngExt;
@@ -47,7 +47,7 @@ impl Dummy<NameOf> for PersonName {
 }
 
 impl PersonName {
-    /// The name with these numbers of a given name, a surname and a pair of titles in the tables.
+    /// The name from the numbers of a given name, a surname and a pair of titles in the tables.
     #[inline(always)]
     fn new(gender: Gender, given: usize, surname: usize, titles: u16) -> Self {
         let (surname, ascii_surname) = tables::surname(surname, gender.index());
@@ -63,7 +63,7 @@ impl PersonName {
         }
     }
 
-    /// The gender of both names.
+    /// The person's gender.
     pub fn gender(&self) -> Gender {
         self.gender
     }
@@ -73,7 +73,7 @@ impl PersonName {
         self.given.as_str()
     }
 
-    /// The surname in the form of the gender.
+    /// The surname, in the form for the gender.
     pub fn surname(&self) -> &'static str {
         self.surname.as_str()
     }

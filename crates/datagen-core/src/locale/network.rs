@@ -14,7 +14,7 @@ static USER_AGENT_WEIGHTS: Alias = Alias::new(tables::USER_AGENT_ALIAS);
 static BROWSER_WEIGHTS: Alias = Alias::new(tables::BROWSER_ALIAS);
 static ROBOT_WEIGHTS: Alias = Alias::new(tables::ROBOT_ALIAS);
 
-/// The number of addresses of its network that each robot uses. Source: our choice.
+/// The number of addresses that each robot uses in its network. Source: our choice.
 const ADDRESSES_PER_ROBOT: u64 = 16;
 
 /// A browser's (or a crawler's) user agent.
@@ -42,7 +42,7 @@ impl UserAgent {
         Self(ROBOT_WEIGHTS.pick_with(word) as u16)
     }
 
-    /// Whether it is a robot's.
+    /// Whether it is the user agent of a robot.
     pub fn is_robot(self) -> bool {
         tables::ROBOT_NETWORKS[usize::from(self.0)].1 > 0
     }
@@ -100,7 +100,7 @@ impl ClientIp {
         Self::host(first + (HOME_ADDRESSES[network] - 1 - index) % size)
     }
 
-    /// The address of a robot that the random word `word` draws: one of a few of its operator's network.
+    /// The address of a robot that the random word `word` draws: one of a few in its operator's network.
     pub(crate) fn of_robot(robot: UserAgent, word: u64) -> Self {
         let (first, size) = tables::ROBOT_NETWORKS[usize::from(robot.0)];
         let index = ((u128::from(word) * u128::from(ADDRESSES_PER_ROBOT)) >> 64) as u32;
@@ -119,7 +119,7 @@ impl ClientIp {
     }
 }
 
-/// Whether hosts on the Internet have such addresses. Source: IANA IPv4 Special-Purpose Address Registry.
+/// Whether hosts on the public Internet can have this address. Source: IANA IPv4 Special-Purpose Address Registry.
 fn is_public(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
     let special = a == 0

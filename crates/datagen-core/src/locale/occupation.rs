@@ -1,5 +1,5 @@
-//! Occupations: one profession is drawn first, by age and gender and with its weight in the country. The other two jobs
-//! and the titles follow from it.
+//! Occupations: one profession is drawn first, by age and gender and by its frequency in the country. The other two
+//! jobs and the titles depend on it.
 
 use fake::Dummy;
 use rand::{Rng, RngExt};
@@ -9,15 +9,15 @@ use super::tables::{self, Text};
 use crate::rng::halves;
 use crate::text::{Cursor, WriteText, text_value};
 
-/// Occupations proper; the texts of student and pensioner follow theirs.
+/// The number of actual occupations; the texts for students and pensioners follow theirs.
 const COUNT: usize = tables::OCCUPATION_FIELDS.len();
 const STUDENT: usize = COUNT;
 const PENSIONER: usize = COUNT + 1;
 
-/// The last age at which pensioners had their profession.
+/// The highest age at which pensioners held their profession.
 const LAST_WORKING_AGE: u8 = 62;
 
-/// An occupation, in the form of a gender.
+/// An occupation, in the form for a gender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Occupation {
     gender: Gender,
@@ -32,7 +32,7 @@ impl WriteText for Occupation {
     }
 }
 
-/// No occupation is longer, in bytes.
+/// The maximum length of an occupation, in bytes.
 pub(super) const LONGEST_OCCUPATION: usize = 48;
 
 impl Occupation {
@@ -48,13 +48,13 @@ pub struct Career {
     gender: Gender,
     age: u8,
     stage: LifeStage,
-    /// The present occupation, or student or pensioner, first; then the profession of a pensioner, and other jobs, held
-    /// earlier or besides.
+    /// The present occupation, or student or pensioner, first; then the profession of a pensioner, and other jobs,
+    /// held earlier or at the same time.
     jobs: [u16; 3],
 }
 
-/// The career of a person of this gender, age in years and stage of life, which must be one that people of that age have in
-/// `data/life_stages.tsv`.
+/// The career of a person of this gender, age in years and stage of life, which must be one that people of that age
+/// have in `data/life_stages.tsv`.
 #[derive(Clone, Copy, Debug)]
 pub struct CareerOf(pub Gender, pub u8, pub LifeStage);
 
@@ -76,7 +76,7 @@ impl Dummy<CareerOf> for Career {
             LifeStage::Pensioner => {
                 let age = age.min(LAST_WORKING_AGE);
                 let profession = profession(gender, age, rng);
-                // An earlier job may be one that is not held at that age any more.
+                // An earlier job may be one that people of that age no longer have.
                 let third = other_job(gender, 0..=age, profession, [profession, profession], rng);
                 [PENSIONER, profession, third]
             }
@@ -103,7 +103,7 @@ fn profession<R: Rng + ?Sized>(gender: Gender, age: u8, rng: &mut R) -> usize {
     }
 }
 
-/// The number of age groups with lists of professions. A list has the professions of all ages of its group.
+/// The number of age groups with lists of professions. Each list contains the professions of all ages of its group.
 const GROUPS: usize = tables::PROFESSION_GROUPS[0] as usize;
 
 /// Whether people of any of these ages have this job.
@@ -112,10 +112,10 @@ fn fits_age(job: usize, ages: &std::ops::RangeInclusive<u8>) -> bool {
     tables::OCCUPATION_YOUNGEST[job] <= *ages.end() && *ages.start() <= tables::OCCUPATION_OLDEST[job]
 }
 
-/// The number of draws before giving up, if all jobs drawn do not suit the age or are jobs that the person already has.
+/// The maximum number of draws for a job that suits the age and that the person does not already have.
 const DRAWS: usize = 12;
 
-/// A job of the profession's field or of a related one, none of `taken`.
+/// A job in the field of the profession or in a related one, and not in `taken`.
 #[inline]
 fn other_job<R: Rng + ?Sized>(
     gender: Gender,
@@ -136,8 +136,8 @@ fn other_job<R: Rng + ?Sized>(
     simple_job(gender, ages, taken, rng)
 }
 
-/// A job that requires no training and is none of `taken`. For the oldest workers, who do not have such jobs, any job that people of
-/// their age have and that requires no degree of its own.
+/// A job that requires no training and is not in `taken`. The oldest workers do not have such jobs; they get any job
+/// that people of their age have and that does not require a degree for that profession only.
 fn simple_job<R: Rng + ?Sized>(
     gender: Gender,
     ages: std::ops::RangeInclusive<u8>,
@@ -159,8 +159,8 @@ fn simple_job<R: Rng + ?Sized>(
 }
 
 impl Career {
-    /// The three jobs: the present one, or student or pensioner; then others that the person has had or has besides. The second of a
-    /// pensioner is the profession.
+    /// The three jobs: the present one, or student or pensioner; then others that the person had earlier or has at
+    /// the same time. A pensioner's second job is the former profession.
     #[inline]
     pub fn jobs(&self) -> [Occupation; 3] {
         self.jobs.map(|index| Occupation {
@@ -193,7 +193,7 @@ impl Career {
         }
     }
 
-    /// The education that the titles follow from, as a number.
+    /// The education on which the titles depend, as a number.
     #[inline]
     pub(super) fn education(&self) -> usize {
         usize::from(match self.stage {

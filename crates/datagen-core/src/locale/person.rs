@@ -1,4 +1,4 @@
-//! Gender, date of birth and stage of life: the facts with which a person's other data must agree.
+//! Gender, date of birth and stage of life: the facts that a person's other data must agree with.
 
 use chrono::{Datelike, NaiveDate};
 use fake::Dummy;
@@ -7,7 +7,7 @@ use rand::RngExt;
 use super::tables;
 use crate::rng::below;
 
-/// The day on which the users' ages are counted. Fixed, so that the data do not change with the calendar.
+/// The day for which the users' ages are computed. It is fixed, so that the data do not depend on the current date.
 pub const REFERENCE_DATE: NaiveDate = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date");
 
 /// The ages of the youngest and the oldest users, in years on [`REFERENCE_DATE`].
@@ -45,7 +45,7 @@ impl Dummy<GenderAt> for Gender {
     }
 }
 
-/// The place of an age in the tables by age.
+/// The index of an age in the tables by age.
 #[inline]
 pub(super) fn index_of_age(age: u8) -> usize {
     usize::from(age - *AGES.start())
@@ -81,7 +81,8 @@ impl Dummy<BornIn> for BirthDate {
     }
 }
 
-/// Whether a year of the twentieth or twenty-first century is a leap year; all birth years are in 1901 to 2099.
+/// Whether a year of the twentieth or twenty-first century is a leap year; the rule holds for 1901 to 2099, and all
+/// birth years are in this range.
 #[inline]
 fn is_leap(year: u16) -> bool {
     year.is_multiple_of(4)
@@ -104,7 +105,7 @@ static MONTH_DAYS: [u16; 366] = {
     days
 };
 
-/// The place of 1 March in a leap year, from 0.
+/// The index of 1 March in a leap year, from 0.
 const FIRST_OF_MARCH: usize = 31 + 29;
 
 impl BirthDate {

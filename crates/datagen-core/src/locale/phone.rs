@@ -1,7 +1,7 @@
 //! Czech telephone numbers, in the mix of spellings that people use.
 //!
-//! Nine digits, without a trunk prefix: mobile ranges and the fixed lines' area codes as the Czech numbering
-//! plan has them (Decree No. 117/2007 Coll.); country code 420.
+//! Nine digits, without a trunk prefix: mobile ranges and area codes of fixed lines are those of the Czech numbering
+//! plan (Decree No. 117/2007 Coll.). The country code is 420.
 
 use fake::Dummy;
 use rand::RngExt;
@@ -38,12 +38,14 @@ enum Spelling {
     Zeros,
 }
 
-/// The telephone of a person of this age in years who lives in this region: usually mobile, otherwise a fixed line of the region.
+/// The telephone number of a person of this age in years who lives in this region: usually mobile, otherwise a fixed
+/// line of the region.
 #[derive(Clone, Copy, Debug)]
 pub struct PhoneOf(pub Region, pub u8);
 
-/// The number of people per 1 000 who give the number of a fixed line, by age. Source: our estimate; about 15 % of Czech households still
-/// have a fixed line (Czech Statistical Office, use of ICT in households), mostly those of pensioners.
+/// The number of people per 1 000 who give the number of a fixed line, by age. Source: our estimate; about 15 % of
+/// Czech households still have a fixed line (Czech Statistical Office, use of ICT in households), mostly those of
+/// pensioners.
 static FIXED_LINES: [u32; AGE_COUNT] = {
     let mut shares = [0; AGE_COUNT];
     let mut index = 0;
@@ -59,7 +61,7 @@ static FIXED_LINES: [u32; AGE_COUNT] = {
     shares
 };
 
-/// The spellings in twentieths.
+/// The spellings; each entry stands for a twentieth of the numbers.
 static SPELLINGS: [Spelling; 20] = {
     use Spelling::{Digits, National, Plus, PlusDigits, Zeros};
     [

@@ -13,7 +13,7 @@ pub struct Region(u8);
 text_value!(Region);
 
 impl Region {
-    /// The place in the list of regions.
+    /// The index in the list of regions.
     #[inline]
     pub(super) fn index(self) -> usize {
         usize::from(self.0)
@@ -24,7 +24,7 @@ impl Region {
         tables::REGION_NAMES[usize::from(self.0)]
     }
 
-    /// Leading digits of the region's fixed telephone lines.
+    /// The leading digits of the numbers of the region's fixed telephone lines.
     pub fn landline_prefixes(self) -> &'static [u16] {
         let start = |region: u8| usize::from(tables::LANDLINE_STARTS[usize::from(region)]);
         &tables::LANDLINE_PREFIXES[start(self.0)..start(self.0 + 1)]
@@ -43,7 +43,7 @@ impl WriteText for Region {
 pub struct Municipality(u16);
 text_value!(Municipality);
 
-/// Drawn by the population of the region and, within it, by its own.
+/// Drawn by the population of the region and, within the region, by the population of the municipality.
 impl Dummy<Faker> for Municipality {
     #[inline]
     fn dummy_with_rng<R: RngExt + ?Sized>(_: &Faker, rng: &mut R) -> Self {
@@ -73,7 +73,7 @@ impl Municipality {
         self.text().as_str()
     }
 
-    /// The name and the facts that addresses depend on, as packed by the build script.
+    /// The name and the facts that addresses depend on, packed by the build script.
     #[inline(always)]
     fn facts(self) -> u64 {
         tables::long(tables::MUNICIPALITIES, usize::from(self.0))
@@ -134,9 +134,9 @@ impl WriteText for Municipality {
 /// The maximum length of a municipality's name, in bytes.
 const LONGEST_MUNICIPALITY: usize = 40;
 
-/// An address within a municipality, in one of the forms that Czechs write: `Nádražní 123/45` with the descriptive number (číslo
-/// popisné, unique in the municipality) and the orientation number (číslo orientační, counted along the street), sometimes
-/// `123/45a`; `Nádražní 45`; and `č.p. 88` where streets have no names.
+/// An address within a municipality, in one of the forms that Czechs write: `Nádražní 123/45` with the descriptive
+/// number (číslo popisné, unique in the municipality) and the orientation number (číslo orientační, counted along the
+/// street), sometimes `123/45a`; `Nádražní 45`; and `č.p. 88` where streets have no names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreetAddress {
     /// Number of the street's name, or [`NO_STREET`].
@@ -157,15 +157,15 @@ pub struct AddressIn(pub Municipality);
 /// Stands for the list of streets in municipalities whose streets have no names.
 const NO_STREETS: usize = 15;
 
-/// The text instead of the street's name in municipalities whose streets have no names: the last of the list.
+/// The number of the text that replaces the name in municipalities whose streets have no names: the last in the list.
 const NO_STREET: u16 = tables::STREET_KINDS.len() as u16;
 
-/// The highest orientation numbers of ordinary streets, short streets and squares (see the column `kind` of the streets), and the
-/// bit of streets that do not exist in some municipality.
+/// The highest orientation numbers of ordinary streets, short streets and squares (see the column `kind` of the
+/// streets), and the bit of streets that do not exist in some municipality.
 const HIGHEST_NUMBERS: [u32; 3] = [120, 18, 30];
 const ELSEWHERE: u8 = 4;
 
-/// A street of the municipality that is not named after it.
+/// Draws a street that exists in the municipality.
 #[inline]
 fn street<R: RngExt + ?Sized>(place: Municipality, list: usize, mut random: u32, rng: &mut R) -> usize {
     loop {

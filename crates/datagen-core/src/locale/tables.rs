@@ -1,14 +1,14 @@
-//! Access to the tables that the build script makes from `data/`.
+//! Access to the tables that the build script generates from `data/`.
 
 use crate::text::Cursor;
 
-/// A text of the pool.
+/// A text in the pool.
 ///
-/// The pool holds the texts without gaps and has spare bytes at its end, so that a constant number of bytes can be copied from the
-/// beginning of any text.
+/// The pool holds the texts without gaps and has spare bytes at its end, so that a constant number of bytes can be
+/// copied starting at the beginning of any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
-    /// Where the text begins in the upper 24 bits, its length in the lower 8.
+    /// The position of the text in the upper 24 bits, and its length in the lower 8 bits.
     entry: u32,
 }
 
@@ -16,7 +16,7 @@ impl Text {
     /// No text.
     pub(crate) const EMPTY: Self = Self { entry: 0 };
 
-    /// The text of an entry that the build script made.
+    /// The text for an entry from the build script.
     #[inline(always)]
     pub(crate) const fn new(entry: u32) -> Self {
         Self { entry }
@@ -32,8 +32,8 @@ impl Text {
         (self.entry & 0xff) as usize
     }
 
-    /// Appends the text, which has at most `N` bytes: copies `N` bytes, a number known at compile time, and advances by the real
-    /// length.
+    /// Appends the text, which has at most `N` bytes: copies `N` bytes, a number known at compile time, and advances
+    /// by the actual length.
     #[inline(always)]
     pub(crate) fn write<const N: usize>(self, out: &mut Cursor<'_>) {
         out.push_padded::<N>(&POOL[self.start()..self.start() + N], self.len());
@@ -62,7 +62,7 @@ pub(crate) struct Texts<const N: usize> {
 }
 
 impl<const N: usize> Texts<N> {
-    /// Wraps what the build script made.
+    /// Wraps tables from the build script.
     const fn new(index: &'static [u8]) -> Self {
         Self { index }
     }
@@ -87,18 +87,19 @@ impl<const N: usize> Texts<N> {
     }
 }
 
-/// Lists of weighted values of `BITS` bits: Walker alias tables, one half of a random word per draw.
+/// Lists of weighted values of `BITS` bits, as Walker alias tables. Each draw takes half of a random word.
 #[derive(Debug)]
 pub(crate) struct Choices<const BITS: u32> {
-    /// A word per list: the number of its first slot in the upper 20 bits and how many it has in the lower 12.
+    /// A word per list: the number of its first slot in the upper 20 bits and the number of its slots in the lower 12
+    /// bits.
     lists: &'static [u8],
-    /// A word per slot: in the lowest bits the value below the threshold, then the value above it, and in the upper bits the
-    /// threshold.
+    /// A word per slot: the value that is drawn below the threshold in the lowest bits, then the value that is drawn
+    /// otherwise, and the threshold in the upper bits.
     slots: &'static [u8],
 }
 
 impl<const BITS: u32> Choices<BITS> {
-    /// Wraps what the build script made.
+    /// Wraps tables from the build script.
     const fn new(lists: &'static [u8], slots: &'static [u8]) -> Self {
         Self { lists, slots }
     }
@@ -113,27 +114,28 @@ impl<const BITS: u32> Choices<BITS> {
         debug_assert!(len > 0, "list {list} is empty");
         let scaled = u64::from(random) * u64::from(len);
         let slot = word(self.slots, first as usize + (scaled >> 32) as usize);
-        // What is left of the random number decides between the two values.
+        // The remaining bits of the random number decide between the two values.
         let above = (scaled as u32) >> (2 * BITS) >= slot >> (2 * BITS);
         (slot >> (u32::from(above) * BITS)) as usize & ((1 << BITS) - 1)
     }
 
-    /// Whether nothing can be drawn from a list.
+    /// Whether a list is empty, so that nothing can be drawn from it.
     #[inline(always)]
     pub(crate) fn is_empty(&self, list: usize) -> bool {
         word(self.lists, list) & 0xfff == 0
     }
 }
 
-/// One long list of weighted numbers from 0: a Walker alias table, one half of a random word per draw.
+/// One long list of weighted numbers from 0, as a Walker alias table. Each draw takes half of a random word.
 #[derive(Debug)]
 pub(crate) struct Choice {
-    /// A word per number: in the lower half the number that is drawn instead from the threshold on, which is in the upper half.
+    /// A word per number: the threshold in the upper half, and in the lower half the number that is drawn instead at
+    /// or above the threshold.
     slots: &'static [u8],
 }
 
 impl Choice {
-    /// Wraps what the build script made.
+    /// Wraps tables from the build script.
     const fn new(slots: &'static [u8]) -> Self {
         Self { slots }
     }
@@ -152,7 +154,8 @@ impl Choice {
     }
 }
 
-/// The form of surname `number` for a gender (0 for men, 1 for women), and its ASCII form; see the build script for the blocks.
+/// The form of surname `number` for a gender (0 for men, 1 for women), and its ASCII form; see the build script for
+/// the blocks.
 #[inline(always)]
 pub(crate) fn surname(number: usize, gender: usize) -> (Text, Text) {
     let block = u32::from(SURNAMES[number]) * 8;

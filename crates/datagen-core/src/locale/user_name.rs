@@ -18,7 +18,7 @@ pub struct UserName {
 }
 text_value!(UserName);
 
-/// The parts of the name that are written, in their order: numbers of [`UserName::parts`].
+/// The parts of the name that are written, in this order, as indices into [`UserName::parts`].
 #[derive(Clone, Copy, Debug)]
 struct Form {
     first: u8,
@@ -30,7 +30,7 @@ const GIVEN: u8 = 0;
 const SURNAME: u8 = 1;
 const INITIAL: u8 = 2;
 
-/// The forms in tenths.
+/// The forms; each entry stands for a tenth of the user names.
 static FORMS: [Form; 10] = {
     const fn form(first: u8, dot: bool, second: u8) -> Form {
         Form { first, dot, second }
@@ -53,9 +53,9 @@ static FORMS: [Form; 10] = {
 /// The number after the name.
 #[derive(Clone, Copy, Debug)]
 enum Number {
-    /// The year of birth, two digits: `84`.
+    /// The last two digits of the year of birth: `84`.
     Year(u16),
-    /// A number that was still free: 1 to 999.
+    /// A number from 1 to 999, as added when a name is already taken.
     Free(u16),
     None,
 }

@@ -14,7 +14,7 @@ use crate::world::World;
 pub use shop::{LATE_MAX_SECONDS, LATE_ONE_IN, PAIR_PERCENT, ShopOrders};
 use uniform::UniformOrders;
 
-/// The maximum number of items of an order; the minimum is 1.
+/// The maximum number of items in an order; the minimum is 1.
 pub const MAX_ITEMS: u64 = 10;
 
 /// The highest value of an order; the lowest is 1.
@@ -29,9 +29,9 @@ pub struct Order {
     pub user_id: i32,
     /// Seconds since 1970-01-01 00:00:00 of local time in Czechia.
     pub order_date: i64,
-    /// Whole, 1 to [`MAX_VALUE`].
+    /// A whole number, 1 to [`MAX_VALUE`].
     pub order_value: f64,
-    /// Whether the order was recorded late: `order_date` is earlier than its place among the other orders.
+    /// Whether the order was recorded late: `order_date` is earlier than its id implies.
     pub is_late: bool,
     /// The number of elements of `products` that are items.
     item_count: u8,
@@ -44,7 +44,7 @@ impl Order {
         &self.products[..usize::from(self.item_count)]
     }
 
-    /// Appends the order with its items as a line of JSON, with its line feed.
+    /// Appends the order with its items as a line of JSON, including the line feed.
     pub fn write_json_line(&self, out: &mut TextBuf) {
         let date = date_time(self.order_date, b'T');
         out.append(128 + self.items().len() * 64, |out| {

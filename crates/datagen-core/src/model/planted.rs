@@ -1,8 +1,8 @@
 //! The answer key: which effects were planted in a part of the data, and how often.
 //!
-//! Manifests list them as `{effect, parameters, count}`. Counts come from the records themselves, so that they are exact
-//! after a restart, and the counts of all shards add up to those of a single run. The profile `uniform` has only the
-//! effects that the article describes.
+//! Manifests list them as `{effect, parameters, count}`. Counts are taken from the records themselves, so that they
+//! are exact after a restart and the counts of all shards add up to those of a single run. The profile `uniform` has
+//! only the effects that the article describes, and late and duplicate messages.
 
 mod orders;
 mod sessions;
@@ -17,7 +17,7 @@ use crate::world::{Catalogue, Population};
 pub use orders::{OrderCounts, PlantedOrders};
 pub use sessions::{PlantedSessions, SessionCounts, SessionEffect, SessionEffects};
 
-/// Lists in parameters have at most this many entries: the first ones.
+/// The maximum number of entries of lists in parameters; longer lists are truncated.
 pub const MAX_LISTED: usize = 100;
 
 /// The number of best or slowest entities that are listed.
@@ -26,11 +26,11 @@ const EXAMPLES: usize = 10;
 /// One kind of planted effect in a part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effect {
-    /// Its name.
+    /// The name of the effect.
     pub effect: &'static str,
-    /// Its description, as a JSON object.
+    /// The parameters of the effect, as a JSON object.
     pub parameters: Value,
-    /// The number of records of this part that have it; `parameters.counted` names what is counted.
+    /// The number of records in this part that have the effect; `parameters.counted` states what is counted.
     pub count: u64,
 }
 
@@ -104,7 +104,7 @@ pub fn vips(ranks: Range<u64>) -> Vec<Effect> {
     }]
 }
 
-/// The first lemons.
+/// The most popular lemons, at most [`MAX_LISTED`].
 fn lemons(catalogue: &Catalogue) -> Vec<u64> {
     catalogue.lemons().take(MAX_LISTED).collect()
 }

@@ -11,7 +11,7 @@ use crate::world::Catalogue;
 /// The shop's address. `.example` is reserved (RFC 2606), so it is never the address of a real site.
 pub const SHOP: &str = "https://www.obchod.example";
 
-/// The ends of the addresses of a product's pages; the first is that of the product's own page.
+/// The suffixes of the addresses of a product's pages; the first is that of its main page.
 pub const SECTIONS: [&str; 8] = [
     "",
     "/parametry",
@@ -58,7 +58,7 @@ impl ProductName {
     pub fn from_file_name(name: &str) -> Option<Self> {
         let id = name.strip_prefix("product_")?.strip_suffix(".json")?;
         let product = Self(id.parse().ok()?);
-        // Other spellings of a number, such as 007, do not occur.
+        // Rejects other spellings of a number, such as 007.
         (product.file_name() == name).then_some(product)
     }
 }
@@ -86,9 +86,9 @@ impl WriteText for PageUri {
 pub struct Pages([PageUri; 3]);
 
 impl Pages {
-    /// The pages of product `id`: its own, and two different others.
+    /// The pages of product `id`: its main page and two different others.
     ///
-    /// They depend on the id alone. A shop's addresses do not change with the data in it, and the stream,
+    /// They depend only on the id: the addresses of a shop's pages do not change with the data in it, and the stream,
     /// whose seed is random by default, must name pages that exist.
     #[inline]
     pub fn of(id: u64) -> Self {
@@ -123,8 +123,8 @@ pub struct Products {
 }
 
 impl Products {
-    /// The products `0..count` of `seed`, at most 2^31. Their shelves are facts of the world: they depend on `count`, not
-    /// on `seed`.
+    /// The products `0..count` of `seed`, at most 2^31. Their shelves are facts of the world, which depend on `count`
+    /// and not on `seed`.
     pub fn new(seed: u64, count: u64) -> Self {
         Self {
             seed: RecordSeed::new(seed, Kind::Product),
@@ -149,7 +149,7 @@ impl Products {
 }
 
 impl Product {
-    /// Appends the product as one JSON object in a line of its own, with its line feed.
+    /// Appends the product as a line of JSON, including the line feed.
     pub fn write_json_line(&self, out: &mut TextBuf) {
         out.append(1_024, |out| {
             out.push_str("{\"id\":");

@@ -1,7 +1,7 @@
 //! A visitor's session in the shop: pageviews, and sometimes a star rating after them.
 //!
 //! Session n is a pure function of the profile, the seed and the number of users and products. Most pageviews are of
-//! pages of products, so that pageviews join products and, by user, orders and stars.
+//! product pages, so that pageviews can be joined with products and, by user, with orders and star ratings.
 
 mod delivery;
 mod event;
@@ -26,13 +26,13 @@ pub use event::{ClockText, Event, EventEncoder, EventId, StreamTag};
 pub use open::{OpenSession, SessionMessage};
 pub use shop::{INCIDENT_EVERY_SESSIONS, INCIDENT_SESSIONS, ROBOT_ONE_IN, SessionTraits};
 
-/// The most pageviews of a session; the fewest are 1.
+/// The maximum number of pageviews in a session; the minimum is 1.
 pub const MAX_PAGEVIEWS: u64 = 30;
 
-/// One pageview in this many has no client IP: something to clean.
+/// One pageview in this many has no client IP address, so that there is something to clean.
 pub const EMPTY_IP_ONE_IN: u64 = 100;
 
-/// One pageview in this many has an outlier as its latency: something to detect.
+/// The latency of one pageview in this many is an outlier, so that there is something to detect.
 pub const OUTLIER_ONE_IN: u64 = 100;
 
 /// One session in this many ends with a star rating.
@@ -55,13 +55,13 @@ pub const OTHER_PAGES: [&str; 8] = [
     "/kontakt",
 ];
 
-/// Latencies of outliers, milliseconds, both inclusive.
+/// The lowest and the highest latency of outliers in milliseconds, both inclusive.
 pub const OUTLIER_RANGE: (u64, u64) = (500, 5_000);
 
-/// The mean of usual latencies, milliseconds.
+/// The mean of usual latencies, in milliseconds.
 const USUAL_LATENCY: f64 = 200.0;
 
-/// The standard deviation of usual latencies, milliseconds.
+/// The standard deviation of usual latencies, in milliseconds.
 const USUAL_LATENCY_DEVIATION: f64 = 50.0;
 
 /// A session.
@@ -69,19 +69,19 @@ const USUAL_LATENCY_DEVIATION: f64 = 50.0;
 pub struct Session<'a> {
     /// From 0.
     pub id: u64,
-    /// The wait before it, in standard normal units; see [`Pause::before`].
+    /// The wait before the session, in standard normal units; see [`Pause::before`].
     pause: f64,
-    /// Who: 0 to USER_MAX_ID.
+    /// The user's id, 0 to USER_MAX_ID.
     pub user_id: u64,
-    /// From where.
+    /// The visitor's IP address.
     pub client_ip: ClientIp,
-    /// With which browser.
+    /// The visitor's browser.
     pub user_agent: UserAgent,
-    /// How many pageviews.
+    /// The number of pageviews.
     pub pageview_count: u64,
     /// The rating after the session, if any.
     pub stars: Option<StarRating>,
-    /// Draws the pageviews.
+    /// The generator that draws the pageviews.
     rng: RecordRng,
     model: SessionModel<'a>,
 }
@@ -98,41 +98,41 @@ enum SessionModel<'a> {
 pub struct StarRating {
     /// 1 to 5.
     pub stars: u8,
-    /// What decided it.
+    /// What caused the rating.
     pub cause: StarCause,
-    /// How many milliseconds it comes after the start of the session, which is at or after the last pageview.
+    /// The time from the start of the session to the rating in milliseconds; not before the last pageview.
     pub offset_ms: u32,
 }
 
 /// One request of a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pageview {
-    /// How many milliseconds it comes after the start of the session. The first comes with it.
+    /// The time from the start of the session to the pageview in milliseconds; 0 for the first pageview.
     pub offset_ms: u32,
-    /// Index into [`HTTP_METHODS`].
+    /// An index into [`HTTP_METHODS`].
     method: u8,
-    /// What was looked at.
+    /// The address of the page.
     pub uri: Uri,
-    /// `None` where the address is missing.
+    /// The visitor's IP address; `None` if it is missing.
     pub client_ip: Option<ClientIp>,
-    /// How long the answer took.
+    /// The time until the response.
     pub latency: Latency,
-    /// Whether it is of a page of a lemon. Uniform sessions know of none.
+    /// Whether the page belongs to a lemon; always false in the profile `uniform`.
     pub is_lemon: bool,
 }
 
-/// What decides a star rating.
+/// The cause of a star rating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StarCause {
     /// The session included a lemon.
     Lemon,
     /// The session included several outliers, and no lemon.
     Outliers,
-    /// Nothing in the session.
+    /// The rating does not depend on the session.
     Nothing,
 }
 
-/// How far the pageviews of a session have been made; see [`Session::next_pageview`].
+/// The progress in generating the pageviews of a session; see [`Session::next_pageview`].
 #[derive(Clone, Debug)]
 pub struct SessionProgress {
     rng: RecordRng,
@@ -145,7 +145,7 @@ pub struct SessionProgress {
 pub enum Uri {
     /// One of a product's `pages`.
     Product(PageUri),
-    /// Another page of the shop: index into [`OTHER_PAGES`].
+    /// Another page of the shop, as an index into [`OTHER_PAGES`].
     Other(u8),
 }
 text_value!(Uri);
@@ -165,7 +165,7 @@ impl WriteText for Uri {
 
 /// A time in whole microseconds, written as milliseconds.
 ///
-/// Rounded, so that the bytes do not depend on the last bits of a platform's floating point.
+/// It is rounded, so that the bytes do not depend on the last bits of a platform's floating-point arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Latency {
     /// Microseconds.
@@ -261,7 +261,7 @@ impl Sessions {
 /// The distribution of the waits between sessions: |N(mean, stddev)|.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pause {
-    /// Seconds; 0 is no wait at all.
+    /// Seconds; 0 means no wait at all.
     pub mean: f64,
     /// Seconds.
     pub stddev: f64,
@@ -278,7 +278,7 @@ impl Pause {
 }
 
 impl Session<'_> {
-    /// The pageviews, in their order.
+    /// The pageviews, in order.
     #[inline]
     pub fn pageviews(&self) -> impl Iterator<Item = Pageview> {
         let mut progress = self.start();
@@ -295,7 +295,8 @@ impl Session<'_> {
         }
     }
 
-    /// Makes the next pageview; `None` after the last. [`pageviews`](Self::pageviews) makes all of them.
+    /// Generates the next pageview, or returns `None` after the last. [`pageviews`](Self::pageviews) generates all of
+    /// them.
     #[inline]
     pub fn next_pageview(&self, progress: &mut SessionProgress) -> Option<Pageview> {
         if u64::from(progress.made) == self.pageview_count {
@@ -321,7 +322,7 @@ impl Session<'_> {
     }
 
     /// Appends the session's pageview as one JSON object with the fields of the article, without a line feed.
-    /// [`EventEncoder`] also writes when it happened.
+    /// [`EventEncoder`] can also write the fields of its event.
     #[inline]
     pub fn write_pageview_json(&self, pageview: &Pageview, out: &mut TextBuf) {
         out.append(MOST_PAGEVIEW_BYTES, |out| {
@@ -330,7 +331,8 @@ impl Session<'_> {
         });
     }
 
-    /// Appends the session's star rating as one JSON object, without a line feed, if there is one.
+    /// Appends the session's star rating, if it has one, as one JSON object, without a line feed. Returns whether it
+    /// has one.
     pub fn write_stars_json(&self, out: &mut TextBuf) -> bool {
         let Some(rating) = self.stars else {
             return false;
@@ -343,10 +345,10 @@ impl Session<'_> {
     }
 }
 
-/// No pageview takes more bytes as JSON, without the fields of its event.
+/// The maximum length of a pageview as JSON, in bytes, without the fields of its event.
 const MOST_PAGEVIEW_BYTES: usize = 640;
 
-/// No star rating takes more bytes as JSON, without the fields of its event.
+/// The maximum length of a star rating as JSON, in bytes, without the fields of its event.
 const MOST_STARS_BYTES: usize = 64;
 
 impl StarRating {

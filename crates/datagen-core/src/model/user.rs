@@ -20,30 +20,30 @@ use crate::world::Population;
 pub struct User {
     /// From 0.
     pub id: u64,
-    /// Given name and surname of one gender, with titles.
+    /// The given name and surname, both for the same gender, with titles.
     pub name: PersonName,
     /// The municipality.
     pub city: Municipality,
-    /// The address in it.
+    /// The address in the municipality.
     pub street_address: StreetAddress,
-    /// Mobile, or a fixed line of the region.
+    /// The number of a mobile phone, or of a fixed line in the region.
     pub phone_number: PhoneNumber,
-    /// Agrees with the gender.
+    /// It agrees with the gender and the date of birth.
     pub birth_number: BirthNumber,
-    /// Derived from the name.
+    /// A name derived from the person's name.
     pub user_name: UserName,
     /// The region of the city.
     pub administrative_unit: Region,
     /// About five sentences.
     pub description: Description,
-    /// Three different ones: the present one, student or pensioner first.
+    /// Three different jobs; the present one, or student or pensioner, is the first.
     pub jobs: [Occupation; 3],
 }
 
-/// About how many bytes a user's line has (530 on average), for buffers.
+/// The approximate length of a user's line in bytes (530 on average), for the size of buffers.
 pub const EXPECTED_BYTES: usize = 540;
 
-/// No user's line is longer: for the room that is reserved once per record.
+/// The maximum length of a user's line in bytes. This much space is reserved per record.
 const MAX_BYTES: usize = 2_048;
 
 /// The users of one seed.
@@ -54,8 +54,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// The users `0..count` of `seed`, at most 2^31. Their years of birth are facts of the world: they depend on `count`,
-    /// not on `seed`.
+    /// The users `0..count` of `seed`, at most 2^31. Their years of birth are facts of the world, which depend on
+    /// `count` and not on `seed`.
     pub fn new(seed: u64, count: u64) -> Self {
         Self {
             seed: RecordSeed::new(seed, Kind::User),
@@ -92,7 +92,7 @@ impl Users {
 }
 
 impl User {
-    /// Appends the user as a line of JSON, with its line feed.
+    /// Appends the user as a line of JSON, including the line feed.
     #[inline]
     pub fn write_json_line(&self, out: &mut TextBuf) {
         out.append(MAX_BYTES, |out| {

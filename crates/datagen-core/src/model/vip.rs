@@ -1,7 +1,7 @@
-//! VIP users: the best customers, one `{"id": n}` per line in `vipusers/vipusers.json`, in the order of their activity.
+//! VIP users: the best customers, one `{"id": n}` per line in `vipusers/vipusers.json`, the most active first.
 //!
 //! Orders and sessions draw users by their activity rank; the VIP users are the first VIP_COUNT ranks. No other
-//! generator needs to know VIP_COUNT, and the VIP users depend on no seed.
+//! generator needs to know VIP_COUNT, and the VIP users do not depend on any seed.
 
 use crate::text::TextBuf;
 use crate::world::Population;
@@ -12,7 +12,8 @@ pub struct Vips {
     population: Population,
 }
 
-/// About how many bytes a VIP user's line has, for buffers: `{"id": }`, a line feed and five digits.
+/// The approximate length of a VIP user's line in bytes, for the size of buffers: `{"id": }`, a line feed and five
+/// digits.
 pub const EXPECTED_BYTES: usize = 14;
 
 impl Vips {
@@ -26,15 +27,15 @@ impl Vips {
     /// The user id of VIP number `index`, from 0: the user with this activity rank.
     ///
     /// # Panics
-    /// If there are not so many users.
+    /// If `index` is not below the number of users.
     pub fn get(&self, index: u64) -> u64 {
         self.population.user_at_rank(index)
     }
 
-    /// Appends VIP number `index` as a line of JSON, with its line feed.
+    /// Appends VIP number `index` as a line of JSON, including the line feed.
     ///
     /// # Panics
-    /// If there are not so many users.
+    /// If `index` is not below the number of users.
     pub fn write_json_line(&self, index: u64, out: &mut TextBuf) {
         let id = self.get(index);
         out.append(64, |out| {

@@ -1,8 +1,8 @@
-//! Order dates: they follow the growth of Czech online shopping, the seasons, weekdays and hours, and
-//! have days that stand out.
+//! Order dates. They follow the growth of Czech online shopping, the seasons, the weekdays and the hours, and some
+//! days stand out.
 //!
-//! Every day has a weight, a product of integers, and so has every hour of it. A position in the cumulative weight is a
-//! second of the calendar, so that dates increase with the position.
+//! Every day has a weight, which is a product of integers, and so does every hour of a day. A position in the
+//! cumulative weight corresponds to a second of the calendar, so dates increase with the position.
 
 use std::ops::RangeInclusive;
 
@@ -14,17 +14,17 @@ use crate::locale::tables;
 /// Seconds per day of local time. The days on which summer time begins or ends are treated like all others.
 pub const SECONDS_PER_DAY: i64 = 86_400;
 
-/// The relative number of orders on a day of each month, January first. Source: quarterly turnovers that APEK publishes
-/// (a third in the last quarter: 65 of 196 thousand million CZK in 2020, 45 of 135 in 2018); the months within the
-/// quarters are our estimate.
+/// The relative number of orders on a day of each month, January first. Source: quarterly turnovers that APEK
+/// publishes (a third of the year in the last quarter: 65 of 196 billion CZK in 2020, 45 of 135 in 2018); the months
+/// within the quarters are our estimate.
 const MONTHS: [u64; 12] = [98, 86, 92, 90, 90, 86, 80, 82, 92, 105, 145, 155];
 
-/// The relative number of orders on each weekday, Monday first. Source: shop platforms report most orders on Mondays and
-/// fewest on Saturdays; the numbers are our estimate.
+/// The relative number of orders on each weekday, Monday first. Source: shop platforms report most orders on Mondays
+/// and fewest on Saturdays; the numbers are our estimate.
 pub const WEEKDAYS: [u64; 7] = [135, 120, 112, 108, 95, 55, 85];
 
-/// The relative number of orders in each hour of a weekday, from midnight, with peaks at work and in the evening.
-/// Source: our estimate.
+/// The relative number of orders in each hour of a day from Monday to Friday, from midnight, with peaks during
+/// working hours and in the evening. Source: our estimate.
 const WEEKDAY_HOURS: [u64; 24] = [
     12, 6, 4, 3, 4, 8, 18, 34, 60, 82, 96, 78, 66, 64, 66, 64, 60, 58, 62, 74, 92, 98, 66, 30,
 ];
@@ -34,11 +34,11 @@ const WEEKEND_HOURS: [u64; 24] = [
     16, 9, 5, 4, 4, 5, 9, 18, 34, 58, 84, 82, 76, 72, 62, 60, 60, 64, 70, 78, 86, 90, 62, 32,
 ];
 
-/// The days of the month after people have received their wages. Source: § 141 of the Czech Labour Code (wages are paid in
-/// the following month) and common practice.
+/// The days of the month shortly after wages are paid. Source: § 141 of the Czech Labour Code (wages are paid in the
+/// following month) and common practice.
 pub const PAYDAYS: RangeInclusive<u32> = 12..=16;
 
-/// The number of orders on [`PAYDAYS`] as a percentage of that on other days. Source: our choice.
+/// The number of orders per day on [`PAYDAYS`], as a percentage of that on other days. Source: our choice.
 pub const PAYDAY_PERCENT: u64 = 110;
 
 /// The number of orders on Black Friday as a multiple of that on another Friday in November. Source: our choice; shops
@@ -51,19 +51,19 @@ pub const QUIET_DAY_DIVISOR: u64 = 4;
 /// The number of orders is divided by this on the day of an outage. Source: our choice.
 pub const OUTAGE_DIVISOR: u64 = 50;
 
-/// There is an outage in every third year, including 2017.
+/// There is one outage every three years; 2017 is one of these years.
 const OUTAGE_EVERY_YEARS: i32 = 3;
 const OUTAGE_YEAR: i32 = 2017;
 
-/// Days since 1970 of 1 January of `year`.
+/// The number of days from 1 January 1970 to 1 January of `year`.
 pub(crate) const fn first_day_of(year: i32) -> i64 {
     NaiveDate::from_ymd_opt(year, 1, 1)
         .expect("years are within the range of chrono")
         .to_epoch_days() as i64
 }
 
-/// The turnover of Czech online shops in `year`, in thousand million CZK; before the table it is that of its first year,
-/// and after the table that of its last.
+/// The turnover of Czech online shops in `year`, in billions of CZK. Years before the table have the turnover of its
+/// first year, and years after it that of its last year.
 fn turnover(year: i32) -> u64 {
     let last = tables::TURNOVERS.len() as i32 - 1;
     let index = (year - i32::from(tables::TURNOVER_YEARS[0])).clamp(0, last);
@@ -125,7 +125,7 @@ const fn cumulative(hours: &[u64; 24]) -> [u64; 25] {
 static WEEKDAY_HOURS_BEFORE: [u64; 25] = cumulative(&WEEKDAY_HOURS);
 static WEEKEND_HOURS_BEFORE: [u64; 25] = cumulative(&WEEKEND_HOURS);
 
-/// The weights of the hours on this day, counted from 1 January 1970.
+/// The cumulative weights of the hours of day `day`, counted from 1 January 1970.
 #[inline]
 fn hours_before(day: i64) -> &'static [u64; 25] {
     // 1 January 1970 was a Thursday.
@@ -136,19 +136,21 @@ fn hours_before(day: i64) -> &'static [u64; 25] {
     }
 }
 
-/// The days of the orders, by their weight.
+/// The days of the orders, with their weights.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     /// Days since 1970.
     first_day: i64,
-    /// The weight before each day, and that of all days. A day's weight is a multiple of the sum of its hours' weights.
+    /// The total weight of the days before each day, and of all days. The weight of a day is a multiple of the sum of
+    /// the weights of its hours.
     weight_before: Box<[u64]>,
-    /// For each of as many equal parts of the whole weight as there are days, the day in which the part begins.
+    /// The total weight is divided into as many equal parts as there are days. For each part, the index of the day in
+    /// which it begins.
     day_of_part: Box<[u32]>,
 }
 
 impl Calendar {
-    /// The calendar of the days `from` to `to`, the second exclusive.
+    /// The calendar of the days from `from` to `to`, exclusive.
     ///
     /// It takes 12 bytes of memory per day.
     ///
@@ -186,7 +188,8 @@ impl Calendar {
         self.first_day * SECONDS_PER_DAY
     }
 
-    /// The second at `position` of 2^64, in seconds since 1970 of local time. It never decreases with the position.
+    /// The second at the fraction `position` / 2^64 of the total weight, in seconds since 1970 of local time. It
+    /// never decreases as the position increases.
     #[inline]
     pub fn second_at(&self, position: u64) -> i64 {
         let days = self.day_of_part.len();
@@ -201,7 +204,7 @@ impl Calendar {
         );
         let day = self.first_day + day as i64;
         let hours_before = hours_before(day);
-        // Each unit of the hours' weights is so much of the day's.
+        // The part of the day's weight that corresponds to one unit of the hours' weights.
         let unit = of_day / hours_before[24];
         let hour = hours_before.partition_point(|&before| before * unit <= passed) - 1;
         let of_hour = (hours_before[hour + 1] - hours_before[hour]) * unit;

@@ -1,7 +1,7 @@
 //! Facts about products: popularity, shelf, price, and special products (lemons and the pair).
 //!
-//! All products have a popularity rank; rank 0 is looked at and bought most. Facts that concern several products at a
-//! time (shelves, lemons, the pair, latency) are defined on ranks.
+//! All products have a popularity rank; rank 0 is viewed and bought most often. Facts that concern several products
+//! together (shelves, lemons, the pair, latency) are defined in terms of ranks.
 
 use rand::Rng;
 
@@ -9,42 +9,43 @@ use super::quantiles::{LATENCY_EFFECT_MICROS, PRICES, quantile};
 use super::{Fact, Permutation, ZipfMandelbrot, scale};
 use crate::rng::{GOLDEN, below};
 
-/// The law of popularity has this shift. The first fifth of products then has 50 % of the popularity among 100
+/// The shift of the law of popularity. With it, the first fifth of the products has 50 % of the popularity among 100
 /// products, 64 % among 1 000, 71 % among 10 000 and 77 % among a million, as in real shops (the Pareto rule).
 const POPULARITY_SHIFT: u64 = 4;
 
 /// The number of products of neighbouring ranks that share a shelf. The last shelf may have fewer.
 pub const SHELF_SIZE: u64 = 16;
 
-/// Prices are log-normal with the median 590 CZK, at most this. Ten items then cost at most 99 990 CZK, so that the
-/// value of every order is the exact sum of its prices. Source: our choice.
+/// The maximum price in CZK; prices are log-normal with the median 590 CZK. Ten items then cost at most 99 990 CZK,
+/// so the value of every order is the exact sum of its prices. Source: our choice.
 pub const MAX_PRICE: u64 = 9_999;
 
-/// Each run of this many ranks among the most popular products contains one lemon. Source: our choice; about one session
-/// in eight then includes a lemon.
+/// Each run of this many ranks among the most popular products contains one lemon. Source: our choice; about one
+/// session in eight then includes a lemon.
 const LEMON_ONE_IN: u64 = 12;
 
-/// The percentage of products, the most popular ones, among which there are lemons: a lemon that hardly anyone looks at could
-/// not be found in the ratings. Source: our choice.
+/// Lemons are among the most popular products; this is the percentage of the products that are considered. A lemon
+/// that is rarely viewed could not be found in the ratings. Source: our choice.
 const LEMON_RANKS_PERCENT: u64 = 6;
 
 /// The rank of the first product of the pair, and that of the second in hundredths of the number of products. Source:
-/// our choice; the first is popular, so that there are many orders with it, and the second is not, so that their
-/// coincidence stands out.
+/// our choice; the first product is popular, so that many orders include it, and the second is less popular, so that
+/// their coincidence stands out.
 const PAIR_FIRST_RANK: u64 = 3;
 const PAIR_SECOND_RANK_PERCENT: u64 = 7;
 
-/// Out of a hundred products that a user chooses after a first one, the number from the first one's shelf.
+/// The percentage of the products after the first one of an order or session that are drawn from the first one's
+/// shelf.
 pub const SAME_SHELF_PERCENT: u64 = 25;
 
-/// Out of a hundred products that a user chooses, the number from the user's favourite shelf. Source of both: our choice.
+/// The percentage of products that are drawn from the user's favourite shelf. Source of both percentages: our choice.
 pub const FAVOURITE_SHELF_PERCENT: u64 = 30;
 
-/// The part of the variance of latencies that the product's page decides, in per cent: the table of `quantiles` has the
+/// The percentage of the variance of latencies that is due to the product: the table in `quantiles` has the standard
 /// deviation 25 ms, half of the 50 ms of all latencies. Source: our choice.
 pub const LATENCY_VARIANCE_PERCENT: u64 = 25;
 
-/// The standard deviation that is left for the latencies of one product's pages, in milliseconds: √(50² − 25²).
+/// The remaining standard deviation of the latencies of one product's pages, in milliseconds: √(50² − 25²).
 pub(crate) const LATENCY_NOISE_DEVIATION: f64 = 43.301_270_189_221_93;
 
 /// The facts about the products `0..products`.
@@ -66,7 +67,7 @@ impl Catalogue {
         }
     }
 
-    /// How many products there are.
+    /// The number of products.
     pub fn len(&self) -> u64 {
         self.products
     }
@@ -79,7 +80,7 @@ impl Catalogue {
     /// The product with this popularity rank.
     ///
     /// # Panics
-    /// If there are not so many products.
+    /// If `rank` is not below the number of products.
     #[inline]
     pub fn product_at_rank(&self, rank: u64) -> u64 {
         self.by_rank.get(rank)
@@ -103,12 +104,12 @@ impl Catalogue {
         self.rank_of_product(id) / SHELF_SIZE
     }
 
-    /// How many shelves there are.
+    /// The number of shelves.
     pub fn shelf_count(&self) -> u64 {
         self.products.div_ceil(SHELF_SIZE)
     }
 
-    /// The price of product `id` in CZK: 29 to [`MAX_PRICE`], with the last digit 9. It depends on the id alone.
+    /// The price of product `id` in CZK: 29 to [`MAX_PRICE`], with the last digit 9. It depends only on the id.
     #[inline]
     pub fn price(&self, id: u64) -> u64 {
         (quantile(&PRICES, Fact::Price.word(id)) / 10 * 10 + 9).min(MAX_PRICE)
@@ -129,7 +130,7 @@ impl Catalogue {
         run < self.lemon_count() && rank == self.lemon_rank(run)
     }
 
-    /// How many lemons there are: none if there are fewer than two products, and otherwise at least one.
+    /// The number of lemons: none if there are fewer than two products, otherwise at least one.
     pub fn lemon_count(&self) -> u64 {
         match self.products {
             0 | 1 => 0,
@@ -149,36 +150,38 @@ impl Catalogue {
     }
 
     /// The ranks of the two products that are bought together far more often than by chance, the more popular first;
-    /// `None` if there are not two products.
+    /// `None` if there are fewer than two products.
     #[inline]
     pub(crate) fn pair_ranks(&self) -> Option<(u64, u64)> {
         let last = self.products.checked_sub(1).filter(|&last| last > 0)?;
         let first = PAIR_FIRST_RANK.min(last - 1);
-        // On another shelf where there is one, so that it does not share the first one's neighbourhood.
+        // On another shelf if one exists, so that the two are not also bought together as products of the same shelf.
         let second = (self.products * PAIR_SECOND_RANK_PERCENT / 100).max(SHELF_SIZE);
         Some((first, second.min(last)))
     }
 
-    /// The ids of the two products that are bought together far more often than by chance: orders with the first often
-    /// include the second as well. `None` if there are not two products.
+    /// The ids of the two products that are bought together far more often than by chance: orders with the first
+    /// often include the second as well. `None` if there are fewer than two products.
     pub fn pair(&self) -> Option<(u64, u64)> {
         let (first, second) = self.pair_ranks()?;
         Some((self.product_at_rank(first), self.product_at_rank(second)))
     }
 
-    /// By how many microseconds the pages of the product with this popularity rank are slower than the average page.
+    /// The number of microseconds by which the pages of the product with this popularity rank are slower than the
+    /// average page.
     ///
-    /// Two neighbouring ranks have opposite effects, so that the distribution of all latencies stays symmetric, and the
-    /// absolute effects of all pairs of ranks spread evenly over their distribution. `None` means no effect: a last rank
-    /// without a neighbour has none, nor have the products of a shop with less than a full shelf, whose few effects would
-    /// not be normally distributed. The latencies of such pages vary more.
+    /// Two neighbouring ranks have opposite effects, so that the distribution of all latencies stays symmetric, and
+    /// the absolute effects of all pairs of ranks spread evenly over their distribution. `None` means no effect: it
+    /// is returned for a last rank without a neighbour, and for all products of a shop that has less than one full
+    /// shelf, because so few effects would not be normally distributed. The remaining variation of the latencies of
+    /// such pages is larger.
     #[inline]
     pub(crate) fn latency_effect(&self, rank: u64) -> Option<i64> {
         if rank ^ 1 >= self.products || self.products < SHELF_SIZE {
             return None;
         }
         let pair = rank / 2;
-        // The multiples of the golden ratio are evenly spread modulo 1.
+        // Multiples of the golden ratio are evenly distributed modulo 1.
         let effect = quantile(&LATENCY_EFFECT_MICROS, pair.wrapping_add(1).wrapping_mul(GOLDEN)) as i64;
         let odd_is_slower = Fact::LatencySign.word(pair) & 1 == 1;
         Some(if odd_is_slower == (rank & 1 == 1) {
@@ -188,7 +191,8 @@ impl Catalogue {
         })
     }
 
-    /// By how many milliseconds the pages of product `id` are slower than the average page; negative if they are faster.
+    /// The number of milliseconds by which the pages of product `id` are slower than the average page; negative if
+    /// they are faster.
     ///
     /// # Panics
     /// If there is no such product.
@@ -196,14 +200,14 @@ impl Catalogue {
         self.latency_effect(self.rank_of_product(id)).unwrap_or(0) as f64 / 1_000.0
     }
 
-    /// The shelf that the random word `word` selects, by popularity: shelves are favourites as often as they are bought
-    /// from.
+    /// The shelf that the random word `word` selects, by popularity: a shelf is the favourite of users as often as
+    /// products are bought from it.
     #[inline]
     pub fn shelf_of_word(&self, word: u64) -> u64 {
         self.popularity.draw_with(word) / SHELF_SIZE
     }
 
-    /// Draws the rank of the next product that a user looks at or buys: `first` is the rank of the first one of this
+    /// Draws the rank of the next product that a user views or buys: `first` is the rank of the first product of this
     /// order or session, and `favourite_shelf` the user's favourite shelf.
     #[inline]
     pub(crate) fn draw_rank<R: Rng + ?Sized>(
@@ -222,7 +226,7 @@ impl Catalogue {
         }
     }
 
-    /// Draws a rank of a shelf: the lower of two, since the lower are more popular.
+    /// Draws a rank on a shelf: the lower of two uniform ranks, because lower ranks are more popular.
     #[inline]
     fn draw_on_shelf<R: Rng + ?Sized>(&self, shelf: u64, rng: &mut R) -> u64 {
         let start = shelf * SHELF_SIZE;

@@ -1,9 +1,9 @@
 //! The world: facts about users and products that all generators share.
 //!
-//! Generators need not share a SEED (the stream's is random by default), but a product's popularity, price and
-//! shelf, and a user's activity, year of birth, sign-up date, browser and home address must be the same in all
-//! of them. These facts are therefore functions of the id and of the number of users or products alone. Each
-//! is computed in constant time without a lookup table that grows with that number.
+//! Generators need not share a SEED (the stream's is random by default), but a product's popularity, price and shelf,
+//! and a user's activity, year of birth, sign-up date, browser and home address must be the same in all of them.
+//! These facts are therefore functions of only the id and the number of users or products. Each is computed in
+//! constant time without a lookup table that grows with that number.
 //!
 //! Everything here is integer arithmetic, so that the facts are the same on every platform.
 
@@ -40,8 +40,8 @@ impl World {
     }
 }
 
-/// What a fact is about. The numbers are part of the data format: changing one changes that fact of every user
-/// or product.
+/// The kinds of fact. The numbers are part of the data format: changing one changes that fact for every user or
+/// product.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
 enum Fact {
@@ -60,7 +60,7 @@ enum Fact {
 }
 
 impl Fact {
-    /// A word that depends on the fact alone.
+    /// A word that depends only on the kind of fact.
     const fn key(self) -> u64 {
         (self as u64).wrapping_mul(GOLDEN)
     }

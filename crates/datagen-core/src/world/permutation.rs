@@ -6,12 +6,12 @@ use crate::rng::{GOLDEN, mix};
 /// pass the tests below, and a fourth costs little.
 const ROUNDS: usize = 4;
 
-/// A permutation of `0..n` that a key selects.
+/// A permutation of `0..n`, selected by a key.
 ///
-/// Each round multiplies by an odd number and adds a constant modulo a power of two of at least `n`, then
-/// XORs the high half into the low half. All three steps are invertible. Inputs whose image is not below `n`
-/// are permuted again until it is ("cycle walking", Black and Rogaway 2002); since the power of two is less
-/// than `2 * n`, two applications are enough on average.
+/// Each round multiplies by an odd number and adds a constant modulo a power of two of at least `n`, then XORs the
+/// high half into the low half. All three steps are invertible. Inputs whose image is not below `n` are permuted
+/// again until it is ("cycle walking", Black and Rogaway 2002); since the power of two is less than `2 * n` (for `n`
+/// of at least 3), fewer than two applications are needed on average.
 #[derive(Clone, Copy, Debug)]
 pub struct Permutation {
     n: u64,
@@ -24,10 +24,13 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// The permutation of `0..n` under `key`. The numbers must be at most 2^63.
+    /// The permutation of `0..n` under `key`.
+    ///
+    /// # Panics
+    /// If `n` exceeds 2^63.
     pub fn new(n: u64, key: u64) -> Self {
         assert!(n <= 1 << 63, "{n} numbers are too many to permute");
-        // Below two bits, folding would not be its own inverse.
+        // Folding requires at least two bits: one to fold, and one to fold it into.
         let bits = (u64::BITS - n.saturating_sub(1).leading_zeros()).max(2);
         let word = |index: usize| mix(key.wrapping_add((index as u64 + 1).wrapping_mul(GOLDEN)));
         let multipliers: [u64; ROUNDS] = std::array::from_fn(|round| word(2 * round) | 1);
@@ -42,12 +45,12 @@ impl Permutation {
         }
     }
 
-    /// The number of permuted numbers.
+    /// The number of permuted values, `n`.
     pub fn len(&self) -> u64 {
         self.n
     }
 
-    /// Whether there are no numbers to permute.
+    /// Whether `n` is 0.
     pub fn is_empty(&self) -> bool {
         self.n == 0
     }
@@ -144,7 +147,7 @@ mod tests {
                 let chi2: f64 = bins.iter().map(|n| (n - 100.0).powi(2) / 100.0).sum();
                 assert!(chi2 < 160.0, "key {key}: {chi2}");
             }
-            // The distance to the next number's image is as spread as that of independent draws: a third of
+            // The distance to the next number's image is distributed like that of independent draws: a third of the
             // pairs are less than N * 0.1835 apart.
             let near = images
                 .windows(2)

@@ -10,42 +10,44 @@ use crate::world::calendar::{SECONDS_PER_DAY, first_day_of};
 
 /// The law of activity has the shift (number of users) / `ACTIVITY_SHIFT`.
 ///
-/// Source: our choice. The first fifth of the ranks then has 58 % of the activity, and the first rank has 13.7 times the
-/// mean. Since users are customers for part of the time only, orders are more concentrated, as in real shops (the Pareto
-/// rule).
+/// Source: our choice. The first fifth of the ranks then has 58 % of the activity, and the first rank has 13.7 times
+/// the mean. Since users are customers for part of the time only, orders are more concentrated, as in real shops (the
+/// Pareto rule).
 const ACTIVITY_SHIFT: u64 = 80;
 
-/// The maximum number of draws by activity until a customer is eligible. If few users are eligible, each of them gets the
-/// orders of many others; then there are fewer attempts, and further ones are drawn uniformly. No user therefore places
-/// more than 100 times the mean: 13.7 · 6 by activity if at least a sixth of the users is eligible, and otherwise
-/// 13.7 · 5 by activity and 24 uniformly.
+/// The maximum number of draws by activity until an eligible customer is found. If few users are eligible, each of
+/// them receives the orders of many others. In that case, there are fewer attempts by activity before customers are
+/// drawn uniformly. No user therefore places more than 100 times the mean number of orders: 13.7 · 6 times by
+/// activity if at least a sixth of the users is eligible; otherwise, 13.7 · 5 times by activity and 24 times
+/// uniformly.
 const ATTEMPTS_BY_ACTIVITY: u32 = 40;
 const FEW_ATTEMPTS_BY_ACTIVITY: u32 = 5;
 const UNIFORM_ATTEMPTS: u32 = 24;
 
-/// Below this part of eligible users there are few attempts by activity.
+/// If fewer than one in this many users are eligible, there are only [`FEW_ATTEMPTS_BY_ACTIVITY`] attempts by
+/// activity.
 const FEW_ELIGIBLE_ONE_IN: u64 = 6;
 
-/// The age, as the order's year less the year of birth, from which users order. Their 15th birthday is then
-/// always past, whatever the dates within the years. Source: § 31 of the Czech Civil Code lets minors act
+/// The minimum age of customers, computed as the year of the order minus the year of birth. Their 15th birthday has
+/// then always passed, regardless of the dates within the years. Source: § 31 of the Czech Civil Code lets minors act
 /// according to their maturity; shops ask for 15.
 pub const MIN_AGE: i32 = 16;
 
-/// The years within which users sign up, the second exclusive. Source: our choice, to cover the default order
-/// dates with room before them.
+/// The years in which users sign up, the second exclusive. Source: our choice, to cover the default order dates with
+/// some margin before them.
 pub const SIGN_UP_YEARS: (i32, i32) = (2012, 2026);
 
-/// How long users remain customers, in seconds: uniform from half a year to eight years. About 70 % of users have then left
-/// by the end of [`SIGN_UP_YEARS`]. Source: our choice.
+/// How long users remain customers, in seconds: uniform from half a year to eight years. About 70 % of users have
+/// then left by the end of [`SIGN_UP_YEARS`]. Source: our choice.
 const LIFETIME_SECONDS: (i64, i64) = (180 * SECONDS_PER_DAY, 8 * 365 * SECONDS_PER_DAY);
 
-/// A user who has left orders once for this many orders before. Source: our choice.
+/// A user who has left is still accepted as a customer in one of this many draws. Source: our choice.
 const LEFT_ONE_IN: u64 = 8;
 
 /// The day on which ages are counted is 1 January of this year (see [`crate::locale::person`]).
 const AGE_YEAR: u16 = 2026;
 
-/// The years of birth: the youngest age group of `data/age_groups.tsv` to the oldest.
+/// The youngest and the oldest age, from the first and the last age group of `data/age_groups.tsv`.
 const YOUNGEST_AGE: u8 = tables::AGE_GROUP_FIRST[0];
 const OLDEST_AGE: u8 = tables::AGE_GROUP_LAST[tables::AGE_GROUP_LAST.len() - 1];
 
@@ -67,10 +69,11 @@ pub struct Population {
     /// Age position to user id: position 0 is the oldest user.
     by_age: Permutation,
     activity: ZipfMandelbrot,
-    /// How many users were born in the first so many years or before.
+    /// Cumulative numbers of users by year of birth: entry i counts those born in year `FIRST_BIRTH_YEAR` + i or
+    /// before.
     born_by: [u64; BIRTH_YEARS],
-    /// The index in `born_by` of the first age position in each cell of `1 << cell_shift` positions, which is almost always that of
-    /// the others.
+    /// For each cell of `1 << cell_shift` age positions, the index in `born_by` of its first position. It is almost
+    /// always the index of the other positions as well.
     first_of_cell: [u8; CELLS],
     cell_shift: u32,
 }
@@ -113,10 +116,10 @@ impl Population {
         self.users.div_ceil(100)
     }
 
-    /// The user with this activity rank; rank 0 buys most. The first VIP_COUNT ranks are the VIP users.
+    /// The user with this activity rank; rank 0 is the most active. The first VIP_COUNT ranks are the VIP users.
     ///
     /// # Panics
-    /// If there are not so many users.
+    /// If `rank` is not below the number of users.
     #[inline]
     pub fn user_at_rank(&self, rank: u64) -> u64 {
         self.by_rank.get(rank)
@@ -161,8 +164,9 @@ impl Population {
         self.membership(self.rank_of_user(id)).0
     }
 
-    /// When the user with this activity rank signed up, in seconds since 1970 of local time, and how many seconds later the
-    /// user left. It depends on the rank, which is at hand when customers are drawn, and not on the id.
+    /// When the user with this activity rank signed up, in seconds since 1970 of local time, and how many seconds
+    /// later the user left. Both depend on the rank, which is already known when customers are drawn, and not on the
+    /// id.
     #[inline]
     fn membership(&self, rank: u64) -> (i64, i64) {
         let word = Fact::Membership.word(rank);
@@ -237,7 +241,7 @@ impl Population {
         UserAgent::browser(Fact::Browser.word(id))
     }
 
-    /// The browser that user `id` sometimes uses.
+    /// The other browser that user `id` sometimes uses.
     #[inline]
     pub fn other_browser(&self, id: u64) -> UserAgent {
         UserAgent::browser(Fact::OtherBrowser.word(id))
@@ -256,9 +260,9 @@ const SIGN_UP_SECONDS: (i64, i64) = (
     first_day_of(SIGN_UP_YEARS.1) * SECONDS_PER_DAY,
 );
 
-/// About how many in 1 000 users have signed up and have not left, so many seconds after the beginning of
-/// [`SIGN_UP_YEARS`]. Those who have signed up grow evenly; of them, 390 in 1 000 are still customers in the end, or order
-/// as often as these.
+/// The approximate number of users per 1 000 who have signed up and have not left, `seconds` after the beginning of
+/// [`SIGN_UP_YEARS`]. The number of users who have signed up grows evenly. At the end, 390 in 1 000 of them count as
+/// customers; users who have left count in proportion to the orders that they still place.
 const fn eligible_permille(seconds: i64) -> u64 {
     let (from, to) = SIGN_UP_SECONDS;
     let passed = seconds as u64 * 1_000 / (to - from) as u64;
@@ -269,7 +273,7 @@ const fn eligible_permille(seconds: i64) -> u64 {
 /// except those born on 1 January.
 const FIRST_BIRTH_YEAR: u16 = AGE_YEAR - 1 - OLDEST_AGE as u16;
 
-/// The number of users born by the end of each year of birth: the inhabitants of an age group are spread evenly
+/// The number of users born by the end of each year of birth: the inhabitants of an age group are distributed evenly
 /// over its years.
 fn born_by(users: u64) -> [u64; BIRTH_YEARS] {
     let mut cumulative = [0; BIRTH_YEARS];

@@ -1,8 +1,8 @@
 //! Quantiles of continuous distributions as tables of integers, because logarithms and exponentials of floating-point
 //! numbers differ between platforms in their last bits.
 //!
-//! Entry i of a table of n entries is the quantile of probability (i + 1/2) / n; [`quantile`] interpolates. The tests
-//! compute the tables again.
+//! Entry i of a table of n entries is the quantile of probability (i + 1/2) / n; [`quantile`] interpolates between
+//! entries. The tests recompute the tables.
 
 /// The quantile of probability `word` / 2^64 of the distribution that `table` describes.
 #[inline]
@@ -14,7 +14,7 @@ pub(crate) fn quantile<const N: usize>(table: &[u32; N], word: u64) -> u64 {
     low + (((high - low) * fraction) >> 32)
 }
 
-/// Log-normal prices in CZK: median 590, deviation of the logarithm 1.15.
+/// Log-normal prices in CZK: median 590, standard deviation of the logarithm 1.15.
 pub(crate) const PRICES: [u32; 257] = [
     21, 32, 40, 47, 52, 57, 62, 67, 71, 76, 80, 84, 88, 91, 95, 99, 103, 106, 110, 113, 117, 121, 124, 128,
     131, 134, 138, 141, 145, 148, 152, 155, 158, 162, 165, 169, 172, 176, 179, 182, 186, 189, 193, 196, 200,
@@ -32,7 +32,7 @@ pub(crate) const PRICES: [u32; 257] = [
     4_607, 4_881, 5_203, 5_588, 6_061, 6_664, 7_476, 8_667, 10_724, 16_318,
 ];
 
-/// Log-normal times on a page in milliseconds: median 15 000, deviation of the logarithm 0.9.
+/// Log-normal times on a page in milliseconds: median 15 000, standard deviation of the logarithm 0.9.
 pub(crate) const DWELL_MILLIS: [u32; 257] = [
     1_116, 1_550, 1_831, 2_056, 2_250, 2_423, 2_582, 2_730, 2_870, 3_003, 3_131, 3_254, 3_373, 3_488, 3_600,
     3_710, 3_818, 3_923, 4_027, 4_129, 4_229, 4_329, 4_427, 4_524, 4_620, 4_715, 4_809, 4_902, 4_995, 5_087,
@@ -55,7 +55,7 @@ pub(crate) const DWELL_MILLIS: [u32; 257] = [
     69_153, 71_866, 74_918, 78_393, 82_409, 87_143, 92_863, 100_020, 109_436, 122_863, 145_146, 201_588,
 ];
 
-/// The absolute value of a normal variable with the deviation 25 000, in microseconds.
+/// The absolute value of a normal variable with the mean 0 and the standard deviation 25 000, in microseconds.
 pub(crate) const LATENCY_EFFECT_MICROS: [u32; 257] = [
     61, 183, 305, 427, 549, 671, 793, 915, 1_037, 1_159, 1_281, 1_403, 1_525, 1_647, 1_769, 1_892, 2_014,
     2_136, 2_259, 2_381, 2_503, 2_626, 2_749, 2_871, 2_994, 3_117, 3_240, 3_363, 3_486, 3_609, 3_732, 3_856,

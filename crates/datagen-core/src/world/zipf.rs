@@ -1,8 +1,8 @@
 //! The Zipf–Mandelbrot law over ranks, in integers.
 //!
-//! The weight of rank r is proportional to (r + s)^(-7/8). With this exponent the inverse of the cumulative
-//! weight is an eighth power, which three squarings compute; no logarithm or power function is needed, whose
-//! last bits differ between platforms.
+//! The weight of rank r is proportional to (r + s)^(-7/8). With this exponent the inverse of the cumulative weight is
+//! an eighth power, which takes three squarings. No logarithm or power function is needed; their last bits differ
+//! between platforms.
 
 use crate::rng::below;
 use rand::Rng;
@@ -18,12 +18,12 @@ pub struct ZipfMandelbrot {
     shift: u64,
     /// The eighth root of the shift, with 32 fractional bits.
     first_root: u64,
-    /// The eighth root of `ranks + shift` less that of the shift, with 32 fractional bits.
+    /// The eighth root of `ranks + shift` minus that of the shift, with 32 fractional bits.
     roots: u64,
 }
 
 impl ZipfMandelbrot {
-    /// The law for the ranks `0..ranks`. `shift` is s with 32 fractional bits: the larger, the less the first
+    /// The law for the ranks `0..ranks`. `shift` is s with 32 fractional bits: the larger it is, the less the first
     /// ranks stand out. `ranks` + s must be below 2^32.
     pub fn new(ranks: u64, shift: u64) -> Self {
         let first_root = eighth_root(shift);

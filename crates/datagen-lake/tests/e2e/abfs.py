@@ -1,8 +1,8 @@
-"""What both APIs of the lake wrote, read by Spark with Hadoop's driver for the Data Lake (abfs://), which is Microsoft's.
+"""Reads what both APIs of the lake wrote, using Spark with Microsoft's Hadoop driver for the Data Lake (abfs://).
 
 Usage: abfs.py DIRECTORY_OF_BINARIES DIRECTORY_OF_JAR_FILES
 
-The server is the test kit's. What Spark reads must equal what the same generators write to a local directory.
+The server is the test kit's. The data that Spark reads must equal what the same generators write to a local directory.
 """
 
 import os
@@ -45,14 +45,14 @@ def spark_session(port, sas, jars):
     for name, value in settings.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
-    # The driver needs it also without TLS, and initializes it only for TLS.
+    # The driver needs this factory even without TLS, but initializes it only for TLS.
     factory = spark._jvm.org.apache.hadoop.security.ssl.DelegatingSSLSocketFactory
     factory.initializeDefaultFactory(factory.SSLChannelMode.Default_JSSE)
     return spark
 
 
 def check(spark, root, local):
-    """Everything under `root`, an abfs:// URL, equals the local directory."""
+    """Checks that everything under `root`, an abfs:// URL, equals the local directory."""
     path = spark._jvm.org.apache.hadoop.fs.Path(root)
     files = path.getFileSystem(spark._jsc.hadoopConfiguration())
     listing, found = files.listFiles(path, True), {}

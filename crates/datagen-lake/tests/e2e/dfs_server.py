@@ -1,5 +1,5 @@
-"""Drives the test kit's Data Lake server with Microsoft's own SDK, so that the server and our client cannot
-be wrong together. Usage: dfs_server.py ACCOUNT_URL"""
+"""Tests the test kit's Data Lake server with Microsoft's SDK, so that the server and our client cannot share the
+same mistakes. Usage: dfs_server.py ACCOUNT_URL"""
 
 import sys
 from datetime import datetime, timedelta, timezone

@@ -1,8 +1,8 @@
-"""Runs gen-users and gen-products as processes into a storage account, using each of its two APIs.
+"""Runs gen-users and gen-products as processes that write to a storage account, using each of its two APIs.
 
 Usage: end_to_end.py DIRECTORY_OF_BINARIES AZURITE_BLOB SEEDS
 
-What the lake holds must equal, byte for byte, what the same generators write to a local directory.
+The contents of the lake must equal, byte for byte, what the same generators write to a local directory.
 """
 
 import base64
@@ -107,7 +107,7 @@ def start_dfs_server():
 
 
 class Account:
-    """A storage account that is accessed through one of the two APIs; each has a server of its own."""
+    """A storage account that is accessed through one of the two APIs. Each API has a separate server."""
 
     def __init__(self, api):
         self.api = api
@@ -120,7 +120,7 @@ class Account:
         return {"STORAGE_SAS": url, "LAKE_API": self.api}
 
     def container(self, name):
-        """The official SDK's client of a container."""
+        """Returns the official SDK's client of a container."""
         if name not in self.clients:
             if self.api == "blob":
                 self.clients[name] = BlobServiceClient(self.url, credential=account_sas()).get_container_client(name)
@@ -130,7 +130,7 @@ class Account:
         return self.clients[name]
 
     def names(self, container):
-        """The files of a container, by the official SDK; none if it does not exist."""
+        """Returns the names of a container's files, listed by the official SDK; none if it does not exist."""
         client = self.container(container)
         try:
             if self.api == "blob":
@@ -152,7 +152,7 @@ class Account:
         return client.get_file_client(name).download_file(offset=offset, length=length).readall()
 
     def read_all(self, container):
-        """Every file of a container: listed by the SDK, read by plain GETs, which are faster."""
+        """Returns every file of a container: listed by the SDK, but read by plain GETs, which are faster."""
         names, sas = self.names(container), account_sas()
 
         def read(part):
@@ -180,7 +180,7 @@ def environment(extra, count):
 
 
 def run(program, extra, count, timeout=170):
-    """Runs a generator to its end: exit code, what it said, seconds."""
+    """Runs a generator until it ends. Returns its exit code, its output, and the seconds it took."""
     began = time.monotonic()
     done = subprocess.run(
         [BIN / program], env=environment(extra, count), capture_output=True, text=True, timeout=timeout
@@ -214,7 +214,7 @@ def clean_run(account, wanted):
     for offset, length in ((0, 1), (len(users) // 3, len(users) // 3), (len(users) - 100, 100)):
         part = account.read_range_by_sdk("clean", "users/users.json", offset, length)
         check(part == users[offset : offset + length], f"{account.api}: {length} bytes of users.json at {offset} differ")
-    # The other form of the URL: each kind is a filesystem; and the second run replaces the first.
+    # The other form of the URL, in which each kind is a filesystem. The second run replaces the first.
     for _ in range(2):
         run_both(account.environment("", account_sas()))
         for kind in ("users", "vipusers", "products"):
@@ -226,8 +226,8 @@ def clean_run(account, wanted):
 
 def fault_runs(api, wanted):
     def survive(seed):
-        # A server each: Azurite looks through all the blobs it has at each request, and many runs' blobs make
-        # it too slow to tell from a server that has died.
+        # A separate server for each run: Azurite searches all its blobs at each request, and with the blobs of many
+        # runs it is so slow that it cannot be distinguished from a server that has died.
         account = Account(api)
         proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{account.port}", 0.1, seed)
         run_both(account.environment("faults/some/dir/", account_sas(), port=line.rsplit(":", 1)[1]))
@@ -238,7 +238,7 @@ def fault_runs(api, wanted):
         stop(account.server)
         return faults
 
-    # Two at once: most of a run's time is spent waiting between attempts.
+    # Two runs at the same time: most of a run's time is spent waiting between attempts.
     with ThreadPoolExecutor(2) as pool:
         total = sum(pool.map(survive, range(SEEDS)))
     say(f"{api}: {SEEDS} seeds of faults survived, {total} faults in all")
@@ -248,7 +248,7 @@ def kills(account, wanted, count):
     chance = random.Random(7)
     extra = account.environment("killed/", account_sas())
     killed = turn = 0
-    # A run that ended before its moment came does not count; later moments are drawn sooner.
+    # A run that ended before the moment of its kill does not count; subsequent moments are drawn earlier.
     latest = 0.7
     while killed < count and turn < 10 * count:
         program, number = (("gen-users", USERS), ("gen-products", PRODUCTS))[turn % 2]
@@ -272,7 +272,7 @@ def kills(account, wanted, count):
 
 
 def termination(account):
-    """SIGTERM in the middle: it ends at once and nothing is half there."""
+    """SIGTERM in the middle of a run: the generator ends at once, and no file is incomplete."""
     extra = {**account.environment("stopped/", account_sas()), "RATE": "50"}
     for program, count in (("gen-users", 5_000_000), ("gen-products", 100_000)):
         child = subprocess.Popen([BIN / program], env=environment(extra, count), stderr=subprocess.PIPE, text=True)
@@ -284,7 +284,7 @@ def termination(account):
         check(time.monotonic() - began < 10, f"{program} took too long to stop")
     names = account.names("stopped")
     check("users/users.json" not in names, "a part of users.json was published")
-    # The VIP users may have been done.
+    # The VIP users may have been complete.
     manifests = {name for name in names if "_datagen" in name} - {"_datagen/vipusers.json"}
     check(not manifests, f"manifests of an interrupted run: {manifests}")
     left = [name for name in names if "_temporary/" in name]
@@ -326,7 +326,7 @@ def refusals(account):
     code, said, seconds = run("gen-users", {"STORAGE_SAS": host, "RUST_LOG": "trace"}, 1000)
     check(code == 1 and seconds < 10 and "no such account" in one_line(said), f"unknown account: {said[-800:]}")
     check("PLANTED" not in said, "unknown account: a secret was printed")
-    # A run that succeeds says no more, and neither does one with faults.
+    # A run that succeeds must not print the secret either, with or without faults.
     proxy, line = start(BIN / "fault-proxy", "127.0.0.1:0", f"127.0.0.1:{account.port}", 0.2, 99)
     extra = {**account.environment("trace/", good, port=line.rsplit(":", 1)[1]), "RUST_LOG": "trace"}
     for program in ("gen-users", "gen-products"):
@@ -339,9 +339,9 @@ def refusals(account):
 
 
 def dead_server(account):
-    """Takes two minutes, in which it waits."""
+    """A server that accepts no connections. This takes two minutes, during which the generator waits."""
     with socket.socket() as refusing:
-        # Bound, so that no other server gets the port, and not listening.
+        # Bound, so that no other server can use the port, but not listening.
         refusing.bind(("127.0.0.1", 0))
         port = refusing.getsockname()[1]
         extra = {**account.environment("xyz/", account_sas(), port=port), "RUST_LOG": "trace"}
@@ -403,7 +403,7 @@ def certificate():
 
 
 def managed_identity_blob(wanted):
-    """Azurite wants HTTPS for bearer tokens and looks into them, though not at their signature."""
+    """Azurite requires HTTPS for bearer tokens and checks their contents, but not their signature."""
     certificate()
     now = int(time.time())
     claims = {

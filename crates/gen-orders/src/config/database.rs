@@ -1,4 +1,4 @@
-//! Which database the orders go into, by SQL_URL or SQL_SERVER and what belongs to it.
+//! The database for the orders, by SQL_URL or by SQL_SERVER and the settings that belong to it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::readers::{self, Reader};
 /// A database.
 #[derive(Clone, Debug)]
 pub enum DatabaseConfig {
-    /// A SQLite file of this machine.
+    /// A local SQLite file.
     Sqlite(PathBuf),
     /// Azure SQL or SQL Server.
     #[cfg(feature = "mssql")]
@@ -50,15 +50,15 @@ pub struct SqlServer {
     pub host: String,
     pub port: u16,
     pub database: String,
-    /// User and password; without them Entra ID signs in.
+    /// User and password; `None` means to sign in with Microsoft Entra ID.
     pub login: Option<(String, Secret)>,
     /// How many connections load in parallel.
     pub connections: u32,
     /// Whether any certificate is accepted.
     pub trust_certificate: bool,
-    /// How long an answer may take.
+    /// How long a response may take.
     pub timeout: Duration,
-    /// Who may read the tables, besides the users that the database has.
+    /// The identities that may read the tables, in addition to the users that the database has.
     pub readers: Vec<Reader>,
 }
 
@@ -178,13 +178,14 @@ fn read_server(
     })
 }
 
-/// Whether `text` has the form of a database's name in Azure:
+/// Returns whether `text` has the form of a database's name in Azure:
 /// <https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftsql>.
 fn is_database_name(text: &str) -> bool {
     !text.contains(['<', '>', '*', '%', '&', ':', '\\', '/', '?']) && !is_connection_string(text)
 }
 
-/// Whether `text` looks like `Name=value;Password=value`. It must not be printed, as names of databases and users are.
+/// Returns whether `text` looks like `Name=value;Password=value`. Such text must not be printed, while names of
+/// databases and users are.
 fn is_connection_string(text: &str) -> bool {
     text.contains([';', '='])
 }

@@ -1,4 +1,4 @@
-//! The range of order dates, whose default follows the calendar.
+//! The range of order dates, whose default depends on the current year.
 
 use std::ops::Range;
 
@@ -18,8 +18,8 @@ pub struct Dates {
 }
 
 impl Dates {
-    /// The half-open range of days of a run that begins in `year` (1 to 9999). By default it has the ten full
-    /// calendar years before that year. If only the first day is given, and not before the end of these years,
+    /// Returns the half-open range of days of a run that begins in `year` (1 to 9999). By default, it has the ten full
+    /// calendar years before that year. If only the first day is given, and it is not before the end of these years,
     /// the range ends with the year of that day.
     pub fn in_year(self, year: i32) -> Range<NaiveDate> {
         let january = |year| NaiveDate::from_ymd_opt(year, 1, 1).expect("years have four digits");
@@ -30,7 +30,7 @@ impl Dates {
         from..to
     }
 
-    /// Whether a run of this configuration has the dates of `range` if it begins in the right year.
+    /// Returns whether there is a year in which a run of this configuration has the dates of `range`.
     pub fn give_in_some_year(self, range: &Range<NaiveDate>) -> bool {
         [range.start.year().saturating_add(DEFAULT_YEARS), range.end.year()]
             .into_iter()

@@ -20,7 +20,7 @@ pub use readers::{Reader, ReaderKind};
 /// The work of gen-orders.
 #[derive(Clone, Debug)]
 pub struct OrdersConfig {
-    /// Which orders there are.
+    /// The set of orders.
     pub orders: OrderSet,
     /// The range of order dates as configured: `orders.range` has this year's default where there is none.
     pub dates: Dates,
@@ -28,20 +28,20 @@ pub struct OrdersConfig {
     pub rate: f64,
     /// Orders per transaction.
     pub chunk_orders: NonZeroU32,
-    /// Where the rows go.
+    /// The database for the rows.
     pub database: DatabaseConfig,
 }
 
-/// Which orders there are.
+/// The orders of all shards.
 #[derive(Clone, Debug)]
 pub struct OrderSet {
     /// How many orders all shards make together: ids 1 to `count`.
     pub count: u64,
-    /// Which data.
+    /// The seed of the data.
     pub seed: u64,
     /// What the orders look like.
     pub profile: Profile,
-    /// What the orders refer to, and when they were made.
+    /// What the orders refer to, and the range of their dates.
     pub range: OrderRange,
 }
 
@@ -94,7 +94,7 @@ fn configured_dates(settings: &OrderSettings) -> Dates {
     }
 }
 
-/// The days of `dates` for a run that begins this year.
+/// Returns the days of `dates` for a run that begins this year.
 fn dates_of_this_year(dates: Dates, problems: &mut ConfigurationErrors) -> Option<Range<NaiveDate>> {
     if problems.concern(&OrderSettings::DATE_FROM) || problems.concern(&OrderSettings::DATE_TO) {
         return None;

@@ -15,7 +15,7 @@ const GUID_LENGTH: usize = 36;
 /// A Microsoft Entra identity that may read the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// What it is.
+    /// The kind of identity.
     pub kind: ReaderKind,
     /// The object ID of a user or group, the client ID of an application.
     pub id: Uuid,

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Numbers of chunks, kept as ranges: chunks are loaded nearly in order, so there are few gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkSet {
-    /// In order; none is empty, none begins where another ends.
+    /// Sorted; none is empty, and none begins where another ends.
     ranges: Vec<Range<u64>>,
 }
 
@@ -31,7 +31,7 @@ impl ChunkSet {
         self.ranges.is_empty()
     }
 
-    /// The chunks as ranges, in order.
+    /// Returns the chunks as ranges, in order.
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.ranges
     }

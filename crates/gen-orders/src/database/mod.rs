@@ -2,10 +2,10 @@
 //! transaction together with the progress row that says that it is loaded.
 //!
 //! A [`Database`] keeps three more tables: `_datagen_run` (what the run loads: one row), `_datagen_chunks` (which
-//! chunks are loaded) and `_datagen_manifest` (what was loaded, for consumers). Where `_datagen_run` is missing,
+//! chunks are loaded) and `_datagen_manifest` (what was loaded, for consumers). If `_datagen_run` is missing,
 //! gen-orders has created none of the tables, and drops none.
 //!
-//! - [`sqlite`]: a file of this machine;
+//! - [`sqlite`]: a local file;
 //! - [`mssql`]: Azure SQL or SQL Server.
 
 mod chunk_set;
@@ -27,14 +27,14 @@ use crate::config::DatabaseConfig;
 use crate::rows::Chunk;
 use crate::run::{Parameters, Run};
 
-/// The run that the tables are ready for. What reads or writes them afterwards fails if they belong to another run.
+/// The run that the tables are ready for. Later reads and writes fail if the tables belong to another run by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
     /// The parameters as the database stores them: they identify the run.
     pub stored: Arc<str>,
-    /// What the rows depend on: the run's own parameters, or those of the run that it continues.
+    /// What the rows depend on: the parameters of this run, or those of the run that it continues.
     pub parameters: Parameters,
-    /// Orders per chunk: the run's own number, or that of the run that it continues.
+    /// Orders per chunk: the number of this run, or that of the run that it continues.
     pub chunk_orders: u32,
 }
 
@@ -42,21 +42,21 @@ pub struct Prepared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     pub chunks: u64,
-    /// How many rows of both tables they have.
+    /// How many rows of both tables these chunks have.
     pub rows: u64,
 }
 
-/// A database that can be prepared for a run and loaded. Another run may prepare the tables for itself at any time:
-/// what writes or counts rows fails from then on.
+/// A database that can be prepared for a run and loaded. Another run may prepare the tables for itself at any time;
+/// from then on, writing and counting rows fails.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// The name for messages, without secrets.
+    /// Returns the name for messages, without secrets.
     fn describe(&self) -> String;
 
-    /// How many connections load in parallel.
+    /// Returns how many connections load in parallel.
     fn connections(&self) -> usize;
 
-    /// How long after its first failure a chunk is retried.
+    /// Returns for how long after its first failure a chunk is retried.
     fn retry_for(&self) -> Duration {
         Duration::from_secs(60)
     }
@@ -66,14 +66,14 @@ pub trait Database: Send + Sync {
     /// processes may do this at once.
     ///
     /// # Errors
-    /// If the database fails, or has a table of one of the names that gen-orders did not create.
+    /// If the database fails, or has a table with one of the names that gen-orders did not create.
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError>;
 
-    /// Lets the readers of the configuration read the tables, which exist. A reader that cannot be admitted costs a
-    /// warning and nothing else.
+    /// Lets the readers of the configuration read the tables, which exist. If a reader cannot be admitted, the only
+    /// effect is a warning.
     async fn admit_readers(&self) {}
 
-    /// Those of `chunks` that are loaded.
+    /// Returns those of `chunks` that are loaded.
     async fn loaded(&self, prepared: &Prepared, chunks: Range<u64>) -> Result<ChunkSet, DestinationError>;
 
     /// Prepares the tables for loads over several connections, before the first chunk. A failure costs only speed, so
@@ -83,17 +83,17 @@ pub trait Database: Send + Sync {
     /// Opens a connection for loading.
     async fn connect(&self, prepared: &Prepared) -> Result<Box<dyn Connection>, DestinationError>;
 
-    /// What is loaded; `None` if another process has a chunk under way and does not finish it in time.
+    /// Returns what is loaded; `None` if another process has a chunk in progress and does not finish it in time.
     async fn tally(&self, prepared: &Prepared) -> Result<Option<Tally>, DestinationError>;
 
-    /// How many rows each of [`TABLES`](crate::rows::TABLES) has.
+    /// Returns how many rows each of [`TABLES`](crate::rows::TABLES) has.
     async fn count_rows(&self, prepared: &Prepared) -> Result<Vec<u64>, DestinationError>;
 
-    /// Optimizes the tables for readers, after the last chunk of all. A failure costs only speed, so it is logged and
-    /// not returned.
+    /// Optimizes the tables for readers, after the last chunk of all shards. A failure costs only speed, so it is
+    /// logged and not returned.
     async fn finish(&self) {}
 
-    /// Whether there is a manifest for a shard.
+    /// Returns whether there is a manifest for a shard.
     async fn has_manifest(
         &self,
         prepared: &Prepared,
@@ -101,7 +101,7 @@ pub trait Database: Send + Sync {
         shard: Shard,
     ) -> Result<bool, DestinationError>;
 
-    /// Writes the manifest of a shard, in place of one that is there.
+    /// Writes the manifest of a shard, replacing an existing one.
     async fn write_manifest(
         &self,
         prepared: &Prepared,
@@ -111,7 +111,7 @@ pub trait Database: Send + Sync {
     ) -> Result<(), DestinationError>;
 }
 
-/// The tables at `destination` belong to another run by now.
+/// Returns the error for tables at `destination` that belong to another run by now.
 fn taken_over(destination: &str) -> DestinationError {
     let problem = "the tables were prepared for another run while this one was loading";
     DestinationError::permanent(destination, problem)
@@ -129,7 +129,7 @@ pub trait Connection: Send {
 /// Opens the database that the configuration names.
 ///
 /// # Errors
-/// If it cannot be reached, with what to check.
+/// If it cannot be reached. The error says what to check.
 pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DestinationError> {
     match config {
         DatabaseConfig::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),

@@ -41,8 +41,8 @@ pub(super) struct Replaced {
 #[derive(Debug)]
 pub(super) struct ForeignTableError(&'static str);
 
-/// Decides what `run` does. `tables` are the names of all tables that it needs, and `exists` says which of
-/// them the database has. Without [`RUN_TABLE`] none of them was created by gen-orders. `stored` is its row.
+/// Decides what `run` does. `tables` are the names of all tables that it needs, and `exists` says which of them the
+/// database has. `stored` is the row of [`RUN_TABLE`]. Without that table, gen-orders has created none of the others.
 pub(super) fn plan(
     run: &Run,
     tables: &[&'static str],
@@ -95,7 +95,7 @@ impl Replaced {
 }
 
 impl ForeignTableError {
-    /// The error of the run. In `destination` the table is called `prefix` and its name.
+    /// Returns the error of the run. In messages about `destination`, `prefix` precedes the name of the table.
     pub(super) fn describe(&self, destination: &str, prefix: &str) -> DestinationError {
         let problem = format!(
             "{prefix}{} exists already, but gen-orders did not create it",

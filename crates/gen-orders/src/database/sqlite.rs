@@ -30,7 +30,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between attempts to take a lock.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// The tables that are kept beside the run's own, with their definitions.
+/// The tables that gen-orders keeps in addition to those that it fills, with their definitions.
 const OWN_TABLES: [(&str, &str); 3] = [
     (
         RUN_TABLE,
@@ -85,7 +85,7 @@ impl Sqlite {
             .await
     }
 
-    /// Runs `work` in a transaction that finds the tables prepared for this run, and commits it.
+    /// Runs `work` in a transaction and commits it, if the tables are still prepared for this run.
     async fn transact<T: Send + 'static>(
         &self,
         prepared: &Prepared,
@@ -123,9 +123,9 @@ fn refuse_special_file(path: &Path) -> Result<(), DestinationError> {
     }
 }
 
-/// Waiting for the lock of another process.
+/// The state of a wait for the lock of another process.
 struct LockWait {
-    /// Gone when the result of the call is not wanted any more.
+    /// Can be upgraded as long as the result of the call is needed.
     wanted: Weak<()>,
     since: Instant,
 }
@@ -148,7 +148,7 @@ async fn interruptible<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
     result
 }
 
-/// Whether SQLite is to try a lock again, after so many attempts at it; waits before that.
+/// Returns whether SQLite should try again to take a lock, after this many attempts, and pauses before that.
 fn busy(attempts: i32) -> bool {
     let try_again = WAITING.with_borrow_mut(|waiting| {
         if attempts == 0 {
@@ -165,7 +165,7 @@ fn busy(attempts: i32) -> bool {
 fn open_connection(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     let connection = rusqlite::Connection::open(path)?;
     connection.busy_handler(Some(busy))?;
-    // Fails here and not in the middle of a run if the file is something else.
+    // If the file is something else, this fails here and not in the middle of a run.
     connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
 }
@@ -200,7 +200,8 @@ impl Database for Sqlite {
     async fn prepare(&self, run: &Run) -> Result<Prepared, DestinationError> {
         let (run, destination) = (run.clone(), self.describe());
         let prepared = self.with(move |connection| {
-            // Immediate: of several processes that start at once, one makes the tables, the others find them.
+            // The transaction is immediate: of several processes that start at once, one creates the tables, and the
+            // others find them.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let prepared = prepare(&transaction, &run, &destination)?;
             if prepared.is_ok() {
@@ -337,7 +338,7 @@ fn prepare(
     }))
 }
 
-/// Which of `names` tables or views have. As SQLite compares them, capitals and small letters are the same.
+/// Returns those of `names` that belong to tables or views. SQLite compares them without regard to case.
 fn existing(transaction: &Transaction<'_>, names: &[&'static str]) -> rusqlite::Result<Vec<&'static str>> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE";
     let mut statement = transaction.prepare(sql)?;
@@ -350,7 +351,7 @@ fn existing(transaction: &Transaction<'_>, names: &[&'static str]) -> rusqlite::
     Ok(existing)
 }
 
-/// The run that the tables belong to.
+/// Returns the run that the tables belong to.
 fn stored_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<StoredRun>> {
     let sql = "SELECT parameters, chunk_orders FROM _datagen_run";
     connection
@@ -366,7 +367,7 @@ fn stored_run(connection: &rusqlite::Connection) -> rusqlite::Result<Option<Stor
 fn create_table(table: &Table) -> String {
     let columns = table.columns.iter().map(|(name, kind)| {
         let kind = match kind {
-            // `integer` and not `int`: as a primary key it is the row's own id, without an index beside it.
+            // As a primary key, `integer` (and not `int`) is the row's id, without an additional index.
             ColumnKind::Int => "integer",
             ColumnKind::DateTime => "datetime",
             ColumnKind::Float => "float",

@@ -1,5 +1,5 @@
-"""Orders and items, loaded into the test kit's SQL Server, read back by Microsoft's JDBC driver: types and values must be
-those of the same orders in SQLite.
+"""Loads orders and items into the test kit's SQL Server and reads them back by Microsoft's JDBC driver: types and
+values must be those of the same orders in SQLite.
 
 usage: jdbc.py DIRECTORY_OF_BINARIES DIRECTORY_OF_JAR_FILES
 """
@@ -26,7 +26,7 @@ KEYS = {"orders": "orderId", "items": "orderId, rowId"}
 
 
 def values(result, columns):
-    """The rows of a result, with the values that Python's driver of SQLite returns."""
+    """Returns the rows of a result, converted to the values that Python's SQLite driver returns."""
     getters = {
         "int": lambda place: int(result.getInt(place)),
         "float": lambda place: float(result.getDouble(place)),
@@ -55,7 +55,7 @@ def main():
 
         url = f"jdbc:sqlserver://localhost:{settings['SQL_PORT']};databaseName={settings['SQL_DATABASE']}"
         manager = jpype.java.sql.DriverManager
-        # The driver has no setting for a file with an authority.
+        # The driver has no setting for a file with a certificate authority.
         connection = manager.getConnection(
             f"{url};encrypt=true;trustServerCertificate=true", settings["SQL_USER"], settings["SQL_PASSWORD"]
         )

@@ -14,7 +14,7 @@ logging.disable(logging.WARNING)
 statements = 0
 for line in pathlib.Path(sys.argv[1]).read_text(encoding="utf-8").splitlines():
     for tree in sqlglot.parse(line, read="tsql"):
-        # A `Command` is a text that sqlglot took without understanding it, which it does with these.
+        # A `Command` is a text that sqlglot accepts without parsing it, as it does with these statements.
         unknown = ("UPDATE STATISTICS ", "CREATE USER ", "ALTER ROLE ")
         if isinstance(tree, exp.Command) and not line.startswith(unknown):
             sys.exit(f"sqlglot does not understand: {line}")

@@ -1,4 +1,4 @@
-//! A Kafka endpoint: its servers, encryption and sign-in.
+//! The configuration of a Kafka endpoint: its servers, encryption and sign-in.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ pub enum SignIn {
 }
 
 impl KafkaConfig {
-    /// Validates the settings of a Kafka endpoint, of which there is one.
+    /// Validates the settings of a Kafka endpoint. The settings must name one.
     pub(super) fn read(settings: MessageSettings, problems: &mut ConfigurationErrors) -> Option<Self> {
         let before = problems.len();
         let namespace = settings.eventhub_namespace.map(|text| text.0);
@@ -129,7 +129,7 @@ fn check_servers(servers: &str, problems: &mut ConfigurationErrors) {
     }
 }
 
-/// Whether all of these servers are this machine.
+/// Returns whether all of these servers are on this machine.
 fn is_loopback(servers: &str) -> bool {
     servers.split(',').all(|server| {
         let (host, _) = server.trim().rsplit_once(':').unwrap_or((server, ""));
@@ -141,8 +141,8 @@ fn is_loopback(servers: &str) -> bool {
     })
 }
 
-/// Checks whether the security protocol and the credentials go together. `is_exposed`: they would cross a network
-/// unencrypted.
+/// Checks whether the security protocol and the credentials go together. `is_exposed` says whether the credentials
+/// would cross a network unencrypted.
 fn check_sign_in(
     security: SecurityProtocol,
     has_strings: bool,
@@ -167,8 +167,8 @@ fn check_sign_in(
     );
 }
 
-/// Parses each connection string, and checks it against its hub and the servers: a host in Azure must be the one in the
-/// strings, while other servers may be reached under any name. A key that is not public crosses a network only
+/// Parses each connection string, and checks it against the event hub and the servers: a host in Azure must be the one
+/// in the strings, while other servers may be reached under any name. A key that is not public may only cross a network
 /// encrypted.
 fn parse_connection_strings(
     secrets: [Secret; 2],

@@ -7,12 +7,13 @@ use prometheus::{Histogram, HistogramOpts};
 
 use super::NAMESPACE;
 
-/// Upper bounds of the buckets, seconds: from a broker in the same network to the limit after which a message is lost.
+/// The upper bounds of the buckets, in seconds: from a broker in the same network to the limit after which a message is
+/// lost.
 const BUCKETS: [f64; 15] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
-/// The times from handing over messages to their acknowledgement. Clones share the counts.
+/// The times between handing messages over and their acknowledgement. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct DeliveryTimes(Histogram);
 
@@ -29,12 +30,12 @@ impl Default for DeliveryTimes {
 }
 
 impl DeliveryTimes {
-    /// Counts one delivery.
+    /// Counts one delivery, which took `time`.
     pub fn observe(&self, time: Duration) {
         self.0.observe(time.as_secs_f64());
     }
 
-    /// The counts so far.
+    /// Returns the counts so far.
     pub fn buckets(&self) -> Buckets {
         let mut buckets = Buckets::default();
         for family in self.0.collect() {
@@ -56,19 +57,20 @@ impl DeliveryTimes {
         buckets
     }
 
-    /// The histogram for a registry.
+    /// Returns the histogram for a registry.
     pub(super) fn collector(&self) -> Box<dyn Collector> {
         Box::new(self.0.clone())
     }
 }
 
-/// How many deliveries took at most as long as each bound, and how many there were.
+/// How many deliveries took at most as long as each bound, and how many deliveries there were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buckets([u64; BUCKETS.len() + 1]);
 
 impl Buckets {
-    /// The time within which `share` of the deliveries since `before` ended, estimated as Prometheus' `histogram_quantile`
-    /// does: by linear interpolation within the bucket, and at most the highest bound. Zero if there were none.
+    /// Returns the time within which `share` of the deliveries since `before` ended, estimated as Prometheus'
+    /// `histogram_quantile` does: by linear interpolation within the bucket, and limited to the highest bound. Zero if
+    /// there were no deliveries.
     pub fn quantile_since(&self, before: &Self, share: f64) -> Duration {
         let counts =
             std::array::from_fn::<_, { BUCKETS.len() + 1 }, _>(|place| self.0[place] - before.0[place]);
@@ -107,7 +109,8 @@ mod tests {
         (0..90).for_each(|_| times.observe(ms(3)));
         (0..10).for_each(|_| times.observe(ms(700)));
         let after = times.buckets();
-        // Half of 100 are 50 of the 90 between 2 and 5 ms; 99 are nine tenths of the 10 between 0.5 and 1 s.
+        // Half of the 100 deliveries are 50 of the 90 between 2 and 5 ms; 99 are nine tenths of the 10 between 0.5 and
+        // 1 s.
         let median = after.quantile_since(&before, 0.5).as_secs_f64();
         assert!((median - (0.002 + 0.003 * 50.0 / 90.0)).abs() < 1e-9, "{median}");
         let p99 = after.quantile_since(&before, 0.99).as_secs_f64();

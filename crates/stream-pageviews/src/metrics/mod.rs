@@ -1,4 +1,4 @@
-//! What the stream is doing: its counts. [`report`] shows them in the log and on the terminal, [`prometheus`] serves them as
+//! The counts of a running stream. [`report`] shows them in the log and on the terminal, [`prometheus`] serves them as
 //! a page.
 
 pub mod delivery_times;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::sink::{Delivery, Sink};
 
-/// What the names of this program's metrics begin with.
+/// The prefix of the names of this program's metrics.
 const NAMESPACE: &str = "stream_pageviews";
 
 /// Returns how often each effect has been planted so far, by the effect's name.
@@ -24,9 +24,9 @@ pub struct Metrics {
     sink: Arc<dyn Sink>,
     planted: PlantedCounts,
     sessions: AtomicU64,
-    /// Late messages and duplicates that are not due yet.
+    /// The number of late messages and duplicates that are not due yet.
     waiting: AtomicU64,
-    /// Everything due before this time is sent: milliseconds since 1970, or 0 where messages have no order.
+    /// Everything due before this time has been sent: milliseconds since 1970, or 0 where messages have no order.
     sent_until_ms: AtomicU64,
     clock: Clock,
     started: Instant,
@@ -41,7 +41,7 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Counts from now on what goes to `sink`.
+    /// Creates the metrics of a stream whose messages go to `sink`.
     pub fn new(sink: Arc<dyn Sink>, clock: Clock) -> Self {
         Self {
             sink,
@@ -54,41 +54,42 @@ impl Metrics {
         }
     }
 
-    /// Adds the counts of planted effects.
+    /// Sets the source of the counts of planted effects.
     #[must_use]
     pub fn with_planted(self, planted: PlantedCounts) -> Self {
         Self { planted, ..self }
     }
 
-    /// Counts sessions whose first message the sink has taken.
+    /// Adds sessions whose first message the sink has taken.
     pub fn add_sessions(&self, sessions: u64) {
         self.sessions.fetch_add(sessions, Relaxed);
     }
 
-    /// Sessions whose first message the sink has taken.
+    /// Returns the number of sessions whose first message the sink has taken.
     pub fn sessions(&self) -> u64 {
         self.sessions.load(Relaxed)
     }
 
-    /// Notes that `now` instead of `before` late messages and duplicates of a worker are not due yet.
+    /// Records that the number of late messages and duplicates of a worker that are not due yet has changed from
+    /// `before` to `now`.
     pub fn change_waiting(&self, before: usize, now: usize) {
-        // Wrapping around, as atomic integers do, adds a difference that is negative.
+        // Atomic integers wrap around, so that this also adds a negative difference.
         self.waiting
             .fetch_add((now as u64).wrapping_sub(before as u64), Relaxed);
     }
 
-    /// Late messages and duplicates that are not due yet.
+    /// Returns the number of late messages and duplicates that are not due yet.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Relaxed)
     }
 
-    /// Notes that everything due before `time_ms`, in milliseconds since 1970, is sent.
+    /// Records that everything due before `time_ms`, in milliseconds since 1970, has been sent.
     pub fn set_sent_until(&self, time_ms: u64) {
         self.sent_until_ms.store(time_ms, Relaxed);
     }
 
-    /// How far the stream is behind the clock: the age of the oldest message that is due and not sent. 0 in a load test,
-    /// in which no message has a time to be sent at.
+    /// Returns how far the stream is behind the clock, in seconds: the age of the oldest message that is due and not
+    /// sent. 0 in a load test, where messages have no sending time.
     pub fn lag_seconds(&self) -> f64 {
         match self.sent_until_ms.load(Relaxed) {
             0 => 0.0,
@@ -96,7 +97,7 @@ impl Metrics {
         }
     }
 
-    /// What became of the messages so far, and what was planted in them.
+    /// Returns what has become of the messages so far, and what was planted in them.
     pub fn delivery(&self) -> Delivery {
         self.sink.delivery()
     }

@@ -23,22 +23,22 @@ use tokio::sync::Semaphore;
 use super::{Metrics, NAMESPACE};
 use crate::message::Topic;
 
-/// How long a scraper may take to send its request's head.
+/// How long a scraper may take to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a scraper may take for its request and to read the answer. Each connection serves one request, so that
-/// this also bounds how long it is open.
+/// How long a scraper may take to send its request and to read the answer. Each connection serves one request, so this
+/// also limits how long a connection is open.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How many scrapers are served at once; the others wait to be accepted.
+/// How many scrapers are served at the same time; others wait to be accepted.
 const CONNECTIONS: usize = 64;
 
-/// The page's port.
+/// The port of the page.
 #[derive(Debug)]
 pub struct Listener(TcpListener);
 
 impl Listener {
-    /// Opens the port, on which no request is answered yet.
+    /// Opens the port. Requests are not answered before [`Listener::serve`] is called.
     ///
     /// # Errors
     /// If the port cannot be opened.
@@ -50,7 +50,7 @@ impl Listener {
         })
     }
 
-    /// Serves the page under `/metrics`, for ever.
+    /// Serves the page under `/metrics`, forever.
     pub async fn serve(self, metrics: Arc<Metrics>) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         // The semaphore is never closed.
@@ -72,7 +72,7 @@ impl Listener {
                     .header_read_timeout(HEAD_TIMEOUT)
                     .keep_alive(false);
                 let served = server.serve_connection(TokioIo::new(socket), answer);
-                // A scraper that goes away or does not read is its own problem.
+                // A scraper that disconnects or does not read must not affect others.
                 let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
                 drop(connection);
             });
@@ -105,7 +105,7 @@ fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes
 }
 
 impl Metrics {
-    /// The page, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+    /// Returns the page in the format <https://prometheus.io/docs/instrumenting/exposition_formats/>.
     fn page(&self) -> Result<String, Error> {
         let page = MetricsPage(Registry::new());
         let delivery = self.sink.delivery();
@@ -278,7 +278,7 @@ mod tests {
         let address = listener.0.local_addr().unwrap();
         tokio::spawn(listener.serve(Arc::new(metrics)));
 
-        // More than are served at once, and silent: none of them keeps its place once it is gone.
+        // More silent connections than are served at the same time: none of them occupies a slot once it is gone.
         for _ in 0..2 * CONNECTIONS {
             drop(TcpStream::connect(address).await.unwrap());
         }
@@ -309,20 +309,20 @@ mod tests {
         let address = listener.0.local_addr().unwrap();
         tokio::spawn(listener.serve(Arc::new(metrics)));
 
-        // More requests than the buffers of a connection have room for the answers to.
+        // More requests than there is room for answers in the buffers of a connection.
         let requests = "GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n".repeat(10_000);
         let mut silent = Vec::new();
         for _ in 0..CONNECTIONS {
             let mut connection = TcpStream::connect(address).await.unwrap();
             let requests = requests.clone();
             silent.push(tokio::spawn(async move {
-                // The server may close the connection before it has read them all.
+                // The server may close the connection before it has read all requests.
                 let _ = connection.write_all(requests.as_bytes()).await;
                 std::future::pending::<()>().await;
                 drop(connection);
             }));
         }
-        // Without the end of a connection after its answer this waits for ever.
+        // If a connection did not end after its answer, this would wait forever.
         let page = tokio::time::timeout(Duration::from_secs(60), ask(address, "GET /metrics"));
         let page = page.await.expect("a place becomes free");
         assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");

@@ -1,5 +1,6 @@
-//! What the log and the terminal show of a stream: a line at the start, a bar or otherwise a log line every few seconds, and
-//! a line that sums up. On a terminal the lines are sentences; elsewhere they have fields, which collectors can read.
+//! What the log and the terminal show of a stream: a line at the start, then a progress bar or a log line every few
+//! seconds, and a summary line at the end. On a terminal the lines are sentences; elsewhere they have fields, which log
+//! collectors can read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use crate::schedule::StreamPlan;
 pub enum Extent {
     /// Until it is stopped.
     Endless,
-    /// So many sessions of this shard.
+    /// This many sessions of this shard.
     Sessions(u64),
-    /// A range of time, in milliseconds since 1970; or fewer sessions, if there are not enough for it.
+    /// A range of time, in milliseconds since 1970. The stream ends earlier if there are too few sessions for it.
     Time {
         /// When it begins.
         from_ms: u64,
@@ -34,7 +35,7 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// The extent of the part of a stream that has `sessions` of it, if their number is limited.
+    /// Returns the extent of the part of a stream that has `sessions` of its sessions, if their number is limited.
     pub fn new(plan: &StreamPlan, sessions: Option<u64>) -> Self {
         match (plan.end_ms, sessions) {
             (Some(to_ms), _) => Self::Time {
@@ -46,7 +47,7 @@ impl Extent {
         }
     }
 
-    /// The last position of a bar.
+    /// Returns the last position of a progress bar.
     fn total(self) -> Option<u64> {
         match self {
             Self::Endless => None,
@@ -69,7 +70,7 @@ impl fmt::Display for Extent {
     }
 }
 
-/// Logs the line at the start. `bar` is that of the log.
+/// Logs the line at the start. `bar` is the progress bar of the log.
 pub fn announce(
     tag: StreamTag,
     extent: Extent,
@@ -96,7 +97,7 @@ pub fn announce(
 }
 
 impl Metrics {
-    /// Shows on `bar` how far a stream of `extent` has come, until the [`Ticker`] is dropped.
+    /// Shows on `bar` how far a stream of `extent` has got, until the [`Ticker`] is dropped.
     pub fn show(self: &Arc<Self>, bar: &Bar, extent: Extent, events: &EventConfig) -> Ticker {
         let (metrics, is_load_test) = (Arc::clone(self), events.is_load_test());
         bar.show("messages", extent.total(), move || {
@@ -124,7 +125,7 @@ impl Metrics {
         }
     }
 
-    /// Writes a log line every [`LOG_PERIOD`], for ever.
+    /// Writes a log line every [`LOG_PERIOD`], forever.
     pub async fn log_periodically(&self) {
         let mut interval = tokio::time::interval(LOG_PERIOD);
         interval.tick().await;
@@ -159,7 +160,7 @@ impl Metrics {
         times.map(|times| times.buckets()).unwrap_or_default()
     }
 
-    /// Logs the one line that sums up the run. `bar` is that of the log.
+    /// Logs the summary line of the run. `bar` is the progress bar of the log.
     pub fn summarize(&self, destination: &SinkConfig, bar: &Bar) {
         let sessions = self.sessions();
         let delivery = self.sink.delivery();
@@ -289,7 +290,7 @@ mod tests {
         metrics.set_sent_until(u64::MAX);
         assert_eq!(position(false), 86_400_000);
         assert_eq!(DAY.total(), Some(86_400_000));
-        // In a load test time passes with the clock, which is beyond that day.
+        // In a load test the position follows the clock, which is after that day.
         metrics.set_sent_until(0);
         assert_eq!(position(true), 86_400_000);
         assert_eq!(

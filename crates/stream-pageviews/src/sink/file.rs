@@ -1,12 +1,12 @@
-//! Two files of this machine, `pageviews.jsonl` and `stars.jsonl`: one JSON object per line, in the order of sending.
+//! Two local files, `pageviews.jsonl` and `stars.jsonl`: one JSON object per line, in sending order.
 //!
-//! The lines of a batch are written by one system call, and taken back if it fails. A kill may still cut that call short:
-//! the half line is removed before anything is appended to it. Processes that share a directory (shards) take turns by a
-//! lock on each file, so that none removes what another has written.
+//! The lines of a batch are written by one system call, and removed again if it fails. If the process is killed during
+//! that call, a partial line may remain: it is removed before anything is appended. Processes that share a directory
+//! (shards) take turns using a lock on each file, so that no process removes what another one has written.
 //!
-//! A file may be renamed or removed while it is open, by a log rotation, for instance. Before each write, the open file is
-//! compared with the one at the path. A renamed file keeps its lines, and a new file is begun. The lines in a file that was
-//! removed or cut off are lost: the stream goes on in a new file, counts them, and ends with an error.
+//! A file may be renamed or removed while it is open, for instance by a log rotation. Before each write, the open file
+//! is compared with the one at the path. A renamed file keeps its lines, and a new file is begun. The lines in a file
+//! that was removed or truncated are lost: the stream continues in a new file, counts them, and ends with an error.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -29,10 +29,10 @@ pub struct FileSink {
     taken: MessageCounter,
 }
 
-/// How much of a file's end is read at once to find its last whole line.
+/// How many bytes of a file's end are read at once to find its last whole line.
 const BLOCK: u64 = 4096;
 
-/// How often a file that is moved away while it is opened is opened again.
+/// How often opening a file is attempted if it is moved away in the meantime.
 const OPEN_ATTEMPTS: u32 = 10;
 
 /// A file that grows by whole lines.
@@ -42,21 +42,21 @@ struct Log {
     file: File,
     /// Where the file ended, after a whole line, when this process last released it.
     end: u64,
-    /// The lines of a batch, before they are written.
+    /// The lines of a batch that have not been written yet.
     lines: Vec<u8>,
-    /// How many these are.
+    /// The number of these lines.
     line_count: u64,
-    /// The lines of this process in the open file.
+    /// The number of lines that this process has written to the open file.
     written: u64,
-    /// The lines of this process in files that were removed or cut off.
+    /// The number of lines of this process in files that were removed or truncated.
     lost: u64,
 }
 
 impl FileSink {
-    /// Opens the files in `directory`, which are created with it if they are absent.
+    /// Opens the files in `directory`. The directory and the files are created if they are absent.
     ///
     /// # Errors
-    /// If they cannot be created or written.
+    /// If the files cannot be created or written.
     pub fn open(directory: &Path) -> Result<Self, DestinationError> {
         create_directory(directory)?;
         let [pageviews, stars] =
@@ -78,7 +78,7 @@ impl FileSink {
         })
     }
 
-    /// The files. A panic elsewhere leaves them as whole as an error does.
+    /// Returns the files. A panic elsewhere leaves them in the same consistent state as an error does.
     fn logs(&self) -> MutexGuard<'_, [Log; 2]> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +94,7 @@ impl Sink for FileSink {
             log.lines.push(b'\n');
             log.line_count += 1;
         }
-        // Some microseconds in the page cache: not worth a thread.
+        // This takes some microseconds in the page cache, which is not worth a separate thread.
         logs.iter_mut().try_for_each(Log::append)?;
         let mut taking = self.taken.start();
         messages.iter().for_each(|message| taking.add(message));
@@ -129,7 +129,7 @@ impl Sink for FileSink {
 }
 
 impl Log {
-    /// Opens the file at `path`, which is created if it is absent, and removes a half line at its end.
+    /// Opens the file at `path`, which is created if it is absent, and removes a partial line at its end.
     fn open(path: PathBuf) -> Result<Self, DestinationError> {
         let file = open_file(&path)?;
         let mut log = Self {
@@ -156,7 +156,7 @@ impl Log {
         result
     }
 
-    /// Appends while no other process does, to the file that is at the path.
+    /// Appends the lines to the file that is at the path, while no other process appends.
     fn append_in_turn(&mut self) -> Result<(), DestinationError> {
         for _ in 0..OPEN_ATTEMPTS {
             let appended = lock(&self.file).and_then(|()| {
@@ -221,8 +221,8 @@ impl Log {
         self.file.sync_all()
     }
 
-    /// Is done with the open file, which is no longer at the path: with its lines if it was renamed, without if it was
-    /// removed.
+    /// Finishes with the open file, which is no longer at the path: its lines are made durable if it was renamed, and
+    /// counted as lost if it was removed.
     fn leave(&mut self) -> io::Result<()> {
         if is_removed(&self.file.metadata()?) {
             self.lose("was removed");
@@ -260,7 +260,7 @@ fn open_file(path: &Path) -> Result<File, DestinationError> {
         .metadata()
         .map_err(|error| DestinationError::io(path, &error))?;
     if !metadata.is_file() {
-        // A pipe or a device has no end to append whole lines to, and may wait for ever for a reader.
+        // A pipe or a device has no end at which whole lines could be appended, and may wait forever for a reader.
         return Err(
             DestinationError::permanent(path.display().to_string(), "it is not a regular file")
                 .advise("move it, or give another directory"),
@@ -269,7 +269,7 @@ fn open_file(path: &Path) -> Result<File, DestinationError> {
     Ok(file)
 }
 
-/// Whether the open file with this metadata is the one at `path`.
+/// Returns whether the open file with this metadata is the one at `path`.
 #[cfg(unix)]
 fn is_in_place(open: &Metadata, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -280,13 +280,13 @@ fn is_in_place(open: &Metadata, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Other systems do not let a file be moved or removed while it is open.
+/// Other systems do not allow a file to be moved or removed while it is open.
 #[cfg(not(unix))]
 fn is_in_place(_open: &Metadata, _path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether the open file with this metadata has no name any more.
+/// Returns whether the open file with this metadata no longer has a name.
 #[cfg(unix)]
 fn is_removed(open: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -298,7 +298,7 @@ fn is_removed(_open: &Metadata) -> bool {
     false
 }
 
-/// Where the last whole line of `file`, which is `length` bytes long, ends.
+/// Returns the offset at which the last whole line of `file` ends. The file is `length` bytes long.
 fn end_of_last_line(file: &mut File, length: u64) -> io::Result<u64> {
     let mut block = Vec::new();
     let mut end = length;

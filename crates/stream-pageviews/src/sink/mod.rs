@@ -1,7 +1,7 @@
-//! Destinations of messages. A sink knows nothing of the schedule that makes them.
+//! Destinations of messages. Sinks do not depend on the schedule that makes the messages.
 //!
-//! - [`mod@file`]: two files of this machine;
-//! - [`kafka`]: Event Hubs, Kafka and what is compatible with it.
+//! - [`mod@file`]: two local files;
+//! - [`kafka`]: Event Hubs, Kafka and compatible systems.
 
 pub mod file;
 #[cfg(feature = "kafka")]
@@ -24,49 +24,49 @@ use crate::metrics::delivery_times::DeliveryTimes;
 /// A destination of messages, shared by all workers.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes messages, in their order. Returns when there is room for more, which may be before these are delivered; waits
-    /// while there is none. If the caller stops waiting, those messages are sent that [`delivery`](Sink::delivery) counts.
+    /// Takes messages, in their order. Returns when there is room for more, which may be before these messages are
+    /// delivered; waits while there is no room. If the caller stops waiting, only those messages are sent that
+    /// [`delivery`](Sink::delivery) counts as taken.
     async fn send(&self, messages: &[Message<'_>]) -> Result<(), DestinationError>;
 
-    /// Delivers what was taken, and gives up what is not delivered within `limit`; returns at most a second
-    /// later. Afterwards nothing is sent any more. A caller that stops waiting may call it again with another
-    /// limit.
+    /// Delivers what was taken. What is not delivered within `limit` is given up; the method returns at most a second
+    /// later. Nothing is sent afterwards. A caller that stops waiting may call this again with another limit.
     ///
     /// # Errors
-    /// If some of it could not be delivered: how many messages, and why.
+    /// If some messages could not be delivered: how many, and why.
     async fn flush(&self, limit: Duration) -> Result<(), DestinationError>;
 
-    /// Waits until it is known that nothing can be delivered any more, even while nothing is sent. A sink
-    /// that knows at once, by the error of [`send`](Sink::send), never ends here.
+    /// Waits until it is known that nothing can be delivered any more, even while nothing is being sent. For a sink
+    /// that reports this immediately, as an error of [`send`](Sink::send), this never completes.
     async fn failed(&self) -> DestinationError {
         std::future::pending().await
     }
 
-    /// What became of the messages so far.
+    /// Returns what has become of the messages so far.
     fn delivery(&self) -> Delivery;
 
-    /// How long deliveries took, if they take time.
+    /// Returns how long deliveries took, unless the sink delivers immediately.
     fn delivery_times(&self) -> Option<&DeliveryTimes> {
         None
     }
 }
 
-/// What a sink took, and what became of it.
+/// The messages that a sink has taken, and what has become of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// Messages taken, by [`Topic`](crate::message::Topic).
     pub taken: [u64; 2],
-    /// Bytes of their payloads.
+    /// Bytes of the payloads of the messages taken.
     pub bytes: u64,
-    /// What was planted in them.
+    /// The effects planted in the messages taken.
     pub planted: SessionCounts,
     /// Messages that the destination has acknowledged.
     pub delivered: u64,
-    /// Messages given up.
+    /// Messages that were given up.
     pub lost: u64,
     /// Messages taken and not yet acknowledged.
     pub in_flight: u64,
-    /// Errors that passed by themselves: connections lost, requests retried.
+    /// Transient errors: lost connections and retried requests.
     pub errors: u64,
 }
 
@@ -92,8 +92,8 @@ impl AddAssign for MessageCounts {
     }
 }
 
-/// Messages that are being taken, one by one. They are counted when this is dropped, so that they are also counted if the
-/// sink stops in the middle.
+/// Messages that are being taken, one by one. They are counted when this value is dropped, so that they are also
+/// counted if the sink stops in the middle.
 #[derive(Debug)]
 struct PendingCounts<'a> {
     counts: MessageCounts,
@@ -127,7 +127,7 @@ impl MessageCounter {
         }
     }
 
-    /// The counts of a sink that delivers messages by taking them.
+    /// Returns the counts of a sink for which taking a message means delivering it.
     fn delivered(&self) -> Delivery {
         let MessageCounts {
             messages,
@@ -147,7 +147,7 @@ impl MessageCounter {
 /// Opens the destination that the configuration names.
 ///
 /// # Errors
-/// If it cannot be reached or written, with what to check.
+/// If the destination cannot be reached or written. The error says what to check.
 pub async fn open(config: &SinkConfig) -> Result<Arc<dyn Sink>, DestinationError> {
     Ok(match config {
         SinkConfig::Directory(directory) => Arc::new(file::FileSink::open(directory)?),

@@ -1,4 +1,4 @@
-//! A sink for tests of what reads the counts of a sink.
+//! A sink for tests of code that reads the counts of a sink.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::{Delivery, Sink};
 use crate::message::Message;
 use crate::metrics::delivery_times::DeliveryTimes;
 
-/// A sink with fixed counts, which takes everything and keeps nothing.
+/// A sink with fixed counts, which takes all messages and discards them.
 pub(crate) struct FixedSink {
     delivery: Delivery,
     times: Option<DeliveryTimes>,
 }
 
 impl FixedSink {
-    /// A sink that reports these counts and times.
+    /// Creates a sink that reports these counts and times.
     pub(crate) fn new(delivery: Delivery, times: Option<DeliveryTimes>) -> Self {
         Self { delivery, times }
     }

@@ -1,6 +1,6 @@
-//! What the Kafka tests share: a broker inside the test, its messages read back, a sink with short limits.
+//! What the Kafka tests share: a broker in the test process, reading its messages back, and a sink with short limits.
 
-// Each test binary uses its own part of it.
+// Each test binary uses only a part of this module.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(crate) const PARTITIONS: i32 = 3;
 /// librdkafka's mock cluster.
 pub(crate) type Mock = MockCluster<'static, DefaultProducerContext>;
 
-/// A message read back.
+/// A message that was read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) partition: i32,
@@ -35,7 +35,7 @@ pub(crate) struct Read {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// A mock cluster of one broker with both topics.
+/// Starts a mock cluster of one broker with both topics.
 pub(crate) fn mock() -> Mock {
     let mock = MockCluster::new(1).expect("a mock cluster");
     for topic in ["pageviews", "stars"] {
@@ -44,7 +44,7 @@ pub(crate) fn mock() -> Mock {
     mock
 }
 
-/// A connection without TLS and without sign-in.
+/// Returns the configuration of a connection without TLS and without sign-in.
 pub(crate) fn config(bootstrap_servers: &str) -> KafkaConfig {
     KafkaConfig {
         bootstrap_servers: bootstrap_servers.to_owned(),
@@ -54,7 +54,7 @@ pub(crate) fn config(bootstrap_servers: &str) -> KafkaConfig {
     }
 }
 
-/// Limits for a test.
+/// Returns limits for tests.
 pub(crate) fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(15),
@@ -69,17 +69,17 @@ pub(crate) fn limits() -> Limits {
 /// No sign-in for either topic.
 pub(crate) const NO_LOGINS: [Login; 2] = [Login::None, Login::None];
 
-/// A sink without sign-in.
+/// Opens a sink without sign-in.
 pub(crate) async fn open(bootstrap_servers: &str) -> Producers {
     open_with(bootstrap_servers, &limits()).await.expect("a sink")
 }
 
-/// A sink without sign-in and with these limits.
+/// Opens a sink without sign-in and with these limits.
 pub(crate) async fn open_with(bootstrap_servers: &str, limits: &Limits) -> Result<Producers, KafkaSinkError> {
     Producers::open(&config(bootstrap_servers), &NO_LOGINS, limits).await
 }
 
-/// Sends numbered pageviews `from..to`, each key its number modulo 10.
+/// Sends the pageviews `from..to`. The key of each is its number modulo 10.
 pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
     for number in from..to {
         let (key, payload) = ((number % 10).to_string(), number.to_string());
@@ -96,7 +96,7 @@ pub(crate) async fn send(sink: &Producers, from: u32, to: u32) {
     }
 }
 
-/// Reads a topic from its beginning until `count` messages are there and a moment longer, for duplicates.
+/// Reads a topic from its beginning until there are `count` messages, and a moment longer to detect duplicates.
 pub(crate) fn read(bootstrap_servers: &str, topic: &str, count: usize) -> Vec<Read> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap_servers)
@@ -142,7 +142,8 @@ pub(crate) fn read(bootstrap_servers: &str, topic: &str, count: usize) -> Vec<Re
     messages
 }
 
-/// Each number of `0..count` is there once, and each key's numbers are in the order they were sent in.
+/// Asserts that each number of `0..count` occurs once, and that the numbers of each key are in the order in which they
+/// were sent.
 pub(crate) fn assert_complete(messages: &[Read], count: u32) {
     let mut by_key: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for message in messages {

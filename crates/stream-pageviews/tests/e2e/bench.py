@@ -1,19 +1,20 @@
-"""How fast stream-pageviews is, in ratios to its peers at the same broker in the same run.
+"""Measures the speed of stream-pageviews in ratios to its peers with the same broker in the same run.
 
-The broker is Apache Kafka, with its log on this machine's disk. All send the same bodies uncompressed, with the same acks,
-idempotence, linger and batch size:
+The broker is Apache Kafka, with its log on this machine's disk. All programs send the same bodies uncompressed, with
+the same acks, idempotence, linger and batch size:
 
-- kcat (Debian's package), a C program with librdkafka, with ready messages and keys in a file, once with three headers as long
-  as ours and once without headers;
-- kafka-producer-perf-test, Apache Kafka's own, with ready messages without keys in a file;
-- confluent-kafka's C producer (the same librdkafka as ours) from Python, with ready messages in memory, no callback per
-  message;
+- kcat (Debian's package), a C program with librdkafka, with prepared messages and keys in a file, once with three
+  headers as long as ours and once without headers;
+- kafka-producer-perf-test, which is part of Apache Kafka, with prepared messages without keys in a file;
+- confluent-kafka's C producer (the same librdkafka as ours) from Python, with prepared messages in memory and no
+  callback per message;
 - the article's loop in Python: produce, then flush, message by message.
 
-Peers and we take turns, each with empty topics; the median of the rounds counts. Throughput is messages divided by the time from
-the first message to the last acknowledgement, without connecting; for kcat, which does not report it, it is the time of the
-whole process. We make our messages in that time; the peers have theirs ready. CPU time is that of the whole process. Our messages
-have three headers; those of kafka-producer-perf-test and Python have none.
+The peers and stream-pageviews take turns, each with empty topics; the result is the median of the rounds. Throughput is
+the number of messages divided by the time from the first message to the last acknowledgement, without connecting; for
+kcat, which does not report this time, it is the time of the whole process. stream-pageviews generates its messages in
+that time, while the messages of the peers are prepared. CPU time is that of the whole process. The messages of
+stream-pageviews have three headers; those of kafka-producer-perf-test and Python have none.
 """
 
 import argparse
@@ -77,7 +78,7 @@ print(time.monotonic() - started)
 
 
 def timed(command, **options):
-    """CPU seconds that a command takes, and what it prints."""
+    """Runs a command. Returns the CPU seconds it took, and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     output = subprocess.run(command, check=True, capture_output=True, **options)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -135,7 +136,7 @@ def main():
             command += ["--payload-file", work / "expected" / "pageviews.jsonl", "--bootstrap-server", address]
             command += ["--command-property", *(f"{name}={value}" for name, value in properties.items())]
             cpu, output = timed(command)
-            # The last line sums up, from the first record to the last acknowledgement.
+            # The last line is the summary, from the first record to the last acknowledgement.
             rate = re.findall(r"records sent, ([0-9.]+) records/sec", output)[-1]
             return float(rate), cpu / total * 1e6
 
@@ -158,7 +159,7 @@ def main():
         }
         results = {name: [] for name in peers}
         with Broker(work / "kafka", is_optimized=True) as broker:
-            # Warm, so that the first round is like the others.
+            # A warm-up that does not count, so that the first round is like the others.
             for counts in [False] + [True] * arguments.rounds:
                 for name, run in peers.items():
                     broker.replace_topics()

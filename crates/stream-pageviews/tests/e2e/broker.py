@@ -1,7 +1,8 @@
-"""Apache Kafka on this machine: a broker with the listeners and the sign-in of Event Hubs.
+"""Runs Apache Kafka on this machine: a broker with the listeners and the sign-in of Event Hubs.
 
-As a program, it runs one broker until it is interrupted, and prints the settings with which stream-pageviews reaches it. The
-data stay in its directory. KAFKA_JARS names the directory with Kafka's JAR files; `.ci/kafka` sets it.
+As a program, this runs one broker until it is interrupted, and prints the settings with which stream-pageviews reaches
+it. The broker's data is kept in its directory. KAFKA_JARS names the directory with Kafka's JAR files; `.ci/kafka` sets
+it.
 """
 
 import argparse
@@ -50,9 +51,9 @@ ISSUER = "https://sts.example/"
 EXPIRED_CLIENT = "00000000-0000-0000-0000-00000000dead"
 KEY = "PLANTEDkey"
 CONNECTION_STRING = f"Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey={KEY};UseDevelopmentEmulator=true"
-# The names in access control lists of a client with a connection string, and of one with a token.
+# The names of a client with a connection string and of one with a token, in access control lists.
 PRINCIPALS = ("User:$ConnectionString", f"User:{IDENTITY}")
-# The protocols that stream-pageviews knows, and the one of the controllers among each other.
+# The protocols that stream-pageviews supports, and the one that the controllers use among each other.
 LISTENERS = ("PLAINTEXT", "SASL_SSL", "SSL", "SASL_PLAINTEXT", "CONTROLLER")
 SASL = "org.apache.kafka.common.security"
 
@@ -64,7 +65,7 @@ def free_port():
 
 
 def succeeded(result, expected):
-    """Whether a request to the broker succeeded. An error other than `expected` is raised."""
+    """Returns whether a request to the broker succeeded. Raises any error other than `expected`."""
     try:
         result.result()
         return True
@@ -75,7 +76,7 @@ def succeeded(result, expected):
 
 
 class Authority:
-    """A certificate authority and the brokers' certificate, in files: ca.pem and server.pem."""
+    """A certificate authority and the certificate of the brokers, in the files ca.pem and server.pem."""
 
     def __init__(self, directory):
         self.ca_file, self.server_file = directory / "ca.pem", directory / "server.pem"
@@ -104,7 +105,7 @@ class Authority:
 
 
 class IdentityEndpoint:
-    """The identity endpoint of Azure's containers, issuing tokens that are signed with a key of its own (keys.json)."""
+    """The identity endpoint of Azure's containers. It issues tokens signed with a generated key (keys.json)."""
 
     def __init__(self, directory, port=0, lifetime=3600):
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -138,17 +139,17 @@ class IdentityEndpoint:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def issue(self, resource, is_expired):
-        """The response to a request for a token. An expired one is described as if it were still valid."""
+        """Returns the response to a request for a token. An expired token is described as if it were still valid."""
         end = int(time.time()) + self.lifetime
         expiry = end - 2 * self.lifetime if is_expired else end
         claims = {"aud": resource, "iss": ISSUER, "sub": IDENTITY, "iat": expiry - self.lifetime, "exp": expiry}
         token = jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": "test"})
         self.issued += not is_expired
-        # Every number is a string, as the real endpoint has it.
+        # Every number is a string, as in responses of the real endpoint.
         return {"access_token": token, "expires_on": str(end), "resource": resource, "token_type": "Bearer"}
 
     def settings(self):
-        """The environment of a container that has this identity."""
+        """Returns the environment of a container that has this identity."""
         return {"IDENTITY_ENDPOINT": self.url, "IDENTITY_HEADER": self.secret}
 
 
@@ -181,7 +182,7 @@ class Broker:
         self.kill()
 
     def configuration(self):
-        """The broker's properties."""
+        """Returns the broker's properties."""
         addresses = {name: f"{name}://localhost:{port}" for name, port in self.ports.items()}
         plain = f'{SASL}.plain.PlainLoginModule required user_$ConnectionString="{self.connection_string}";'
         properties = {
@@ -202,7 +203,7 @@ class Broker:
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # Clients that do not sign in may do anything; those that sign in may do what the lists say.
+            # Clients that do not sign in may do anything; those that sign in only what the lists allow.
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
             "ssl.keystore.type": "PEM",
@@ -225,12 +226,12 @@ class Broker:
         return properties | self.properties
 
     def java(self, *arguments, **options):
-        """Starts a class of Kafka's."""
+        """Starts one of Kafka's Java classes."""
         command = [
             "java",
             "-Xms256m",
             "-Xmx768m",
-            # Starts faster on a busy machine; only measurements need the compiler that optimizes more.
+            # This starts faster on a busy machine; only measurements need the fully optimizing compiler.
             *([] if self.is_optimized else ["-XX:TieredStopAtLevel=1"]),
             "-XX:+UseSerialGC",
             f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.identity.keys_file.as_uri()}",
@@ -248,7 +249,7 @@ class Broker:
         self.wait_until_ready()
 
     def format(self):
-        """Writes the properties, and prepares the directory of the data if there is none."""
+        """Writes the properties, and creates and formats the data directory if it does not exist."""
         file = self.directory / "server.properties"
         file.write_text("".join(f"{name}={value}\n" for name, value in self.configuration().items()))
         if not (self.directory / "data" / "meta.properties").exists():
@@ -262,8 +263,8 @@ class Broker:
         self.process = self.java("kafka.Kafka", self.format())
 
     def wait_until_ready(self, brokers=1):
-        """Waits until this broker answers and knows so many."""
-        # Generous, for a busy machine.
+        """Waits until this broker answers and knows this many brokers."""
+        # The limit is generous, since the machine may be busy.
         deadline = time.monotonic() + 180
         while True:
             assert self.process.poll() is None, self.log()
@@ -277,11 +278,11 @@ class Broker:
             time.sleep(0.1)
 
     def log(self):
-        """The last lines of the broker's log."""
+        """Returns the last lines of the broker's log."""
         return "\n".join((self.directory / "broker.log").read_text("utf-8", "replace").splitlines()[-50:])
 
     def kill(self):
-        """What `kill -9` does."""
+        """Kills the process, as `kill -9` does."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -294,16 +295,16 @@ class Broker:
         self.process.send_signal(number)
 
     def admin(self):
-        """A client for administration, which its results do not keep alive."""
+        """Returns an administration client. Keep a reference to it, since its results do not keep it alive."""
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
     def replace_topics(self, topics=TOPICS, replicas=1, partitions=PARTITIONS, **settings):
-        """Empty topics with these settings, and only these; clients that sign in may send to them and nothing else."""
+        """Replaces all topics by these empty ones with these settings. Clients that sign in may only send to them."""
         admin = self.admin()
         config = {name.replace("_", "."): str(value) for name, value in ({"retention_ms": -1} | settings).items()}
         deadline = time.monotonic() + 60
         while True:
-            # The list may lack topics that were created a moment ago.
+            # Topics that were created a moment ago may be missing in the list.
             listed = {name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")}
             for result in admin.delete_topics(sorted(listed | set(TOPICS))).values():
                 succeeded(result, KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -340,13 +341,13 @@ class Broker:
         ]
 
     def allow(self, kind, name, operation):
-        """Lets clients that sign in do this."""
+        """Allows clients that sign in to perform this operation."""
         admin = self.admin()
         for result in admin.create_acls(self.acls(kind, name, operation)).values():
             result.result()
 
     def forbid(self, kind, name, operation):
-        """Takes back what `allow` gave."""
+        """Revokes what `allow` has granted."""
         filters = [
             AclBindingFilter(acl.restype, acl.name, acl.resource_pattern_type, acl.principal, acl.host, operation, acl.permission_type)
             for acl in self.acls(kind, name, operation)
@@ -356,7 +357,7 @@ class Broker:
             result.result()
 
     def settings(self, protocol="PLAINTEXT", sign_in="connection string"):
-        """The environment in which stream-pageviews uses this broker."""
+        """Returns the environment with which stream-pageviews uses this broker."""
         settings = {"KAFKA_BOOTSTRAP_SERVERS": f"localhost:{self.ports[protocol]}"}
         if protocol != "PLAINTEXT":
             settings["KAFKA_SECURITY_PROTOCOL"] = protocol
@@ -372,14 +373,14 @@ class Broker:
 
 @contextlib.contextmanager
 def cluster(directory, count=3, **properties):
-    """Brokers that keep replicas of each other's topics."""
+    """Runs brokers that keep replicas of each other's topics."""
     brokers = [Broker(directory / f"broker{node}", node=node, **properties) for node in range(1, count + 1)]
     voters = {broker.node: broker.ports["CONTROLLER"] for broker in brokers}
     try:
         for broker in brokers:
             broker.voters = voters
             broker.format()
-        # Together, because each waits for a majority.
+        # All brokers are started at the same time, because each of them waits for a majority.
         for broker in brokers:
             broker.launch()
         for broker in brokers:

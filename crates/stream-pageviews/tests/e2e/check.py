@@ -1,7 +1,7 @@
-"""stream-pageviews against Apache Kafka: what arrives, and how it ends.
+"""Checks stream-pageviews against Apache Kafka: what arrives, and how the process ends.
 
-Each check prints its name when it holds; the last line counts them. They share one broker, whose topics are empty at the
-start of each check.
+Each check prints its name when it has passed; the last line counts them. They share one broker, whose topics are empty
+at the start of each check.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LIVE = LOAD | {"SESSION_PAUSE_MEAN": 5, "SESSION_PAUSE_STDDEV": 3}
 
 
 def failure(generator, words, seconds=45):
-    """The process ends with exit code 1 and one line that contains these words, and no key is logged."""
+    """Asserts that the process ends with exit code 1 and one line that contains these words, and logs no key."""
     assert generator.wait(seconds) == 1, generator.text()
     complaint = generator.complaint()
     assert len(complaint) == 1 and words in complaint[0], generator.text()
@@ -35,7 +35,7 @@ def failure(generator, words, seconds=45):
 
 
 def check_everything_arrives_and_joins(bin_dir, work, broker):
-    """Two shards with six sources deliver what one run writes to files, and it joins users and products."""
+    """Two shards with six sources deliver what one run writes to files, and these join users and products."""
     wanted = expected(bin_dir, work, SESSIONS=8000, CONCURRENT_USERS=6, **PAST)
     settings = {"SESSIONS": 8000, "SHARD_COUNT": 2, "CONCURRENT_USERS": 6} | PAST | broker.settings()
     shards = [Generator(bin_dir, work / f"shard{index}.log", SHARD_INDEX=index, **settings) for index in range(2)]
@@ -66,12 +66,12 @@ def check_everything_arrives_and_joins(bin_dir, work, broker):
     usual = [view["latency"] for view in views if view["latency"] < 500]
     assert 0.008 < empty < 0.012 and 0.008 < slow < 0.012, (empty, slow)
     assert 198 < sum(usual) / len(usual) < 202
-    # 1 in 50 of 8000 sessions is 160, give or take four deviations of 12.5.
+    # 1 in 50 of 8000 sessions is 160, within four standard deviations of 12.5.
     assert 110 < len(stars) < 210, len(stars)
 
 
 def check_a_broker_killed_three_times_costs_nothing(bin_dir, work, broker):
-    """`kill -9` three times, each time followed by a restart with the broker's data: each message arrives once, in order.
+    """The broker is killed (`kill -9`) and restarted with its data three times: each message arrives once, in order.
 
     The events are of the last hour: a broker that restarts forgets producers whose last record has a timestamp older than
     `producer.id.expiration.ms` (a day), and would accept a retry of older events twice.
@@ -80,7 +80,7 @@ def check_a_broker_killed_three_times_costs_nothing(bin_dir, work, broker):
     end = start + datetime.timedelta(seconds=40)
     settings = {"CONCURRENT_USERS": 1000, "STREAM_FROM": start.isoformat(), "STREAM_TO": end.isoformat()} | LIVE
     wanted = expected(bin_dir, work, **settings)
-    # A minute, in which a busy machine also starts the broker three times.
+    # The stream takes a minute, which is enough to start the broker three times even on a busy machine.
     settings |= {"RATE": len(wanted["pageviews"]) // 60} | broker.settings("SASL_PLAINTEXT")
     generator = Generator(bin_dir, work / "killed.log", **settings)
     for _ in range(3):
@@ -98,7 +98,7 @@ def check_a_broker_killed_three_times_costs_nothing(bin_dir, work, broker):
 
 
 def check_event_hubs_connection_strings(bin_dir, work, broker):
-    """SASL_SSL with `$ConnectionString` as Event Hubs has it, and TLS without sign-in."""
+    """SASL_SSL with the user name `$ConnectionString`, as in Event Hubs, and TLS without sign-in."""
     wanted = expected(bin_dir, work, SESSIONS=500, **PAST)
     for protocol in ("SASL_SSL", "SSL"):
         broker.replace_topics()
@@ -110,7 +110,7 @@ def check_event_hubs_connection_strings(bin_dir, work, broker):
 
 
 def check_a_key_that_is_changed_ends_the_stream(bin_dir, work, broker):
-    """A broker that restarts with another key refuses the sign-in of a running stream."""
+    """A broker that restarts with a different key refuses the sign-in of a running stream."""
     generator = Generator(bin_dir, work / "changed.log", CONCURRENT_USERS=100, **LIVE, **broker.settings("SASL_SSL"))
     while not generator.events("connected"):
         assert generator.process.poll() is None, generator.text()
@@ -148,7 +148,7 @@ def check_tokens(bin_dir, work, broker):
 
 
 def check_permissions(bin_dir, work, broker):
-    """To write to the two topics is permission enough; without it, one line names the topic."""
+    """The permission to write to the two topics is sufficient; without it, one line names the topic."""
     settings = {"SESSIONS": 200} | PAST | broker.settings("SASL_SSL")
     for name in ("write", "idempotent-write"):
         generator = Generator(bin_dir, work / f"{name}.log", **settings)
@@ -157,7 +157,7 @@ def check_permissions(bin_dir, work, broker):
         assert connected["idempotent"] is True, generator.text()
         broker.allow(ResourceType.BROKER, "kafka-cluster", AclOperation.IDEMPOTENT_WRITE)
 
-    # A topic that exists without our permission, and a permission that is taken away.
+    # A topic that exists, but without permission for the client, and a permission that is revoked.
     generator = Generator(bin_dir, work / "revoked.log", CONCURRENT_USERS=500, **LIVE, **broker.settings("SASL_SSL"))
     while not generator.events("connected"):
         time.sleep(0.1)
@@ -171,7 +171,7 @@ def check_permissions(bin_dir, work, broker):
 
 
 def check_a_missing_topic_is_named(bin_dir, work, broker):
-    """Also with a sign-in that may not know whether the topic exists."""
+    """This also applies to a sign-in that is not allowed to know whether the topic exists."""
     broker.replace_topics(["pageviews"])
     generator = Generator(bin_dir, work / "missing.log", SESSIONS=200, **PAST, **broker.settings())
     failure(generator, "the topic stars does not exist: create it")
@@ -181,13 +181,13 @@ def check_a_missing_topic_is_named(bin_dir, work, broker):
 
 
 def check_timestamps(bin_dir, work, broker):
-    """Old events stay in a topic with retention.ms=-1 and leave others; a broker refuses what its limits exclude."""
+    """Topics keep old events only with retention.ms=-1; a broker refuses what its limits exclude."""
     old = LOAD | {"STREAM_FROM": "2020-01-01", "SESSIONS": 2000}
     wanted = expected(bin_dir, work, **old)
     broker.set_topic("stars", retention_ms=7 * 24 * 3600 * 1000)
     generator = Generator(bin_dir, work / "old.log", **old, **broker.settings())
     assert generator.wait() == 0, generator.text()
-    # Until the broker has looked for old messages.
+    # Wait until the broker has looked for old messages.
     deadline = time.monotonic() + 60
     while count(broker, "stars")[0] > 0:
         assert time.monotonic() < deadline, count(broker, "stars")
@@ -199,7 +199,7 @@ def check_timestamps(bin_dir, work, broker):
     generator = Generator(bin_dir, work / "too-old.log", **old, **broker.settings())
     failure(generator, "message.timestamp.before.max.ms")
 
-    # The generator's events are never ahead of its clock. By default, a broker accepts an hour.
+    # The generator's events are never ahead of its clock. By default, a broker accepts events up to an hour ahead.
     broker.replace_topics()
     producer = Producer({"bootstrap.servers": broker.address})
     results = []
@@ -211,7 +211,7 @@ def check_timestamps(bin_dir, work, broker):
 
 
 def check_requests_that_the_broker_refuses(bin_dir, work, broker):
-    """A limit of the topic that is lower than the size of our requests."""
+    """The topic has a limit that is lower than the size of the generator's requests."""
     broker.replace_topics(max_message_bytes=100_000)
     generator = Generator(bin_dir, work / "large.log", **PAST, **broker.settings())
     failure(generator, "max.message.bytes")
@@ -244,7 +244,7 @@ def check_sigterm_delivers_what_was_produced(bin_dir, work, broker):
 
 
 def check_many_sources_need_little_memory(bin_dir, work, broker):
-    """Twenty thousand sources hold no messages before a broker that is gone: a container of half a gigabyte will do."""
+    """20,000 sources hold no messages while the broker is unavailable: a container of half a gigabyte is enough."""
     settings = {"CONCURRENT_USERS": 20_000} | LIVE | {"SESSION_PAUSE_MEAN": 3, "SESSION_PAUSE_STDDEV": 1}
     generator = Generator(bin_dir, work / "many.log", **settings, **broker.settings())
     time.sleep(5)
@@ -280,7 +280,7 @@ def check_a_broker_that_does_not_answer_bounds_the_end(bin_dir, work, broker):
     time.sleep(1.5)
     impatient.process.send_signal(signal.SIGTERM)
     assert impatient.wait(5) == 143, impatient.text()
-    # SIGTERM is followed by SIGKILL after ten seconds.
+    # Container engines send SIGKILL ten seconds after SIGTERM.
     assert patient.stop(10) == 1, patient.text()
     complaint = patient.complaint()
     assert len(complaint) == 1 and "messages were lost" in complaint[0], complaint

@@ -1,5 +1,5 @@
-"""The Grafana dashboard and the Prometheus configuration of infra/inspect against a running stream-pageviews: a real Prometheus
-scrapes it while it sends to a real broker, and every query of the dashboard must return numbers.
+"""Checks the Grafana dashboard and the Prometheus configuration of infra/inspect against a running stream-pageviews: a
+real Prometheus scrapes it while it sends to a real broker, and every query of the dashboard must return numbers.
 
 Usage: dashboard.py --bin DIRECTORY   (needs prometheus and promtool)
 """
@@ -23,7 +23,7 @@ INSPECT = pathlib.Path(__file__).resolve().parents[4] / "infra/inspect"
 CONFIGURATION = INSPECT / "prometheus.yml"
 DASHBOARDS = sorted((INSPECT / "grafana/dashboards").glob("*.json"))
 DATA_SOURCE = INSPECT / "grafana/provisioning/datasources/prometheus.yml"
-# Seconds until every query must have returned something.
+# The number of seconds after which every query must have returned something.
 LIMIT = 60
 
 
@@ -33,7 +33,7 @@ def get(url):
 
 
 def local_configuration(text, port):
-    """The configuration, but for a generator on this machine, and quicker."""
+    """Returns the configuration, changed to scrape a generator on this machine more often."""
     for found, instead in (("eventhubs:9464", f"127.0.0.1:{port}"), ("scrape_interval: 5s", "scrape_interval: 1s")):
         assert text.count(found) == 1, f"{CONFIGURATION}: {found} is there {text.count(found)} times"
         text = text.replace(found, instead)
@@ -70,7 +70,7 @@ class Prometheus:
         self.process.wait()
 
     def problem(self, query):
-        """Why a query returns no number, or None if it returns one."""
+        """Returns why a query returns no number, or None if it returns one."""
         url = f"http://{self.address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         try:
             result = json.loads(get(url))["data"]["result"]
@@ -82,7 +82,7 @@ class Prometheus:
 
 
 def dashboard_queries(dashboard):
-    """The queries of a dashboard by panel, after a look at the panels themselves."""
+    """Checks the panels of a dashboard, and returns their queries by panel."""
     (source,) = re.findall(r"^ *uid: (\S+)$", DATA_SOURCE.read_text(), re.M)
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels), "panels share an id"
@@ -140,14 +140,14 @@ def main():
             waiting = queries
             while waiting and time.monotonic() < deadline:
                 time.sleep(0.5)
-                # What Grafana replaces: four times the interval of scrapes, as it does.
+                # Grafana replaces this variable by four times the scrape interval.
                 waiting = [
                     (panel, query) for panel, query in waiting if prometheus.problem(query.replace("$__rate_interval", "4s"))
                 ]
             for panel, query in waiting:
                 problem = prometheus.problem(query.replace("$__rate_interval", "4s"))
                 print(f"FAILED: {panel}: {query}: {problem}")
-            # A metric that does not exist, and one that is only not a number, are found.
+            # The check detects a metric that does not exist, and one whose only value is not a number.
             assert prometheus.problem("stream_pageviews_no_such_total")
             assert prometheus.problem("0 * stream_pageviews_in_flight / 0")
             assert prometheus.problem("sum(rate(")

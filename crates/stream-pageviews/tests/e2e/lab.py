@@ -1,4 +1,4 @@
-"""The generator and what it delivered: the tools of the end-to-end checks, of the soak and of the benchmark."""
+"""Tools of the end-to-end checks, the soak and the benchmark: run the generator and read what it delivered."""
 
 import collections
 import datetime
@@ -17,7 +17,7 @@ EVENT_FIELDS = ["event_time", "session_id", "event_id"]
 
 
 def read(broker, topic, count):
-    """All messages of a topic: at least `count` are waited for, and a moment longer for duplicates."""
+    """Returns all messages of a topic. Waits until there are `count`, and a moment longer to detect duplicates."""
     consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader", "enable.auto.commit": False})
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
     messages = []
@@ -32,7 +32,7 @@ def read(broker, topic, count):
 
 
 def count(broker, topic):
-    """How many messages a topic has, and how many it ever had."""
+    """Returns how many messages a topic has, and how many it has ever had."""
     consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader"})
     partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
     ranges = [consumer.get_watermark_offsets(partition, timeout=10) for partition in partitions]
@@ -67,36 +67,36 @@ class Generator:
         return self.log_path.read_text(encoding="utf-8")
 
     def events(self, message):
-        """The fields of the log lines with this message."""
+        """Returns the fields of the log lines with this message."""
         lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
         fields = [line.get("fields", line) for line in lines]
         return [field for field in fields if field.get("message") == message]
 
     def complaint(self):
-        """The error that is reported at the end, whatever the log's filter."""
+        """Returns the error that is reported at the end, independently of the log filter."""
         messages = [json.loads(line)["message"] for line in self.text().splitlines()]
         return [message for message in messages if message.startswith("stream-pageviews: ")]
 
     def peak_rss(self):
-        """Peak resident memory so far, in KiB."""
+        """Returns the peak resident memory so far, in KiB."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
     def rss(self):
-        """Resident memory now, in KiB."""
+        """Returns the current resident memory, in KiB."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def expected(bin_dir, directory, **variables):
-    """The messages that a run with these variables has to deliver, by topic and in order, from its own local files."""
+    """Returns the messages that a run with these variables must deliver, by topic and in order, using local files."""
     generator = Generator(bin_dir, directory / "expected.log", STREAM_URL=f"file://{directory}/expected", **variables)
     assert generator.wait() == 0, generator.text()
     return {topic: (directory / "expected" / f"{topic}.jsonl").read_bytes().splitlines() for topic in TOPICS}
 
 
 def by_user(bodies):
-    """The bodies of each user, in order."""
+    """Returns the bodies of each user, in order."""
     users = collections.defaultdict(list)
     for body in bodies:
         users[json.loads(body)["user_id"]].append(body)
@@ -104,7 +104,10 @@ def by_user(bodies):
 
 
 def same_messages(broker, wanted, is_ordered=True):
-    """Every wanted message is there, once, under its user's id as key, in each user's order; returns the bodies by topic."""
+    """Asserts that every wanted message exists once, has its user's id as key, and is in order per user.
+
+    Returns the bodies by topic.
+    """
     bodies = {}
     for topic in TOPICS:
         messages = read(broker, topic, len(wanted[topic]))

@@ -1,5 +1,5 @@
-"""What takes minutes: tokens that expire, a broker of three that stops, idle connections, a broker that loses its data, and full
-speed.
+"""Checks that take minutes: tokens that expire, one of three brokers that stops, idle connections, a broker that loses
+its data, and full speed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ PAST = {"SESSION_PAUSE_MEAN": 0, "SEED": 7, "USER_MAX_ID": 999, "PRODUCT_MAX_ID"
 
 
 def soak_a_stopped_broker_of_three(bin_dir, work, _):
-    """With two of three replicas the stream goes on; with one it waits (min.insync.replicas=2). Nothing is lost."""
+    """With two of three replicas the stream continues; with one it waits (min.insync.replicas=2). Nothing is lost."""
     settings = {"SESSIONS": 20_000, "RATE": 4_000} | PAST
     wanted = expected(bin_dir, work, **PAST, SESSIONS=20_000)
     with cluster(work) as brokers:
@@ -30,7 +30,7 @@ def soak_a_stopped_broker_of_three(bin_dir, work, _):
         time.sleep(20)
         before = generator.events("streaming")[-1]["delivered"]
         assert before > 0, generator.text()
-        # The second, so that the quorum of the controllers is lost too, and back.
+        # Kill the second broker, so that the quorum of the controllers is also lost and regained.
         brokers[1].kill()
         time.sleep(20)
         assert generator.process.poll() is None, generator.text()
@@ -42,7 +42,7 @@ def soak_a_stopped_broker_of_three(bin_dir, work, _):
 
 
 def soak_tokens_are_renewed(bin_dir, work, _):
-    """Tokens are valid for a minute, and the broker closes the connections of those that have expired; the stream outlives them."""
+    """Tokens are valid for a minute, and the broker closes connections with expired ones; the stream continues."""
     lifetime = 60
     load = {"SESSION_PAUSE_MEAN": 5, "SESSION_PAUSE_STDDEV": 3, "CONCURRENT_USERS": 500, "SEED": 7}
     with Broker(work / "kafka", token_lifetime=lifetime) as broker:
@@ -53,7 +53,7 @@ def soak_tokens_are_renewed(bin_dir, work, _):
             assert generator.process.poll() is None, generator.text()
             time.sleep(1)
         assert generator.stop() == 0, generator.text()
-        # The first, and one more per lifetime.
+        # The first token, and one more per lifetime.
         assert broker.identity.issued >= 3
         (done,) = generator.events("done")
         assert done["lost"] == 0 and done["errors"] == 0, generator.text()
@@ -62,7 +62,7 @@ def soak_tokens_are_renewed(bin_dir, work, _):
 
 
 def soak_idle_connections(bin_dir, work, _):
-    """The broker closes connections that are idle; the stream, which waits for the time of its first event, reconnects."""
+    """The broker closes idle connections; the stream, which waits for the time of its first event, reconnects."""
     idle_seconds = 10
     with Broker(work / "kafka", **{"connections.max.idle.ms": idle_seconds * 1000}) as broker:
         broker.replace_topics()
@@ -78,7 +78,7 @@ def soak_idle_connections(bin_dir, work, _):
 
 
 def soak_a_broker_without_its_data(bin_dir, work, _):
-    """Apache Kafka accepts a producer that it does not know: the stream goes on, and what was acknowledged since is there."""
+    """Apache Kafka accepts unknown producers: the stream continues, and keeps what is acknowledged from then on."""
     settings = {"SESSIONS": 6_000} | PAST
     wanted = expected(bin_dir, work, **settings)
     due = collections.Counter(body for bodies in wanted.values() for body in bodies)
@@ -97,16 +97,16 @@ def soak_a_broker_without_its_data(bin_dir, work, _):
         assert done["lost"] == 0, done
         found = collections.Counter(message.value() for topic in TOPICS for message in read(broker, topic, 0))
     assert found <= due, f"{(found - due).total()} too many"
-    # Between the count and the kill, more were acknowledged.
+    # Between the count and the kill, more messages were acknowledged.
     assert due.total() - found.total() < before + 5 * rate, (before, found.total(), due.total())
 
 
 def soak_full_speed(bin_dir, work, minutes):
     """Memory stays flat at full speed, and nothing is lost.
 
-    The broker is librdkafka's mock cluster in a process of its own (`cargo build --release --example mock-broker`), which
-    keeps only the last megabytes of each partition: at full speed, a log would fill the disk. It can therefore not be read
-    back; what counts is what it acknowledged.
+    The broker is librdkafka's mock cluster in a separate process (`cargo build --release --example mock-broker`), which
+    keeps only the last megabytes of each partition: at full speed, a log would fill the disk. The messages can
+    therefore not be read back; only the acknowledgements are checked.
     """
     mock = subprocess.Popen([bin_dir / "examples" / "mock-broker"], stdout=subprocess.PIPE, text=True)
     servers = mock.stdout.readline().strip()
@@ -124,14 +124,14 @@ def soak_full_speed(bin_dir, work, minutes):
     mock.kill()
     (done,) = generator.events("done")
     assert done["lost"] == 0 and done["delivered"] == done["pageviews"] + done["stars"], done
-    # The first minute fills the queue; from then on memory swings with the queue, but must not grow.
+    # The first minute fills the queue; from then on memory fluctuates with the queue, but must not grow.
     settled = memory[min(6, len(memory) - 1) :]
     print(
         f"{done['delivered']} messages in {done['seconds']:.0f} s ({done['messages_per_second']:.0f}/s), none lost; "
         f"resident {min(settled) / 1024:.1f} to {max(settled) / 1024:.1f} MiB after the first minute, "
         f"peak {peak / 1024:.1f} MiB"
     )
-    # It swings by more than half. One byte that is kept per message would be 100 MiB after ten minutes.
+    # Memory fluctuates by more than half. A leak of one byte per message would amount to 100 MiB after ten minutes.
     half = max(1, len(settled) // 2)
     early, late = max(settled[:half]), max(settled[-half:])
     assert late < 1.3 * early, settled

@@ -1,8 +1,8 @@
-//! Development tool: the strict Data Lake server of the test kit, on its own.
+//! Development tool: runs the test kit's strict Data Lake server as a program.
 //!
-//! `dfs-server [--drop[=MB/s]] [ADDRESS [LATENCY_MS [TOKEN]]]`, by default `127.0.0.1:10010` and 0. The account and
-//! its key are the emulators' well-known ones; TOKEN is accepted as a bearer token; with `--drop` what is
-//! written is counted and not kept, read at the rate given if there is one. Prints one line when it listens; ends with a signal.
+//! `dfs-server [--drop[=MB/s]] [ADDRESS [LATENCY_MS [TOKEN]]]`, by default `127.0.0.1:10010` and 0. The account and its
+//! key are the emulators' well-known ones; TOKEN is accepted as a bearer token. With `--drop`, written data is counted
+//! and dropped; it is read at the given rate, if there is one. Prints one line when it listens; ends with a signal.
 
 use std::{env, error::Error, time::Duration};
 

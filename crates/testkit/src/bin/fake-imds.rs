@@ -1,4 +1,4 @@
-//! Development tool: the test kit's identity endpoint, on its own.
+//! Development tool: runs the test kit's identity endpoint as a program.
 //!
 //! `fake-imds TOKEN SECRET [CLIENT_ID]`. Prints the value for IDENTITY_ENDPOINT when it listens; SECRET is
 //! the value for IDENTITY_HEADER. The first two requests are answered with 429 and 500. Ends with a signal.

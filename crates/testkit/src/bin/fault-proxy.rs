@@ -1,8 +1,8 @@
-//! Development tool: the test kit's fault-injecting proxy, on its own.
+//! Development tool: runs the test kit's fault-injecting proxy as a program.
 //!
-//! `fault-proxy LISTEN UPSTREAM [PROBABILITY [SEED [LATENCY_MS]]]`, such as
-//! `fault-proxy 127.0.0.1:10001 127.0.0.1:10000 0.1 7`. Prints one line when it listens, and when it is
-//! interrupted one that counts the faults.
+//! `fault-proxy LISTEN UPSTREAM [PROBABILITY [SEED [LATENCY_MS]]]`, such as `fault-proxy 127.0.0.1:10001
+//! 127.0.0.1:10000 0.1 7`. Prints one line when it listens, and another one with the counts of the faults when it is
+//! interrupted.
 
 use std::{env, error::Error, time::Duration};
 

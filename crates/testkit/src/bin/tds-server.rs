@@ -1,8 +1,8 @@
 //! A TDS server for trying `gen-orders` out by hand: `cargo run -p testkit --bin tds-server -- [PORT] [ONE_IN]`.
 //!
-//! It writes its certificate authority to `tds-server-ca.pem` in the current directory, prints the variables
-//! that `gen-orders` needs, and on Ctrl-C its counters and the number of rows in its tables. With ONE_IN, one request in
-//! that many fails in a random way.
+//! It writes the certificate of its authority to `tds-server-ca.pem` in the current directory and prints the variables
+//! that `gen-orders` needs. On Ctrl-C it prints its counters and the number of rows in its tables. With ONE_IN, one
+//! request in that many fails in a random way.
 
 use std::process::ExitCode;
 

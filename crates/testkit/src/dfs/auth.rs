@@ -1,4 +1,4 @@
-//! Who may do what: shared access signatures, checked as the service does, and bearer tokens.
+//! Authorization: shared access signatures, which are checked as the service does, and bearer tokens.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Duration, Utc};
@@ -8,20 +8,20 @@ use url::form_urlencoded;
 
 use super::store::ServiceError;
 
-/// What a request needs: one letter of a SAS's permissions (`sp`), any one of those given.
+/// The permissions that a request needs: letters of a SAS's permissions (`sp`), any one of which is sufficient.
 /// <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#specify-permissions>
 pub type Needs = &'static [char];
 
 /// The account whose signatures are accepted.
 #[derive(Debug, Clone)]
 pub struct SharedKeyAccount {
-    /// Its name.
+    /// The name of the account.
     pub name: String,
-    /// Its key, in base64.
+    /// The key of the account, in base64.
     pub key: String,
 }
 
-/// What a SAS gives access to.
+/// The resources that a SAS gives access to.
 #[derive(Debug, Clone, Copy)]
 pub enum SasScope<'a> {
     /// Everything in the account.
@@ -34,7 +34,7 @@ const DENIED: ServiceError = ServiceError(403, "AuthenticationFailed");
 const NOT_PERMITTED: ServiceError = ServiceError(403, "AuthorizationPermissionMismatch");
 
 impl SharedKeyAccount {
-    /// The emulators' well-known account.
+    /// Returns the emulators' well-known account.
     /// <https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key>
     pub fn emulator() -> Self {
         Self {
@@ -44,7 +44,7 @@ impl SharedKeyAccount {
         }
     }
 
-    /// A SAS with `permissions` (such as `rwdlacm`) that lasts for `lifetime` from now.
+    /// Returns a SAS with `permissions` (such as `rwdlacm`) that is valid for `lifetime` from now.
     pub fn sas(&self, scope: SasScope<'_>, permissions: &str, lifetime: Duration) -> String {
         let expiry = (Utc::now() + lifetime).format("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut pairs = vec![("sv", "2021-12-02"), ("sp", permissions), ("se", &expiry)];
@@ -67,8 +67,8 @@ impl SharedKeyAccount {
     /// Checks the SAS in `query` for a request to `filesystem`.
     ///
     /// # Errors
-    /// 403 with the service's codes: `AuthenticationFailed` for a signature that is wrong, expired or for
-    /// another filesystem, `AuthorizationPermissionMismatch` for one that lacks a permission.
+    /// 403 with the service's codes: `AuthenticationFailed` for a signature that is wrong, expired or for a different
+    /// filesystem, `AuthorizationPermissionMismatch` for one that lacks a permission.
     pub fn check_sas(&self, query: &str, filesystem: &str, needs: Needs) -> Result<(), ServiceError> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let find = |name: &str| {
@@ -77,7 +77,7 @@ impl SharedKeyAccount {
                 .find(|pair| pair.0 == name)
                 .map_or("", |pair| pair.1.as_str())
         };
-        // Earlier versions are signed in other formats, which no current tool makes; Terraform makes this one.
+        // Earlier versions are signed in other formats, which no current tool produces; Terraform produces this one.
         if find("sv") < "2018-11-09" || find("sig").is_empty() {
             return Err(DENIED);
         }
@@ -105,9 +105,9 @@ impl SharedKeyAccount {
         Ok(())
     }
 
-    /// <https://learn.microsoft.com/rest/api/storageservices/create-account-sas#construct-the-signature-string>
-    /// and <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later>;
-    /// versions from 2018-11-09 to that one lack the encryption scope, `ses`.
+    /// <https://learn.microsoft.com/rest/api/storageservices/create-account-sas#construct-the-signature-string> and
+    /// <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later>; in
+    /// versions from 2018-11-09 until the latter, there is no encryption scope, `ses`.
     fn string_to_sign<'p>(&self, find: impl Fn(&str) -> &'p str, filesystem: &str) -> String {
         let resource = format!("/blob/{}/{filesystem}", self.name);
         let value = |name: &str| match name {
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(account.check_sas("", "lake", &['w']), Err(DENIED));
     }
 
-    /// What azurerm_storage_account_blob_container_sas makes.
+    /// A SAS as azurerm_storage_account_blob_container_sas makes it.
     #[test]
     fn a_signature_without_an_encryption_scope_counts() {
         let account = SharedKeyAccount::emulator();

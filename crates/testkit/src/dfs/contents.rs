@@ -1,4 +1,4 @@
-//! A file's bytes, in the pieces that they came in: putting a file together copies nothing, however big it is.
+//! The bytes of a file, in the pieces in which they arrived: assembling a file copies nothing, however large it is.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// How many bytes.
+    /// Returns the number of bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
@@ -21,7 +21,7 @@ impl Contents {
         self.pieces.push(piece);
     }
 
-    /// All bytes in one piece: a copy where there are several.
+    /// Returns all bytes in one piece, which is a copy if there are several pieces.
     pub fn to_bytes(&self) -> Bytes {
         match &self.pieces[..] {
             [piece] => piece.clone(),

@@ -1,15 +1,15 @@
-//! A strict Data Lake Storage Gen2 server in memory, written from Microsoft's REST documentation: no
-//! released emulator speaks append and flush.
+//! A strict Data Lake Storage Gen2 server in memory, written from Microsoft's REST documentation, because no released
+//! emulator supports append and flush.
 //!
-//! Strict where a client can be wrong: positions of appends and flushes, lengths, permissions of the SAS,
-//! a rename's source with its own SAS, parents of a rename's target. What a reader sees is only what was
-//! flushed. Faults are not its business: put [`crate::faults`] in front of it.
+//! It is strict wherever a client can make mistakes: positions of appends and flushes, lengths, permissions of the SAS,
+//! the separate SAS for the source of a rename, parents of the target of a rename. Readers see only what was flushed.
+//! It does not inject faults: put [`crate::faults`] in front of it.
 //!
-//! An account has two APIs: the server also implements the requests of the Blob API that write files (Put Blob, Put Block,
-//! Put Block List, and their reads), so that both can be used for one file. For the Blob API, Azurite is the reference;
-//! here it is for tests without other programs, and for comparisons on one server.
+//! An account has two APIs: the server also implements the requests of the Blob API that write files (Put Blob, Put
+//! Block, Put Block List, and their reads), so that both can be used for one file. For the Blob API, Azurite is the
+//! reference; the implementation here is for tests without other programs, and for comparisons on one server.
 //!
-//! Paths are `/ACCOUNT/FILESYSTEM/PATH`, as with all emulators.
+//! Paths are `/ACCOUNT/FILESYSTEM/PATH`, as in all emulators.
 
 pub mod auth;
 pub mod contents;
@@ -49,23 +49,23 @@ use crate::lock;
 /// The service's limit for one append. <https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/update>
 const APPEND_LIMIT: usize = 100 * 1024 * 1024;
 
-/// What becomes of the bytes of appends, blocks and blobs.
+/// What happens to the bytes of appends, blocks and blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bodies {
-    /// They are kept, to be read back.
+    /// They are kept and can be read back.
     Kept,
-    /// They are counted and dropped; a file reads as zeros. For comparing the speed of clients: a server that
-    /// keeps everything is busier with its memory than with them.
+    /// They are counted and dropped; a file reads as zeros. This is for comparing the speed of clients: a server that
+    /// keeps everything would spend more time on its memory than on its clients.
     Dropped {
-        /// Bytes a second that all requests together are read at, as over a link; 0 is no limit.
+        /// The rate at which all requests together are read, in bytes per second, as over a link; 0 means no limit.
         rate: u64,
     },
 }
 
-/// What the bytes of [`Bodies::Dropped`] read as. Never touched before, so that it takes no memory.
+/// What the bytes of [`Bodies::Dropped`] read as. Nothing writes to it, so that it takes no memory.
 static ZEROS: [u8; APPEND_LIMIT] = [0; APPEND_LIMIT];
 
-/// A running server. It stops when this is dropped.
+/// A running server. It stops when it is dropped.
 #[derive(Debug)]
 pub struct DfsServer {
     address: SocketAddr,
@@ -78,7 +78,7 @@ struct DfsState {
     account: SharedKeyAccount,
     latency: Duration,
     bodies: Bodies,
-    /// Until when the link of [`Bodies::Dropped`] is taken.
+    /// Until when the link of [`Bodies::Dropped`] is in use.
     busy_until: Mutex<Instant>,
     store: Mutex<Store>,
     tokens: Mutex<HashSet<String>>,
@@ -87,10 +87,10 @@ struct DfsState {
 }
 
 impl DfsServer {
-    /// Starts a server for `account` at `address` (port 0 picks one), which adds `latency` to each answer.
+    /// Starts a server for `account` at `address` (port 0 picks a free one), which adds `latency` to each answer.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// If the address is in use.
     pub async fn start(
         address: SocketAddr,
         account: SharedKeyAccount,
@@ -122,19 +122,19 @@ impl DfsServer {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of `path` with a SAS that allows everything for an hour.
+    /// Returns the URL of `path` with a SAS that allows everything for an hour.
     pub fn url_with_sas(&self, path: &str) -> String {
         let account = &self.shared.account;
         let sas = account.sas(auth::SasScope::Account, "rcwdlm", chrono::Duration::hours(1));
         format!("http://{}/{}/{path}?{sas}", self.address, account.name)
     }
 
-    /// Its files, to look at or to change behind the clients' back.
+    /// Returns the files of the server, to inspect them or to change them without the clients' knowledge.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.shared.store)
     }
@@ -144,17 +144,18 @@ impl DfsServer {
         lock(&self.shared.tokens).insert(token.into());
     }
 
-    /// From now on answers differ where no client should mind: another status of conditions that failed, a request id that is no UUID, the code of an error in the body only.
+    /// From now on, answers differ in ways that should not matter to clients: a different status for conditions that
+    /// failed, a request id that is not a UUID, an error code only in the body.
     pub fn be_peculiar(&self) {
         self.shared.peculiar.store(true, Ordering::Relaxed);
     }
 
-    /// One line `METHOD PATH OPERATION STATUS` for each request that came, without queries.
+    /// Returns one line `METHOD PATH OPERATION STATUS` for each request received, without queries.
     pub fn log(&self) -> Vec<String> {
         lock(&self.shared.log).clone()
     }
 
-    /// The flushed contents of every file of `filesystem`, by path; empty if there is no such filesystem.
+    /// Returns the flushed contents of every file of `filesystem`, by path; empty if there is no such filesystem.
     pub fn files(&self, filesystem: &str) -> Vec<(String, Bytes)> {
         let store = self.store();
         let Ok(paths) = store.paths(filesystem) else {
@@ -285,7 +286,7 @@ enum Operation {
 }
 
 impl Operation {
-    /// The permissions, any of which allows it.
+    /// Returns the permissions, any one of which allows the operation.
     fn needs(&self) -> Needs {
         match self {
             Self::CreateFilesystem => &['c', 'w'],
@@ -301,7 +302,7 @@ impl Operation {
     }
 }
 
-/// A request, read and permitted.
+/// A request that was read and authorized.
 #[derive(Debug)]
 struct Call {
     operation: Operation,
@@ -354,7 +355,7 @@ impl Call {
             Operation::CreateFilesystem | Operation::DeleteFilesystem
         );
         if of_filesystems && find("sig").is_some() && find("ss").is_none() {
-            // Only the SAS of an account may, whatever the permissions of a filesystem's.
+            // Only an account SAS may do this, whatever the permissions of a SAS for a filesystem.
             return Err(ServiceError(403, "AuthorizationFailure"));
         }
         Ok(Self {
@@ -404,7 +405,7 @@ impl Call {
                 let source = self.header("x-ms-rename-source").unwrap_or_default();
                 let (source, sas) = source.split_once('?').unwrap_or((source, ""));
                 let source = percent_decode_str(source).decode_utf8().map_err(|_| BAD_QUERY)?;
-                // The format is /FILESYSTEM/PATH: no account, unlike the request's own path here.
+                // The format is /FILESYSTEM/PATH without an account, unlike the path of the request here.
                 let source = source
                     .strip_prefix('/')
                     .ok_or(ServiceError(400, "InvalidRenameSourcePath"))?;
@@ -412,7 +413,7 @@ impl Call {
                     .split_once('/')
                     .ok_or(ServiceError(400, "InvalidRenameSourcePath"))?;
                 if self.find("sig").is_some() {
-                    // The source is signed for separately, as the official SDKs do.
+                    // The source has a separate signature, as in the official SDKs.
                     shared.account.check_sas(sas, from, &['m', 'd'])?;
                 }
                 store
@@ -469,7 +470,7 @@ impl Call {
             Operation::Properties | Operation::Read => self.read_path(store.get(filesystem, path)?),
             Operation::Delete => {
                 let recursive = self.find("recursive") == Some("true");
-                // The service distinguishes its APIs by the host; there is one host here.
+                // The service distinguishes its APIs by the host; here both APIs have the same host.
                 let blob_api = self
                     .header("user-agent")
                     .is_some_and(|sdk| sdk.contains("storage_blob"));
@@ -481,7 +482,7 @@ impl Call {
         }
     }
 
-    /// A page of paths; the continuation is the last path of the page.
+    /// Returns a page of paths; the continuation is the last path of the page.
     fn list(&self, store: &Store) -> Result<Response<Body>, ServiceError> {
         let directory = self.find("directory").unwrap_or_default().trim_matches('/');
         let recursive = self.find("recursive") == Some("true");
@@ -533,7 +534,7 @@ impl Call {
         ))
     }
 
-    /// A page of blobs; the marker is the last name of the page before.
+    /// Returns a page of blobs; the marker is the last name of the previous page.
     fn list_blobs(&self, store: &Store) -> Result<Response<Body>, ServiceError> {
         let prefix = self.find("prefix").unwrap_or_default();
         let after = self.find("marker").unwrap_or_default();
@@ -645,7 +646,7 @@ fn xml_text(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// `/ACCOUNT/FILESYSTEM/PATH` into its last two parts.
+/// Splits `/ACCOUNT/FILESYSTEM/PATH` into its last two parts.
 fn split(path: &str, account: &str) -> Option<(String, String)> {
     let rest = path.strip_prefix('/')?.strip_prefix(account)?.strip_prefix('/')?;
     let (filesystem, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -661,7 +662,7 @@ fn operation<'q>(
     is_blob: bool,
     find: impl Fn(&str) -> Option<&'q str>,
 ) -> Result<Operation, ServiceError> {
-    // The Python SDK makes filesystems by the Blob API's name for the same thing.
+    // The Python SDK creates filesystems using the Blob API's name for them.
     let filesystem = find("resource") == Some("filesystem") || find("restype") == Some("container");
     let position = || {
         find("position")

@@ -1,4 +1,4 @@
-//! The files of the server: what the Data Lake API's operations do to them.
+//! The files of the server, and the operations of the Data Lake API on them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,34 +14,34 @@ pub struct ServiceError(pub u16, pub &'static str);
 /// A file or a directory.
 #[derive(Debug, Clone)]
 pub enum Node {
-    /// A directory, made by name or as the parent of a file.
+    /// A directory, created explicitly or as the parent of a file.
     Directory,
     /// A file.
     File(File),
 }
 
-/// A file: what readers see, and what was appended since the last flush.
+/// A file: what readers see, and what has been appended since the last flush.
 #[derive(Debug, Clone, Default)]
 pub struct File {
     /// The flushed contents.
     pub contents: Contents,
-    /// Appended and not flushed, by position. Readers do not see it.
+    /// What was appended and not flushed, by position. Readers do not see it.
     pub uncommitted: BTreeMap<u64, Bytes>,
     /// Changes with each change of the file.
     pub etag: u64,
     /// Blocks of the Blob API that were staged and not committed, by id. Readers do not see them.
     pub staged: HashMap<String, Bytes>,
-    /// Whether it exists for readers; a blob of which only blocks were staged does not.
+    /// Whether readers do not see the file: a blob is hidden as long as only blocks of it have been staged.
     pub hidden: bool,
-    /// Whether its contents were appended through the Data Lake API.
+    /// Whether the contents were appended through the Data Lake API.
     pub appended: bool,
-    /// Its MD5, if it was written by one Put Blob.
+    /// The MD5 of the contents, if they were written by a single Put Blob.
     pub md5: Option<String>,
-    /// The ids that were committed last.
+    /// The block ids that were committed last.
     pub committed: Option<String>,
-    /// Whether it is an append blob, which the Blob API replaces by no block blob.
+    /// Whether it is an append blob, which cannot be replaced by a block blob through the Blob API.
     pub append_blob: bool,
-    /// Whether a policy forbids any change of it.
+    /// Whether a policy forbids changing it.
     pub immutable: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct File {
 pub struct Store {
     filesystems: HashMap<String, BTreeMap<String, Node>>,
     changes: u64,
-    /// From how many parts on the next commit loses them; `None` if it does not.
+    /// The number of parts from which on the next commit loses them; `None` if no commit does.
     loses_parts: Option<usize>,
 }
 
@@ -58,10 +58,10 @@ const NO_FILESYSTEM: ServiceError = ServiceError(404, "FilesystemNotFound");
 const NO_PATH: ServiceError = ServiceError(404, "PathNotFound");
 
 impl Store {
-    /// Makes a filesystem.
+    /// Creates a filesystem.
     ///
     /// # Errors
-    /// 409 if it is there.
+    /// 409 if it exists.
     pub fn create_filesystem(&mut self, name: &str) -> Result<(), ServiceError> {
         if self.filesystems.contains_key(name) {
             return Err(ServiceError(409, "FilesystemAlreadyExists"));
@@ -73,23 +73,23 @@ impl Store {
     /// Removes a filesystem and everything in it.
     ///
     /// # Errors
-    /// 404 if there is none.
+    /// 404 if it does not exist.
     pub fn delete_filesystem(&mut self, name: &str) -> Result<(), ServiceError> {
         self.filesystems.remove(name).map(drop).ok_or(NO_FILESYSTEM)
     }
 
-    /// Every path of a filesystem, in order.
+    /// Returns every path of a filesystem, in order.
     ///
     /// # Errors
-    /// 404 if there is none.
+    /// 404 if the filesystem does not exist.
     pub fn paths(&self, filesystem: &str) -> Result<&BTreeMap<String, Node>, ServiceError> {
         self.filesystems.get(filesystem).ok_or(NO_FILESYSTEM)
     }
 
-    /// One file or directory.
+    /// Returns one file or directory.
     ///
     /// # Errors
-    /// 404 if it or its filesystem is not there.
+    /// 404 if it or its filesystem does not exist.
     pub fn get(&self, filesystem: &str, path: &str) -> Result<&Node, ServiceError> {
         match self.paths(filesystem)?.get(path) {
             Some(Node::File(file)) if file.hidden => Err(NO_PATH),
@@ -97,12 +97,12 @@ impl Store {
         }
     }
 
-    /// The next commit or flush of a file of which `parts` parts or more were sent finds none of them.
+    /// Makes the next commit or flush of a file with at least `parts` sent parts lose all of them.
     pub fn lose_parts_once(&mut self, parts: usize) {
         self.loses_parts = Some(parts);
     }
 
-    /// Drops what was sent for a file that is about to be committed, if that was asked for.
+    /// Drops the parts of a file that is about to be committed, if [`Store::lose_parts_once`] asked for it.
     fn lose_parts(&mut self, filesystem: &str, path: &str) -> Result<(), ServiceError> {
         if let Some(least) = self.loses_parts {
             let file = self.file_mut(filesystem, path)?;
@@ -115,7 +115,8 @@ impl Store {
         Ok(())
     }
 
-    /// The file at `path`, for a write by the Blob API, made with its parents if it is not there, and hidden then.
+    /// Returns the file at `path` for a write by the Blob API. If it does not exist, it is created as a hidden file,
+    /// together with its parents.
     fn blob_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
         let is_there = self.paths(filesystem)?.contains_key(path);
         if !is_there {
@@ -132,10 +133,10 @@ impl Store {
         Ok(file)
     }
 
-    /// Put Blob: the whole contents at once, in place of whatever file is there.
+    /// Put Blob: writes the whole contents at once, replacing an existing file.
     ///
     /// # Errors
-    /// 404 without the filesystem, 409 if a directory is there.
+    /// 404 without the filesystem, 409 if there is a directory.
     pub fn put_blob(
         &mut self,
         filesystem: &str,
@@ -158,7 +159,7 @@ impl Store {
     /// Put Block: stages a block. All ids of a blob have the same length.
     ///
     /// # Errors
-    /// 400 `InvalidBlobOrBlock` for another length of the id.
+    /// 400 `InvalidBlobOrBlock` for an id of a different length.
     pub fn put_block(
         &mut self,
         filesystem: &str,
@@ -174,11 +175,11 @@ impl Store {
         Ok(())
     }
 
-    /// Put Block List: the blob becomes these blocks, in this order; other staged blocks are dropped.
+    /// Put Block List: replaces the blob by these blocks, in this order; other staged blocks are dropped.
     ///
     /// # Errors
-    /// 400 `InvalidBlockList` for a block that is not staged (nor in the blob already, by the same list);
-    /// 409 `BlobOperationNotSupported` over a file that was written through the Data Lake API.
+    /// 400 `InvalidBlockList` for a block that is not staged, unless the same list was committed last; 409
+    /// `BlobOperationNotSupported` for a file that was written through the Data Lake API.
     pub fn put_block_list(
         &mut self,
         filesystem: &str,
@@ -210,10 +211,10 @@ impl Store {
         Ok(etag)
     }
 
-    /// The file at `path`, to change it behind the clients' back.
+    /// Returns the file at `path`, to change it without the clients' knowledge.
     ///
     /// # Errors
-    /// 404 if it or its filesystem is not there, 409 if it is a directory.
+    /// 404 if it or its filesystem does not exist, 409 if it is a directory.
     pub fn file_mut(&mut self, filesystem: &str, path: &str) -> Result<&mut File, ServiceError> {
         match self
             .filesystems
@@ -227,11 +228,11 @@ impl Store {
         }
     }
 
-    /// Path - Create: a new, empty file in place of what is there, or a directory; parents are made too.
+    /// Path - Create: creates an empty file that replaces an existing one, or a directory; parents are created, too.
     ///
     /// # Errors
-    /// 409 `PathAlreadyExists` if it must be new (`If-None-Match: *`) and is not, or if a directory is in
-    /// the place of the file; 409 `PathConflict` if a file is in the place of a parent.
+    /// 409 `PathAlreadyExists` if it must be new (`If-None-Match: *`) but exists, or if there is a directory in place
+    /// of the file; 409 `PathConflict` if there is a file in place of a parent.
     pub fn create(
         &mut self,
         filesystem: &str,
@@ -271,7 +272,7 @@ impl Store {
     /// replaces the first.
     ///
     /// # Errors
-    /// 400 if it is empty or lies before the end of what was flushed.
+    /// 400 if nothing is appended, or if the position is before the end of what was flushed.
     pub fn append(
         &mut self,
         filesystem: &str,
@@ -290,8 +291,8 @@ impl Store {
         Ok(())
     }
 
-    /// Path - Update, `action=flush`: what was appended becomes visible, up to `position`, which must be
-    /// where it ends; there must be no gap.
+    /// Path - Update, `action=flush`: makes what was appended visible, up to `position`, which must be where it ends;
+    /// there must be no gap.
     ///
     /// # Errors
     /// 400 `InvalidFlushPosition`.
@@ -319,10 +320,10 @@ impl Store {
         Ok(etag)
     }
 
-    /// Path - Create with `x-ms-rename-source`: moves a file over whatever file is there.
+    /// Path - Create with `x-ms-rename-source`: moves a file, replacing an existing one.
     ///
     /// # Errors
-    /// 404 `SourcePathNotFound`, 404 `RenameDestinationParentPathNotFound`, 409 if a directory is there.
+    /// 404 `SourcePathNotFound`, 404 `RenameDestinationParentPathNotFound`, 409 if there is a directory.
     pub fn rename(&mut self, from: (&str, &str), to: (&str, &str)) -> Result<(), ServiceError> {
         let source = self.filesystems.get(from.0).ok_or(NO_FILESYSTEM)?;
         let Some(Node::File(_)) = source.get(from.1) else {
@@ -352,7 +353,7 @@ impl Store {
     /// Path - Delete.
     ///
     /// # Errors
-    /// 404 if it is not there, 409 `DirectoryNotEmpty` without `recursive`.
+    /// 404 if it does not exist, 409 `DirectoryNotEmpty` without `recursive`.
     pub fn delete(&mut self, filesystem: &str, path: &str, recursive: bool) -> Result<(), ServiceError> {
         let paths = self.filesystems.get_mut(filesystem).ok_or(NO_FILESYSTEM)?;
         match paths.get(path) {

@@ -1,7 +1,7 @@
-//! An HTTP proxy that breaks things: put it between a client and any server that it talks plain HTTP to.
+//! A fault-injecting HTTP proxy: put it between a client and any server that the client reaches by plain HTTP.
 //!
-//! For each request it draws, from a seed, whether a fault happens and which. A fault comes before the
-//! request reaches the server, or after it took full effect there: clients must get both right.
+//! For each request it decides, based on a seed, whether a fault happens and which one. A fault happens before the
+//! request reaches the server, or after the request took full effect there: clients must handle both correctly.
 
 use std::{
     collections::BTreeMap,
@@ -38,36 +38,36 @@ use crate::lock;
 pub enum HttpFault {
     /// The server does not listen for 100 ms: other connections are refused; this one is reset.
     Refuse,
-    /// The connection is reset; the server saw nothing.
+    /// The connection is reset; the server has not seen the request.
     ResetBefore,
-    /// The connection is reset after the server did what was asked.
+    /// The connection is reset after the server has carried out the request.
     ResetAfter,
-    /// An answer with this status, with a wait of 50 ms asked for in the headers or without; the server saw
-    /// nothing. The body is the service's JSON, or the HTML of a gateway.
+    /// An answer with this status, with or without headers that ask for a wait of 50 ms; the server has not seen the
+    /// request. The body is the service's JSON, or the HTML of a gateway.
     Status {
         /// The status.
         status: u16,
-        /// Whether the answer says when to try again.
+        /// Whether the answer says when to retry.
         retry_after: bool,
         /// Whether the body is HTML.
         html: bool,
     },
-    /// An answer with this status although the server did what was asked.
+    /// An answer with this status although the server has carried out the request.
     StatusAfter(u16),
     /// The connection ends within the answer's first line.
     Truncated,
-    /// Nothing happens for the plan's [`stall`](FaultPlan::stall), then the connection is reset; the server saw
-    /// nothing.
+    /// Nothing happens for the plan's [`stall`](FaultPlan::stall), then the connection is reset; the server has not
+    /// seen the request.
     StallBefore,
-    /// As `StallBefore`, but the server did what was asked.
+    /// As `StallBefore`, but the server has carried out the request.
     StallAfter,
-    /// The server sees the request only after the plan's [`stall`](FaultPlan::stall), even if the client has abandoned it by
-    /// then.
+    /// The server receives the request only after the plan's [`stall`](FaultPlan::stall), even if the client has
+    /// abandoned it by then.
     Late,
 }
 
 impl HttpFault {
-    /// Every kind, each status on its own.
+    /// Returns every kind of fault, with a separate one for each status.
     pub fn all() -> Vec<Self> {
         let mut all = vec![
             Self::Refuse,
@@ -94,16 +94,16 @@ impl HttpFault {
     }
 }
 
-/// What a proxy breaks.
+/// The faults of a proxy.
 #[derive(Debug, Clone)]
 pub struct FaultPlan {
     /// How many requests pass before the first fault.
     pub spared: u64,
-    /// The share of requests that meet a fault, 0 to 1.
+    /// The share of requests that encounter a fault, 0 to 1.
     pub probability: f64,
     /// The kinds, equally likely.
     pub faults: Vec<HttpFault>,
-    /// Decides which request meets which fault.
+    /// Decides which request encounters which fault.
     pub seed: u64,
     /// How long a stall lasts.
     pub stall: Duration,
@@ -112,7 +112,7 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// Nothing is broken.
+    /// Returns a plan without faults.
     pub fn harmless() -> Self {
         Self {
             spared: 0,
@@ -124,7 +124,7 @@ impl FaultPlan {
         }
     }
 
-    /// Every fault in random mixture for `probability` of the requests.
+    /// Returns a plan in which a random fault of any kind happens to a share of `probability` of the requests.
     pub fn mixture(probability: f64, seed: u64) -> Self {
         Self {
             probability,
@@ -135,7 +135,7 @@ impl FaultPlan {
     }
 }
 
-/// A running proxy. It stops when this is dropped.
+/// A running proxy. It stops when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -155,10 +155,10 @@ struct ProxyState {
 }
 
 impl FaultProxy {
-    /// Starts a proxy at `address` (port 0 picks one) in front of `upstream`.
+    /// Starts a proxy at `address` (port 0 picks a free one) in front of `upstream`.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// If the address is in use.
     pub async fn start(address: SocketAddr, upstream: SocketAddr, plan: FaultPlan) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -179,17 +179,17 @@ impl FaultProxy {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address at which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How often each fault happened so far.
+    /// Returns how often each fault has happened so far.
     pub fn counts(&self) -> BTreeMap<HttpFault, u64> {
         lock(&self.shared.counts).clone()
     }
 
-    /// How many requests came so far.
+    /// Returns how many requests have arrived so far.
     pub fn requests(&self) -> u64 {
         *lock(&self.shared.requests)
     }
@@ -233,13 +233,13 @@ async fn serve(stream: TcpStream, shared: Arc<ProxyState>) {
         let (shared, cut) = (Arc::clone(&shared), cut.clone());
         async move { shared.answer(request, &cut).await }
     });
-    // It ends with an error whenever a fault cut the connection.
+    // This ends with an error whenever a fault has cut the connection.
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(io, service)
         .await;
 }
 
-/// The answer to a connection that is being cut: never sent.
+/// The result for a connection that is being cut: it is never sent.
 #[derive(Debug)]
 struct ResetError;
 
@@ -281,7 +281,7 @@ impl ProxyState {
         cut: &Cut,
     ) -> Result<Response<Full<Bytes>>, ResetError> {
         let fault = self.draw();
-        // Read to its end, so that a fault is not taken for a refusal of the body.
+        // The request is read completely, so that a fault is not mistaken for a refusal of the body.
         let (mut parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| ResetError)?.to_bytes();
         match fault {
@@ -311,7 +311,7 @@ impl ProxyState {
             _ => Duration::ZERO,
         };
         let forwarded = self.client.request(Request::from_parts(parts, Full::new(body)));
-        // A task of its own goes on when the client closes the connection.
+        // A separate task continues when the client closes the connection.
         let upstream = tokio::spawn(async move {
             tokio::time::sleep(late).await;
             forwarded.await
@@ -357,7 +357,7 @@ fn refusal(status: u16, retry_after: bool, html: bool) -> Response<Full<Bytes>> 
         .expect("the headers are ASCII")
 }
 
-/// Breaks a connection: now, or after some more bytes were written.
+/// Breaks a connection: now, or after some more bytes have been written.
 #[derive(Debug, Clone)]
 struct Cut {
     reset: Arc<AtomicBool>,
@@ -393,7 +393,7 @@ struct Breakable {
 impl Drop for Breakable {
     fn drop(&mut self) {
         if self.cut.reset.load(Ordering::SeqCst) {
-            // Dropped without lingering, a socket sends RST in place of FIN.
+            // A socket that is dropped without lingering sends RST instead of FIN.
             let _ = self.stream.set_zero_linger();
         }
     }

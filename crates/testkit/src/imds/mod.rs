@@ -1,5 +1,5 @@
-//! A fake of Azure's identity endpoints: the instance metadata service's token request, and the same
-//! request as App Service has it (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`).
+//! A fake of Azure's identity endpoints: the token request of the instance metadata service, and the same request in
+//! the format of App Service (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`).
 //!
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 
@@ -24,9 +24,9 @@ use crate::lock;
 /// How the endpoint behaves.
 #[derive(Debug, Clone)]
 pub struct ManagedIdentity {
-    /// The token that it hands out.
+    /// The token that the endpoint issues.
     pub token: String,
-    /// The client id that must be asked for; `None` for the system-assigned identity, which has none.
+    /// The client id that requests must contain; `None` for the system-assigned identity, which has none.
     pub client_id: Option<String>,
     /// How long a token is valid.
     pub lifetime: Duration,
@@ -34,7 +34,7 @@ pub struct ManagedIdentity {
     pub secret: String,
 }
 
-/// A running endpoint. It stops when this is dropped.
+/// A running endpoint. It stops when it is dropped.
 #[derive(Debug)]
 pub struct FakeImds {
     address: SocketAddr,
@@ -50,8 +50,8 @@ struct ImdsState {
 }
 
 impl FakeImds {
-    /// Starts the endpoint on a free port of this machine. The first requests are answered with
-    /// `failures`, in that order (such as 429, 500), the others with a token.
+    /// Starts the endpoint on a free local port. The first requests are answered with the statuses `failures` in this
+    /// order (such as 429, 500), all others with a token.
     ///
     /// # Errors
     /// If no port is free.
@@ -76,12 +76,12 @@ impl FakeImds {
         })
     }
 
-    /// The value for `IDENTITY_ENDPOINT`.
+    /// Returns the value for `IDENTITY_ENDPOINT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}/msi/token", self.address)
     }
 
-    /// The resources for which tokens were issued, one per token.
+    /// Returns the resources for which tokens were issued, one per token.
     pub fn resources(&self) -> Vec<String> {
         lock(&self.shared.resources).clone()
     }
@@ -139,7 +139,7 @@ async fn answer(State(shared): State<Arc<ImdsState>>, request: Request) -> Respo
     let end = SystemTime::now() + shared.identity.lifetime;
     let end = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     lock(&shared.resources).push(resource.clone());
-    // Every number is a string, as the real endpoint has it.
+    // Every number is a string, as in answers of the real endpoint.
     let token = serde_json::json!({"access_token": shared.identity.token, "expires_on": end.to_string(),
         "resource": resource, "token_type": "Bearer", "client_id": shared.identity.client_id});
     json(200, token)

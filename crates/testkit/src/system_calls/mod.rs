@@ -1,5 +1,5 @@
-//! Faults of the C library's functions in a generator's process: what a strange file system, a limited container
-//! or a wrong clock does to it.
+//! Faults of the C library's functions in the process of a generator: the effects of an unusual file system, a limited
+//! container or a wrong clock.
 //!
 //! A small library is compiled with `cc` and preloaded, so that the generator runs unchanged. Only for Linux with
 //! glibc.
@@ -19,7 +19,7 @@ pub enum SystemCallFault {
     Statx(i32),
     /// The clock shows this many seconds since 1970.
     Clock(i64),
-    /// At most this many threads exist beside the main one, as under `ulimit -u`.
+    /// At most this many threads exist besides the main one, as under `ulimit -u`.
     Threads(u32),
     /// Directories whose paths end in this text cannot be opened for reading.
     List(&'static str),
@@ -41,7 +41,7 @@ pub mod errno {
     pub const EAI_AGAIN: i32 = -3;
 }
 
-/// Makes `generator` meet `fault`.
+/// Adds `fault` to `generator`.
 pub fn with_fault(generator: GeneratorProcess, fault: &SystemCallFault) -> GeneratorProcess {
     let generator = generator.env("LD_PRELOAD", library());
     match fault {
@@ -54,7 +54,7 @@ pub fn with_fault(generator: GeneratorProcess, fault: &SystemCallFault) -> Gener
     }
 }
 
-/// Runs `generator` to its good end and returns the paths for which it called `fsync`, in order.
+/// Runs `generator`, asserts that it succeeds, and returns the paths for which it called `fsync`, in order.
 pub fn synced_paths(generator: GeneratorProcess) -> Vec<String> {
     let log = tempfile::NamedTempFile::new().expect("the machine has a temporary directory");
     generator
@@ -65,14 +65,14 @@ pub fn synced_paths(generator: GeneratorProcess) -> Vec<String> {
     paths.lines().map(str::to_owned).collect()
 }
 
-/// The library, compiled when it is first needed.
+/// Returns the path of the library, which is compiled when it is first needed.
 fn library() -> &'static PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/system_calls/faults.c");
         let test = std::env::current_exe().expect("the test is a file");
         let path = test.with_extension("faults.so");
-        // Tests that run at the same time see a whole library or none.
+        // Tests that run at the same time see a complete library or none.
         let new = test.with_extension(format!("faults.{}", std::process::id()));
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])

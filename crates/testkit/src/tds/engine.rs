@@ -1,8 +1,9 @@
-//! Tables and transactions: what SQL Server would answer to the statements of [`super::sql`], kept in a SQLite file.
+//! Tables and transactions: what SQL Server would answer to the statements of [`super::sql`]. The tables are stored in
+//! a SQLite file.
 //!
-//! Isolation is READ COMMITTED with row versions, which is Azure SQL's default: readers see what is committed and
-//! wait for no writer. Locks are coarser than SQL Server's: from its first change (or application lock) until its
-//! end, a transaction is the only writer, and other writers wait as long as their LOCK_TIMEOUT allows.
+//! Isolation is READ COMMITTED with row versions, which is Azure SQL's default: readers see what is committed and do
+//! not wait for writers. Locks are coarser than SQL Server's: from its first change (or application lock) until its
+//! end, a transaction is the only writer; other writers wait as long as their LOCK_TIMEOUT allows.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +17,8 @@ use tokio::sync::OwnedMutexGuard;
 use super::sql::{Statement, parse};
 use super::wire::{Column, ColumnType, ServerError, TdsValue};
 
-/// Views of the catalog: the schema and the name with `_` between them, as the statements of [`super::sql`] name them.
+/// Views of the catalog, named by the schema and the name with `_` between them, as the statements of [`super::sql`]
+/// do.
 const CATALOG: &str = "
     PRAGMA journal_mode = WAL;
     CREATE TABLE sys_database_principals
@@ -30,11 +32,11 @@ const TICKS_PER_DAY: i64 = 24 * 3600 * 300;
 
 type Result<T, E = ServerError> = std::result::Result<T, E>;
 
-/// A user of the database besides those that log in.
+/// A user of the database in addition to those that log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestUser {
     pub name: String,
-    /// `0x` and capital hexadecimal digits.
+    /// `0x` and upper-case hexadecimal digits.
     pub sid: String,
     /// `E` for an Entra user or application, `X` for an Entra group.
     pub kind: String,
@@ -48,20 +50,20 @@ pub(super) enum Outcome {
     Began(u64),
     Committed(u64),
     RolledBack(u64),
-    /// So many rows were affected.
+    /// The number of affected rows.
     Affected(u64),
     Rows(Vec<Column>, Vec<Vec<TdsValue>>),
-    /// Rows with these columns may come for the table.
+    /// The table may now receive rows with these columns.
     Bulk(String, Vec<(String, ColumnType)>),
 }
 
 pub(super) struct Engine {
-    /// A transaction holds it from its first change until its end.
+    /// A transaction holds this lock from its first change until its end.
     writer: Arc<tokio::sync::Mutex<Connection>>,
-    /// For everything outside of a transaction that writes: it sees what is committed.
+    /// Used by everything that is not part of a writing transaction: it sees what is committed.
     reader: Mutex<Connection>,
     last_transaction: AtomicU64,
-    /// Sessions with a transaction open, now and at most.
+    /// The number of sessions with an open transaction, now and at most.
     open: AtomicUsize,
     most_open: AtomicUsize,
     _directory: tempfile::TempDir,
@@ -72,7 +74,7 @@ impl Engine {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let connect = || {
             let connection = Connection::open(directory.path().join("dbo.db")).expect("a new file");
-            // The file does not outlive the process.
+            // The file is not needed after the process has ended.
             connection
                 .execute_batch("PRAGMA synchronous = OFF")
                 .expect("a known pragma");
@@ -94,7 +96,7 @@ impl Engine {
         crate::lock(&self.reader)
     }
 
-    /// The committed rows of a table in the order of its primary key; `None` if it does not exist.
+    /// Returns the committed rows of a table in the order of its primary key; `None` if it does not exist.
     pub(super) fn rows(&self, table: &str) -> Option<Vec<Vec<TdsValue>>> {
         let reader = self.reader();
         columns(&reader, table).ok()?;
@@ -159,16 +161,16 @@ impl Engine {
     }
 }
 
-/// One connection's state. A transaction that is open when it is dropped is rolled back.
+/// The state of one connection. If it is dropped with an open transaction, the transaction is rolled back.
 pub(super) struct EngineSession {
     engine: Arc<Engine>,
     transaction: Option<u64>,
-    /// The writer, once the transaction has it.
+    /// The writer lock, once the transaction has acquired it.
     writer: Option<OwnedMutexGuard<Connection>>,
     pub(super) xact_abort: bool,
-    /// SET LOCK_TIMEOUT; without it, a statement waits for a lock without a limit.
+    /// The value of SET LOCK_TIMEOUT; if it is not set, statements wait for locks without a limit.
     lock_timeout: Option<Duration>,
-    /// Variables of the batch, and parameters.
+    /// The variables of the batch, and the parameters.
     pub(super) variables: HashMap<String, TdsValue>,
 }
 
@@ -190,7 +192,7 @@ impl EngineSession {
         }
     }
 
-    /// The descriptor of the open transaction.
+    /// Returns the descriptor of the open transaction.
     pub(super) fn transaction(&self) -> Option<u64> {
         self.transaction
     }
@@ -207,7 +209,7 @@ impl EngineSession {
         Ok(())
     }
 
-    /// Executes a statement. If it fails its own effects are undone, and with XACT_ABORT the transaction is too.
+    /// Executes a statement. If it fails, its effects are undone, and with XACT_ABORT the transaction is rolled back.
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<Outcome> {
         let result = self.try_execute(statement).await;
         if result.is_err() && self.xact_abort {
@@ -327,7 +329,7 @@ impl EngineSession {
         ended
     }
 
-    /// Makes this session the writer of the database.
+    /// Makes this session the only writer of the database.
     async fn take_writer(&mut self, timeout: Option<Duration>) -> Result<&Connection> {
         if self.writer.is_none() {
             let waiting = Arc::clone(&self.engine.writer).lock_owned();
@@ -343,7 +345,7 @@ impl EngineSession {
         Ok(self.writer.as_deref().expect("taken above"))
     }
 
-    /// Changes the database by one statement, in the open transaction or in one of its own.
+    /// Changes the database by one statement, in the open transaction or in a separate one.
     async fn write<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let writer = self.take_writer(self.lock_timeout).await?;
         writer.execute_batch("SAVEPOINT statement")?;
@@ -371,14 +373,14 @@ fn no_transaction(number: u32, request: &str) -> ServerError {
     ServerError::new(number, problem)
 }
 
-/// The columns of a table or view.
+/// Returns the columns of a table or view.
 fn columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
     let mut found = connection.prepare("SELECT name, type, \"notnull\" OR pk FROM pragma_table_info(?)")?;
     let columns = found.query_map([table], |row| {
         let kind: String = row.get(1)?;
         Ok(Column {
             name: row.get(0)?,
-            // Columns of the catalog.
+            // The columns of the catalog.
             kind: ColumnType::from_sql_name(&kind).unwrap_or(ColumnType::NVarChar(128)),
             nullable: !row.get::<_, bool>(2)?,
         })
@@ -510,7 +512,7 @@ impl ToSql for TdsValue {
     }
 }
 
-/// SQL Server's number for what SQLite reports.
+/// Maps SQLite's errors to SQL Server's error numbers.
 impl From<rusqlite::Error> for ServerError {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();

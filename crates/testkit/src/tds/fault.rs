@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use super::wire::ServerError;
 
-/// Where in a conversation something can go wrong.
+/// The points of a conversation at which a fault can be injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// The connection was accepted, nothing was read.
     Accept,
     /// LOGIN7 was read, and the login is valid.
     Login,
-    /// A batch or a procedure call was read that is neither `INSERT BULK` nor a COMMIT.
+    /// A batch or a procedure call was read that is neither an `INSERT BULK` nor a COMMIT.
     Batch,
     /// `INSERT BULK` was read.
     BulkStart,
-    /// A packet of a bulk load's rows was read that is not its last.
+    /// A packet with rows of a bulk load was read, except for the last packet.
     BulkPacket,
     /// The last packet of a bulk load was read.
     BulkEnd,
@@ -23,29 +23,29 @@ pub enum Point {
     Commit,
 }
 
-/// A point in time at which a fault may be injected.
+/// A situation in which a fault may be injected.
 #[derive(Debug)]
 pub struct FaultContext<'a> {
     pub point: Point,
-    /// The SQL text, where there is one.
+    /// The SQL text, if there is one.
     pub sql: &'a str,
 }
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// The request is not carried out and this error is the answer. Severity 20 and above ends the
-    /// connection, 1205 and (with XACT_ABORT) every error rolls the transaction back.
+    /// The request is not carried out, and this error is the answer. A severity of 20 and above ends the connection;
+    /// error 1205 and (with XACT_ABORT) every error rolls back the transaction.
     Error(ServerError),
     /// The connection is cut and the request is not carried out.
     DropBefore,
-    /// The request is carried out and the connection is cut instead of an answer.
+    /// The request is carried out, and the connection is cut instead of sending an answer.
     DropAfter,
     /// The request is not carried out, and there is no response.
     Stall,
     /// The response is delayed.
     Delay(Duration),
-    /// Only at [`Point::Login`]: the client is sent to another server.
+    /// Only at [`Point::Login`]: the client is redirected to this server.
     Route(String, u16),
 }
 
@@ -58,14 +58,14 @@ impl Action {
     }
 }
 
-/// Decides at every [`FaultContext`] whether something goes wrong.
+/// Decides for each [`FaultContext`] whether a fault is injected.
 pub type Faults = Box<dyn FnMut(&FaultContext<'_>) -> Option<Action> + Send + Sync>;
 
 pub fn none() -> Faults {
     Box::new(|_| None)
 }
 
-/// `action` at the `nth` (from 1) passage of `point`, once.
+/// Injects `action` once, when `point` is reached for the `nth` time (counted from 1).
 pub fn nth(point: Point, nth: u64, action: Action) -> Faults {
     let mut seen = 0;
     Box::new(move |event| {
@@ -74,18 +74,18 @@ pub fn nth(point: Point, nth: u64, action: Action) -> Faults {
     })
 }
 
-/// `action` at every passage of `point`.
+/// Injects `action` whenever `point` is reached.
 pub fn always(point: Point, action: Action) -> Faults {
     Box::new(move |event| (event.point == point).then(|| action.clone()))
 }
 
-/// `action` for every batch whose text contains `text`.
+/// Injects `action` for every batch whose text contains `text`.
 pub fn on_sql(text: &'static str, action: Action) -> Faults {
     Box::new(move |event| event.sql.contains(text).then(|| action.clone()))
 }
 
-/// One request in `one_in` fails in a random transient way. For the same sequence of events, the same `seed` makes the
-/// same choices.
+/// Makes one request in `one_in` fail in a random transient way. For the same sequence of events, the same `seed`
+/// results in the same choices.
 pub fn random(seed: u64, one_in: u64) -> Faults {
     let mut state = seed;
     let mut next = move || {

@@ -2,12 +2,12 @@
 
 use super::wire::{PacketReader, ProtocolError, utf16, violation};
 
-/// What the client's PRELOGIN asked for.
+/// What the client's PRELOGIN requested.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PreLogin {
     /// 0 off, 1 on, 2 not supported, 3 required.
     pub(super) encryption: u8,
-    /// The client will sign in with an Entra ID token.
+    /// Whether the client will sign in with an Entra ID token.
     pub(super) fed_auth: bool,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn parse_prelogin(body: &[u8]) -> Result<PreLogin, ProtocolError> {
     }
 }
 
-/// The answer to a PRELOGIN.
+/// Returns the answer to a PRELOGIN.
 pub(super) fn prelogin_answer(encryption: u8, fed_auth: bool) -> Vec<u8> {
     let mut options: Vec<(u8, Vec<u8>)> = vec![
         (0, vec![16, 0, 0x10, 0x00, 0, 0]),
@@ -75,7 +75,7 @@ pub(super) fn prelogin_answer(encryption: u8, fed_auth: bool) -> Vec<u8> {
     out
 }
 
-/// What the server needs of a LOGIN7.
+/// The parts of a LOGIN7 that the server needs.
 #[derive(Debug)]
 pub(super) struct Login7 {
     pub(super) packet_size: u32,
@@ -141,7 +141,7 @@ pub(super) fn parse_login(body: &[u8], fed_auth: bool) -> Result<Login7, Protoco
     })
 }
 
-/// The token of the FEDAUTH feature (MS-TDS 2.2.6.4.3), library "security token".
+/// Returns the token of the FEDAUTH feature (MS-TDS 2.2.6.4.3), library "security token".
 fn fed_auth_token(extensions: &[u8], announced: bool) -> Result<Option<String>, ProtocolError> {
     let mut reader = PacketReader::new(extensions);
     let mut token = None;

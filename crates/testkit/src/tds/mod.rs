@@ -1,11 +1,11 @@
-//! A strict TDS 7.4 server with an embedded database, and faults on demand.
+//! A strict TDS 7.4 server with an embedded database and fault injection.
 //!
-//! It supports what loaders of tables use: PRELOGIN with TLS, LOGIN7 with a password or an Entra ID token, SQL
-//! batches, `sp_executesql` and bulk loads. It exists to find a client's mistakes, so a message that MS-TDS does not
-//! allow ends the connection and is kept in [`TdsServer::violations`]; and to inject the faults of networks and
-//! servers: see [`fault`].
+//! It supports what loaders of tables use: PRELOGIN with TLS, LOGIN7 with a password or an Entra ID token, SQL batches,
+//! `sp_executesql` and bulk loads. It exists to find mistakes of clients, so a message that MS-TDS does not allow ends
+//! the connection and is recorded in [`TdsServer::violations`]; and to inject faults of networks and servers: see
+//! [`fault`].
 //!
-//! It is not SQL Server: it understands the T-SQL of `sql.rs` only, its locks are coarser, and it never detects a
+//! It is not SQL Server: it understands only the T-SQL of `sql.rs`, its locks are coarser, and it never detects a
 //! deadlock by itself. See `engine.rs`.
 
 mod engine;
@@ -30,7 +30,7 @@ use engine::{Engine, EngineSession};
 pub use fault::{Action, FaultContext, Faults, Point};
 pub use wire::{Column, ColumnType, ProtocolError, ServerError, TdsValue};
 
-/// What becomes of the rows of bulk loads.
+/// What happens to the rows of bulk loads.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bulk {
     /// They are decoded, checked and stored.
@@ -43,20 +43,20 @@ pub enum Bulk {
 pub struct TdsOptions {
     pub user: String,
     pub password: String,
-    /// An Entra ID token that signs in as well.
+    /// An Entra ID token that is also accepted.
     pub token: Option<String>,
     /// The only database.
     pub database: String,
-    /// Names in the server's certificate; empty means a server without TLS.
+    /// The names in the server's certificate; empty means a server without TLS.
     pub names: Vec<String>,
-    /// Largest packet that it negotiates, in bytes (512 to 32767).
+    /// The largest packet size that the server negotiates, in bytes (512 to 32767).
     pub packet_size: usize,
-    /// How long every answer takes.
+    /// The delay of every answer.
     pub latency: Duration,
-    /// Whether answers say how many rows were affected; `false` is a server that insists on NOCOUNT ON.
+    /// Whether answers contain the number of affected rows; `false` is a server that enforces NOCOUNT ON.
     pub counts: bool,
     pub bulk: Bulk,
-    /// Port on 127.0.0.1; 0 picks a free one.
+    /// The port on 127.0.0.1; 0 picks a free one.
     pub port: u16,
     pub faults: Faults,
 }
@@ -94,11 +94,11 @@ pub struct Stats {
     pub connections: u64,
     /// Batches and procedure calls.
     pub requests: u64,
-    /// Bulk loads whose rows were taken.
+    /// Bulk loads whose rows were accepted.
     pub bulks: u64,
     /// Faults that were injected.
     pub faults: u64,
-    /// The most sessions that had a transaction open at one time.
+    /// The largest number of sessions that had an open transaction at the same time.
     pub most_busy: usize,
 }
 
@@ -112,7 +112,7 @@ struct TdsState {
 }
 
 impl TdsState {
-    /// Asks the plan of faults about an event.
+    /// Returns the action that the plan of faults has for an event, if any.
     fn fault(&self, point: Point, sql: &str) -> Option<Action> {
         let action = lock(&self.faults)(&FaultContext { point, sql });
         if action.is_some() {
@@ -150,7 +150,7 @@ impl TdsServer {
         });
         let serving = shared.clone();
         let listener = tokio::spawn(async move {
-            // The set is dropped with this task, and the connections with it.
+            // The set is dropped together with this task, which ends the connections.
             let mut sessions = tokio::task::JoinSet::new();
             loop {
                 let Ok((tcp, _)) = listener.accept().await else {
@@ -181,33 +181,33 @@ impl TdsServer {
         self.address.port()
     }
 
-    /// Certificate of the authority that a client has to trust, in PEM; empty without TLS.
+    /// Returns the certificate of the authority that a client has to trust, in PEM; empty without TLS.
     pub fn ca_pem(&self) -> &str {
         let identity = self.shared.identity.as_ref();
         identity.map_or("", |identity| &identity.ca_pem)
     }
 
-    /// Changes what goes wrong from now on.
+    /// Sets the faults that are injected from now on.
     pub fn set_faults(&self, faults: Faults) {
         *lock(&self.shared.faults) = faults;
     }
 
-    /// What clients did that MS-TDS does not allow. A client's test asserts that this is empty.
+    /// Returns the client actions that MS-TDS does not allow. A client's test asserts that there are none.
     pub fn violations(&self) -> Vec<ProtocolError> {
         lock(&self.shared.violations).clone()
     }
 
-    /// The committed rows of a table in the order of its primary key; `None` if it does not exist.
+    /// Returns the committed rows of a table in the order of its primary key; `None` if it does not exist.
     pub fn rows(&self, table: &str) -> Option<Vec<Vec<TdsValue>>> {
         self.shared.engine.rows(table)
     }
 
-    /// How many committed rows a table has; `None` if it does not exist.
+    /// Returns the number of committed rows of a table; `None` if it does not exist.
     pub fn count(&self, table: &str) -> Option<u64> {
         self.shared.engine.count(table)
     }
 
-    /// The users of the database besides those that log in, in the order of their creation.
+    /// Returns the users of the database except for those that log in, in the order of their creation.
     pub fn users(&self) -> Vec<TestUser> {
         self.shared.engine.users()
     }
@@ -217,14 +217,14 @@ impl TdsServer {
         self.shared.engine.set_users(users).await;
     }
 
-    /// Runs T-SQL outside of any client, each statement committed, to prepare a test.
+    /// Executes T-SQL independently of any client to prepare a test. Each statement is committed.
     pub async fn execute(&self, text: &str) -> Result<(), ServerError> {
         EngineSession::new(Arc::clone(&self.shared.engine))
             .batch(text)
             .await
     }
 
-    /// Transactions that have not ended.
+    /// Returns the number of transactions that have not ended.
     pub fn open_transactions(&self) -> usize {
         self.shared.engine.open_transactions()
     }

@@ -1,4 +1,4 @@
-//! One connection: from PRELOGIN to its end.
+//! One connection, from PRELOGIN until it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use super::wire::{
 };
 use super::{Bulk, TdsState};
 
-/// The packet size before LOGIN7 negotiates another.
+/// The packet size before LOGIN7 negotiates a different one.
 const FIRST_PACKET_SIZE: usize = 4096;
 
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -25,7 +25,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 /// How a step of a session ends.
 enum Exit {
     Over,
-    /// The connection is cut as a network or a dying process cuts it: TLS is not closed first.
+    /// The connection is cut in the way a network or a dying process cuts it: TLS is not closed first.
     Cut,
     Violation(ProtocolError),
 }
@@ -51,7 +51,7 @@ impl From<std::io::Error> for Exit {
     }
 }
 
-/// Serves a connection until its end. An error is a violation of the protocol by the client.
+/// Serves a connection until it ends. An error is a violation of the protocol by the client.
 pub(super) async fn serve(shared: &TdsState, tcp: TcpStream) -> Result<(), ProtocolError> {
     let _ = tcp.set_nodelay(true);
     match connection(shared, tcp).await {
@@ -60,7 +60,7 @@ pub(super) async fn serve(shared: &TdsState, tcp: TcpStream) -> Result<(), Proto
     }
 }
 
-/// Waits for ever, or until the client hangs up; used for [`Action::Stall`].
+/// Waits forever, or until the client closes the connection; used for [`Action::Stall`].
 async fn stall<S: AsyncRead + Unpin>(stream: &mut S) -> Exit {
     let mut sink = tokio::io::sink();
     let _ = tokio::io::copy(stream, &mut sink).await;
@@ -79,8 +79,8 @@ async fn connection(shared: &TdsState, mut tcp: TcpStream) -> Result<(), Exit> {
         return Err(ProtocolError(format!("the first message is a {kind:?}")).into());
     }
     let prelogin = parse_prelogin(&body)?;
-    // MS-TDS 2.2.6.5: what the client says (0 off, 1 on, 2 not supported, 3 required) and what a
-    // server that requires encryption, or one that has none, answers.
+    // MS-TDS 2.2.6.5: what the client sends (0 off, 1 on, 2 not supported, 3 required), and what a server that requires
+    // encryption, or one that does not support it, answers.
     let (answer, encrypted) = match (&shared.identity, prelogin.encryption) {
         (Some(_), 1 | 3) => (1, true),
         (Some(_), _) => (3, true),
@@ -105,7 +105,7 @@ async fn connection(shared: &TdsState, mut tcp: TcpStream) -> Result<(), Exit> {
         session: EngineSession::new(Arc::clone(&shared.engine)),
     };
     let ended = conversation.run(prelogin.fed_auth).await;
-    // Before the client can see the end of the connection.
+    // This happens before the client can see the end of the connection.
     conversation.session.end(false);
     if !matches!(ended, Err(Exit::Cut)) {
         let _ = conversation.stream.shutdown().await;
@@ -134,18 +134,18 @@ async fn message<S: AsyncRead + Unpin>(
     Ok((kind, body))
 }
 
-/// A statement's answer is a DONE of a batch or one inside of a procedure.
+/// Whether the answer to a statement is a DONE of a batch or one within a procedure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Frame {
     Batch,
     Procedure,
 }
 
-/// What the plan of faults says about a request.
+/// The decision of the plan of faults about a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Go,
-    /// Carry it out, then cut the connection.
+    /// Carry out the request, then cut the connection.
     GoThenDrop,
     Refuse(ServerError),
 }
@@ -286,7 +286,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// `sp_executesql` (MS-TDS 2.2.6.6): its statement, with the parameters as variables.
+    /// Parses a call of `sp_executesql` (MS-TDS 2.2.6.6). Returns its statement; its parameters become variables.
     fn parse_rpc(&mut self, body: &[u8]) -> Result<String, ProtocolError> {
         let mut reader = PacketReader::new(body);
         self.check_descriptor(wire::all_headers(&mut reader)?)?;
@@ -331,7 +331,7 @@ impl Conversation<'_> {
         Ok(text)
     }
 
-    /// Carries out a batch, and the faults that the plan has for it.
+    /// Carries out a batch, and injects the faults that the plan has for it.
     async fn request(&mut self, text: &str, frame: Frame) -> Result<(), Exit> {
         self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
         let statements = match parse(text) {
@@ -364,7 +364,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Lets the plan's fault happen.
+    /// Injects the plan's fault for this point, if any.
     async fn before(&mut self, point: Point, text: &str) -> Result<Verdict, Exit> {
         match self.shared.fault(point, text) {
             None | Some(Action::Route(..)) => Ok(Verdict::Go),
@@ -379,8 +379,8 @@ impl Conversation<'_> {
         }
     }
 
-    /// Answers with an error, rolls back where SQL Server would, and ends the session after an error of severity 20
-    /// and above.
+    /// Answers with an error, rolls back where SQL Server would, and ends the session after an error with a severity of
+    /// 20 and above.
     async fn refuse(&mut self, error: &ServerError) -> Result<(), Exit> {
         let open = self.session.transaction();
         if error.number == 1205 || error.class >= 20 || self.session.xact_abort {
@@ -396,7 +396,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Writes an error of a statement. `open` is the transaction that was open before it.
+    /// Writes the error of a statement. `open` is the transaction that was open before the statement.
     fn put_error(&self, out: &mut Vec<u8>, error: &ServerError, open: Option<u64>) {
         wire::put_error(out, error);
         if let (Some(lost), None) = (open, self.session.transaction()) {
@@ -404,7 +404,8 @@ impl Conversation<'_> {
         }
     }
 
-    /// Executes statements until one fails. Returns the answer, and the table and columns that rows may come for.
+    /// Executes statements until one fails. Returns the answer, and the table and the columns for which rows may
+    /// follow.
     async fn statements(
         &mut self,
         statements: Vec<Statement>,
@@ -455,7 +456,7 @@ impl Conversation<'_> {
         (out, bulk)
     }
 
-    /// Takes the rows that follow an `INSERT BULK`.
+    /// Receives the rows that follow an `INSERT BULK`.
     async fn bulk_load(&mut self, table: &str, columns: &[(String, ColumnType)]) -> Result<(), Exit> {
         let mut body = Vec::new();
         let mut refused = None;
@@ -480,7 +481,7 @@ impl Conversation<'_> {
                 break Verdict::Go;
             }
         };
-        // A server takes a whole load off the wire before it says why it refuses it.
+        // A server reads a whole load before it answers with the reason for refusing it.
         if let Some(error) = refused {
             return self.refuse(&error).await;
         }

@@ -1,8 +1,8 @@
 //! The T-SQL that the server understands, translated for SQLite.
 //!
-//! A statement has to be T-SQL to sqlparser, and may only use the keywords that loaders of tables use; everything
-//! else is error 102 ("incorrect syntax"). SQLite then checks names and values. Statements without a counterpart in
-//! SQLite are recognized by their words, and statements are separated by semicolons.
+//! A statement has to be T-SQL to sqlparser, and may only use the keywords that loaders of tables use; everything else
+//! is error 102 ("incorrect syntax"). SQLite then checks names and values. Statements without an equivalent in SQLite
+//! are recognized by their words; statements are separated by semicolons.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::wire::{ColumnType, ServerError};
 
-/// The keywords of the statements that are passed on to SQLite. The last ones are keywords of other dialects, and names
-/// to T-SQL.
+/// The keywords of the statements that are passed on to SQLite. The last ones are keywords of other dialects, but names
+/// in T-SQL.
 const KEYWORDS: &str = "AND AS BIGINT BY CREATE DATETIME DELETE DROP FLOAT FROM IN INSERT INT INTO KEY NOT NULL NVARCHAR \
      ORDER PRIMARY SELECT SET SUM TABLE TOP UPDATE VALUES WHERE ITEMS MANIFEST NAME RESULT ROWID TABLES TYPE";
 
@@ -26,17 +26,17 @@ pub(super) enum Statement {
     Rollback,
     XactAbort(bool),
     LockTimeout(Duration),
-    /// A setting that has the only value that this server supports.
+    /// A setting whose value is the only one that this server supports.
     NoChange,
     Declare {
         variable: String,
     },
-    /// `EXEC @result = sp_getapplock …`: an exclusive lock of the transaction.
+    /// `EXEC @result = sp_getapplock …`: an exclusive lock that belongs to the transaction.
     AppLock {
         result: String,
         timeout: Duration,
     },
-    /// `ALTER TABLE … SET (LOCK_ESCALATION = …)` and `UPDATE STATISTICS …`: the table must exist, nothing more.
+    /// `ALTER TABLE … SET (LOCK_ESCALATION = …)` and `UPDATE STATISTICS …`: the only check is that the table exists.
     Maintain {
         table: String,
     },
@@ -157,7 +157,8 @@ fn statement(tokens: &[Token]) -> Result<Statement, ServerError> {
     })
 }
 
-/// A token for comparison: words that are not quoted in capital letters, and the rest as it was written.
+/// Returns a token in a form for comparison: words that are not quoted in capital letters, everything else as it was
+/// written.
 fn word(token: &Token) -> String {
     match token {
         Token::Word(word) if word.quote_style.is_none() => word.value.to_uppercase(),
@@ -173,7 +174,7 @@ fn name(token: &Token) -> Result<String, ServerError> {
     }
 }
 
-/// A binary literal as text: `0x` and capital hexadecimal digits.
+/// Returns a binary literal as text: `0x` and upper-case hexadecimal digits.
 fn binary(token: &Token) -> Result<String, ServerError> {
     match token {
         Token::HexStringLiteral(digits) => Ok(format!("0x{}", digits.to_uppercase())),
@@ -181,8 +182,8 @@ fn binary(token: &Token) -> Result<String, ServerError> {
     }
 }
 
-/// Adds a column of `INSERT BULK`. The comma of a type such as `decimal(9, 2)` would split it, but no such type is
-/// supported.
+/// Adds a column of `INSERT BULK`. The comma in a type such as `decimal(9, 2)` would split the column, but no such type
+/// is supported.
 fn bulk_column(
     mut columns: Vec<(String, ColumnType)>,
     tokens: &[Token],
@@ -201,7 +202,7 @@ fn unknown_type(name: impl std::fmt::Display) -> ServerError {
     ServerError::new(2715, problem)
 }
 
-/// A statement that SQLite can carry out.
+/// Translates a statement that SQLite can execute.
 fn translate(tokens: &[Token]) -> Result<Statement, ServerError> {
     for token in tokens {
         if let Token::Word(word) = token
@@ -226,7 +227,7 @@ fn translate(tokens: &[Token]) -> Result<Statement, ServerError> {
             let SetExpr::Select(select) = *query.body else {
                 return Err(syntax(query.body));
             };
-            // SQLite would take a column of any row.
+            // SQLite would return the column of an arbitrary row.
             let is_call = |item: &&SelectItem| {
                 matches!(
                     item,
@@ -273,7 +274,7 @@ fn translate(tokens: &[Token]) -> Result<Statement, ServerError> {
     }
 }
 
-/// The name of a table in the SQLite file, where `dbo` is the only schema.
+/// Returns the name of a table in the SQLite file, where `dbo` is the only schema.
 fn object_name(name: &str) -> String {
     let name = name.to_lowercase();
     name.strip_prefix("dbo.").unwrap_or(&name).replace('.', "_")
@@ -302,8 +303,8 @@ fn render(tokens: &[Token]) -> String {
     sql
 }
 
-/// `CREATE TABLE` with what SQLite does not check by itself. A constraint is called by the number of the error that
-/// SQL Server reports for it.
+/// Returns a `CREATE TABLE` that includes constraints for what SQLite does not check by itself. The name of a
+/// constraint is the number of the error that SQL Server reports for it.
 fn create_table(create: &ast::CreateTable) -> Result<String, ServerError> {
     let mut parts = Vec::new();
     for column in &create.columns {
@@ -328,7 +329,7 @@ fn create_table(create: &ast::CreateTable) -> Result<String, ServerError> {
     }
     parts.extend(create.constraints.iter().map(ToString::to_string));
     let definition = parts.join(", ");
-    // A primary key is clustered: rows lie in its order.
+    // A primary key is clustered: the rows are stored in its order.
     let clustered = if definition.contains("PRIMARY KEY") {
         " WITHOUT ROWID"
     } else {

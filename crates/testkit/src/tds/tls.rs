@@ -1,7 +1,7 @@
-//! TLS as TDS 7.4 does it: the handshake travels inside PRELOGIN packets, what follows is plain TLS.
+//! TLS as in TDS 7.4: the handshake is sent inside PRELOGIN packets, and everything after it is plain TLS.
 //!
-//! MS-TDS 3.2.5.1. TLS 1.2 only, like SQL Server in this mode: a TLS 1.3 server sends session tickets
-//! after its handshake, which could no longer travel inside packets.
+//! MS-TDS 3.2.5.1. Only TLS 1.2 is supported, as in SQL Server in this mode: a TLS 1.3 server sends session tickets
+//! after its handshake, which could no longer be sent inside packets.
 
 use std::io;
 use std::pin::Pin;
@@ -18,11 +18,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::wire::HEADER;
 
-/// A server's certificate, and the authority that vouches for it.
+/// A server's certificate, and the authority that signed it.
 #[derive(Clone)]
 pub(super) struct TlsIdentity {
     config: Arc<ServerConfig>,
-    /// The authority's certificate: what a client has to trust.
+    /// The authority's certificate, which a client has to trust.
     pub(super) ca_pem: String,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Debug for TlsIdentity {
 }
 
 impl TlsIdentity {
-    /// A certificate for these host names and addresses, signed by an authority made for it.
+    /// Creates a certificate for these host names and addresses, signed by a new authority.
     pub(super) fn new(names: &[String]) -> Self {
         let ca_key = KeyPair::generate().expect("a key");
         let mut ca = CertificateParams::default();
@@ -58,7 +58,7 @@ impl TlsIdentity {
         }
     }
 
-    /// The handshake, after the PRELOGIN exchange.
+    /// Performs the handshake after the PRELOGIN exchange.
     pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream<InPackets>> {
         let acceptor = tokio_rustls::TlsAcceptor::from(self.config.clone());
         let mut stream = acceptor.accept(InPackets::new(tcp)).await?;
@@ -67,8 +67,7 @@ impl TlsIdentity {
     }
 }
 
-/// Takes PRELOGIN packets off what is read and puts them around what is written, while the handshake
-/// lasts.
+/// Removes PRELOGIN packet headers from what is read and adds them to what is written, as long as the handshake lasts.
 #[derive(Debug)]
 pub(super) struct InPackets {
     tcp: TcpStream,

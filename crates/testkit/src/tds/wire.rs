@@ -1,12 +1,12 @@
-//! The bytes of TDS 7.4: packets, the tokens a server answers with, and the types of columns.
+//! The bytes of TDS 7.4: packets, the tokens with which a server answers, and the types of columns.
 //!
-//! Source of every layout here: Microsoft's open specification [MS-TDS], whose section numbers the
-//! items name. Strict where a client could be wrong; a violation is a [`ProtocolError`], which ends
-//! the connection and is kept for the test to see.
+//! The source of every layout here is Microsoft's open specification [MS-TDS], whose section numbers the items name.
+//! The parser is strict wherever a client could be wrong; a violation is a [`ProtocolError`], which ends the connection
+//! and is kept for the test to inspect.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Bytes of a packet header (MS-TDS 2.2.3.1).
+/// The size of a packet header in bytes (MS-TDS 2.2.3.1).
 pub(super) const HEADER: usize = 8;
 
 /// A message of the client that violates MS-TDS.
@@ -54,12 +54,12 @@ impl PacketType {
 #[derive(Debug)]
 pub(super) struct Packet {
     pub(super) kind: PacketType,
-    /// The message ends with this packet.
+    /// Whether this is the last packet of the message.
     pub(super) last: bool,
     pub(super) body: Vec<u8>,
 }
 
-/// Why reading a packet ended.
+/// Why no packet could be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// The client closed the connection, between packets or within one.
@@ -100,7 +100,7 @@ pub(super) async fn read_packet<S: AsyncRead + Unpin>(
         return Err(ProtocolError(format!("packet status 0x{status:02x} has unknown bits")).into());
     }
     let last = status & 0x01 != 0;
-    // MS-TDS 2.2.3.1.3: every packet but the message's last is as long as was negotiated.
+    // MS-TDS 2.2.3.1.3: every packet except for the last one of a message has the negotiated size.
     if !last && length != limit {
         return Err(ProtocolError(format!(
             "a packet of {length} bytes in the middle of a message, the negotiated size is {limit}"
@@ -146,7 +146,7 @@ fn push_packet(out: &mut Vec<u8>, kind: PacketType, last: bool, id: u8, body: &[
     out.extend_from_slice(body);
 }
 
-/// Reads little-endian fields from a message; running out of it is a protocol violation.
+/// Reads little-endian fields from a message; a message that is too short is a protocol violation.
 #[derive(Debug)]
 pub(super) struct PacketReader<'a> {
     bytes: &'a [u8],
@@ -196,12 +196,12 @@ impl<'a> PacketReader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A string of `chars` UTF-16 code units.
+    /// Reads a string of `chars` UTF-16 code units.
     pub(super) fn utf16(&mut self, chars: usize) -> Result<String, ProtocolError> {
         utf16(self.take(chars * 2)?)
     }
 
-    /// B_VARCHAR: one byte of length in code units, then the text.
+    /// Reads a B_VARCHAR: one byte with the length in code units, then the text.
     pub(super) fn b_varchar(&mut self) -> Result<String, ProtocolError> {
         let chars = usize::from(self.u8()?);
         self.utf16(chars)
@@ -253,7 +253,7 @@ pub(super) fn all_headers(reader: &mut PacketReader<'_>) -> Result<u64, Protocol
     ))
 }
 
-/// A column's type, of those that the server stores.
+/// The column types that the server can store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
     /// `tinyint` (unsigned), `smallint`, `int`, `bigint` by their width in bytes.
@@ -267,7 +267,7 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// The type that T-SQL calls `name`.
+    /// Returns the type that T-SQL calls `name`.
     pub(super) fn from_sql_name(name: &str) -> Option<Self> {
         Some(match name.to_lowercase().as_str() {
             "int" => Self::Int(4),
@@ -281,7 +281,7 @@ impl ColumnType {
         })
     }
 
-    /// The type's name as T-SQL writes it.
+    /// Returns the name of the type in T-SQL.
     pub fn sql_name(&self) -> String {
         match self {
             Self::Int(1) => "tinyint".into(),
@@ -322,8 +322,8 @@ const FLAG_NULLABLE: u16 = 0x0001;
 const FLAG_UPDATEABLE_UNKNOWN: u16 = 0x0008;
 
 fn put_type(out: &mut Vec<u8>, column: &Column) {
-    // A NOT NULL column of a fixed width is reported by its fixed-length type, a nullable one by the
-    // variable-length type with a length byte before each value: that is how SQL Server does it.
+    // As in SQL Server, a NOT NULL column of a fixed width is reported by its fixed-length type, a nullable one by the
+    // variable-length type with a length byte before each value.
     match (column.kind, column.nullable) {
         (ColumnType::Int(1), false) => out.push(0x30),
         (ColumnType::Int(2), false) => out.push(0x34),
@@ -413,13 +413,13 @@ fn put_us_varchar(out: &mut Vec<u8>, text: &str) {
 pub struct ServerError {
     /// `sys.messages.message_id`.
     pub number: u32,
-    /// Severity; 20 and above end the connection.
+    /// The severity; 20 and above end the connection.
     pub class: u8,
     pub message: String,
 }
 
 impl ServerError {
-    /// An error of that number, with the severity that SQL Server gives it.
+    /// Creates an error with this number and the severity that SQL Server gives it.
     pub fn new(number: u32, message: impl Into<String>) -> Self {
         let class = match number {
             1205 => 13,
@@ -451,7 +451,7 @@ pub(super) fn put_error(out: &mut Vec<u8>, error: &ServerError) {
     out.extend_from_slice(&body);
 }
 
-/// Which of the three DONE tokens (MS-TDS 2.2.7.6 to 2.2.7.8).
+/// The three DONE tokens (MS-TDS 2.2.7.6 to 2.2.7.8).
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Done {
     /// After a statement of a batch.
@@ -487,7 +487,7 @@ fn put_env_change(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// ENVCHANGE of a text value (MS-TDS 2.2.7.9): 1 = database, 4 = packet size.
+/// Appends an ENVCHANGE of a text value (MS-TDS 2.2.7.9): 1 = database, 4 = packet size.
 pub(super) fn put_env_text(out: &mut Vec<u8>, kind: u8, new: &str, old: &str) {
     let mut body = Vec::new();
     put_b_varchar(&mut body, new);
@@ -495,7 +495,7 @@ pub(super) fn put_env_text(out: &mut Vec<u8>, kind: u8, new: &str, old: &str) {
     put_env_change(out, kind, &body);
 }
 
-/// ENVCHANGE 7: the connection's collation.
+/// Appends ENVCHANGE 7: the connection's collation.
 pub(super) fn put_env_collation(out: &mut Vec<u8>) {
     let mut body = vec![5];
     body.extend_from_slice(&COLLATION);
@@ -503,7 +503,7 @@ pub(super) fn put_env_collation(out: &mut Vec<u8>) {
     put_env_change(out, 7, &body);
 }
 
-/// ENVCHANGE 8: a transaction began and this is its descriptor.
+/// Appends ENVCHANGE 8: a transaction has begun; its descriptor follows.
 pub(super) fn put_env_begin(out: &mut Vec<u8>, descriptor: u64) {
     let mut body = vec![8];
     body.extend_from_slice(&descriptor.to_le_bytes());
@@ -511,14 +511,14 @@ pub(super) fn put_env_begin(out: &mut Vec<u8>, descriptor: u64) {
     put_env_change(out, 8, &body);
 }
 
-/// ENVCHANGE 9 (committed) or 10 (rolled back): the transaction `descriptor` ended.
+/// Appends ENVCHANGE 9 (committed) or 10 (rolled back): the transaction `descriptor` has ended.
 pub(super) fn put_env_end(out: &mut Vec<u8>, committed: bool, descriptor: u64) {
     let mut body = vec![0, 8];
     body.extend_from_slice(&descriptor.to_le_bytes());
     put_env_change(out, if committed { 9 } else { 10 }, &body);
 }
 
-/// ENVCHANGE 20: connect to another server instead (Azure SQL's redirect).
+/// Appends ENVCHANGE 20: the client must connect to another server (Azure SQL's redirect).
 pub(super) fn put_env_routing(out: &mut Vec<u8>, host: &str, port: u16) {
     let mut value = vec![0];
     value.extend_from_slice(&port.to_le_bytes());
@@ -545,7 +545,7 @@ pub(super) fn put_fed_auth_ack(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0xAE, 0x02, 0, 0, 0, 0, 0xFF]);
 }
 
-/// Reads TYPE_INFO, then tells how its values are laid out.
+/// Reads a TYPE_INFO. Returns the type and the layout of its values.
 pub(super) fn read_type(reader: &mut PacketReader<'_>) -> Result<(ColumnType, Layout), ProtocolError> {
     Ok(match reader.u8()? {
         0x30 => (ColumnType::Int(1), Layout::Fixed(1)),
@@ -578,12 +578,12 @@ pub(super) fn read_type(reader: &mut PacketReader<'_>) -> Result<(ColumnType, La
     })
 }
 
-/// How the values of a type lie in a row.
+/// The layout of the values of a type in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// That many bytes, never NULL.
+    /// This number of bytes, never NULL.
     Fixed(u8),
-    /// A length byte, 0 for NULL, else exactly that many bytes.
+    /// A length byte, which is 0 for NULL and this number of bytes otherwise.
     ByteLength(u8),
     /// A two-byte length, 0xFFFF for NULL.
     ShortLength,
@@ -622,7 +622,7 @@ pub(super) fn read_value(
         ColumnType::DateTime => {
             let days = i32::from_le_bytes(reader.array()?);
             let ticks = reader.u32()?;
-            // `datetime` covers 1753-01-01 to 9999-12-31 and 25 920 000 ticks a day.
+            // `datetime` covers 1753-01-01 to 9999-12-31, with 25 920 000 ticks per day.
             if !(-53_690..=2_958_463).contains(&days) || ticks >= 25_920_000 {
                 return violation(format!(
                     "datetime of {days} days and {ticks} ticks is out of range"

@@ -1,4 +1,4 @@
-"""Prints COUNT (the one argument) users made by Python Faker, one JSON object per line: the peer of gen-users."""
+"""Prints COUNT (the only argument) users made by Python Faker, one JSON object per line: the peer of gen-users."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
-"""Files into a lake that is 20 ms away: the generators against plain Python on the same server.
+"""Compares the generators with plain Python when writing files into a lake that is 20 ms away, on the same server.
 
-Arguments: the directory of the binaries, and how many turns. Both sides run in turn; medians are compared.
+Arguments: the directory of the binaries, and the number of turns. Both sides run in turn; medians are compared.
 """
 
 import http.client
@@ -23,7 +23,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 BIN = pathlib.Path(sys.argv[1]).resolve()
 TURNS = int(sys.argv[2])
 LATENCY_MS, LOOP_FILES, PRODUCTS, USERS = 20, 60, 6_000, 3_000_000
-# What the server reads users at, MB/s: 4 Gbit/s, and as fast as the machine lets it. It keeps none of them.
+# The rates at which the server reads users, in MB/s: 4 Gbit/s, and without a limit (0). It keeps none of the data.
 LINKS = (500, 0)
 BLOCK, IN_FLIGHT = 4 << 20, 12
 
@@ -46,7 +46,7 @@ def server(*options):
 
 
 def generate(program, url, container, api, count):
-    """Wall seconds, CPU seconds."""
+    """Runs a generator. Returns wall-clock seconds and CPU seconds."""
     extra = {"STORAGE_SAS": f"{url}/{container}/?{account_sas()}", "LAKE_API": api, "COUNT": str(count), "RUST_LOG": "warn"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([BIN / program], env={**os.environ, **extra}, check=True)
@@ -55,7 +55,7 @@ def generate(program, url, container, api, count):
 
 
 def article_loop(url, turn):
-    """One file at a time, three calls each, as the article has it. Files per second."""
+    """Writes one file at a time with three calls each, as in the article. Returns files per second."""
     service = DataLakeServiceClient(url, credential=account_sas())
     lake = service.create_file_system(f"loop-{turn}")
     data = b'{"id": 1, "name": "product_1", "description": "...", "pages": ["a", "b", "c"]}'
@@ -68,7 +68,7 @@ def article_loop(url, turn):
 
 
 def plain_upload(url, container, contents):
-    """The same bytes in the same blocks, from memory, by bare HTTP: what the server can swallow. Seconds."""
+    """Sends the same bytes and blocks from memory by plain HTTP: the limit of the server. Returns seconds."""
     address, sas = url.split("//")[1].split("/")[0], account_sas()
     blocks = iter(enumerate(range(0, len(contents), BLOCK)))
     lock = threading.Lock()

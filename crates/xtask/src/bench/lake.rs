@@ -1,5 +1,5 @@
-//! Files into a lake: `gen-users` and `gen-products` against the article's loop and a plain upload, in Python,
-//! on the test kit's server.
+//! Files into a lake: `gen-users` and `gen-products` against the article's loop and a plain upload, both in Python, on
+//! the test kit's server.
 
 use std::process::Command;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::{Bench, succeed};
 
-/// What measures both sides, in turn; it prints the rows of a table.
+/// The script that measures both sides in turn and prints the rows of a table.
 const SCRIPT: &str = "lake.py";
 
-/// The SDKs that the article's loop is written with.
+/// The SDKs that the article's loop uses.
 const PEERS: [&str; 2] = [
     "azure-storage-blob>=12.25,<13",
     "azure-storage-file-datalake>=12.18,<13",

@@ -1,5 +1,5 @@
-//! Local destinations in memory, so that no disk decides: users against `cp`, products against a loop in Python, orders
-//! against the import of the `sqlite3` program, and messages against `cp`.
+//! Local destinations in memory, so that the disk has no influence: users against `cp`, products against a loop in
+//! Python, orders against the import of the `sqlite3` program, and messages against `cp`.
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +56,7 @@ fn seconds(bench: &Bench, mut command: Command, settings: &[(&str, String)]) -> 
     bench.seconds(&mut command)
 }
 
-/// A command on the first core only.
+/// Returns a command that runs only on the first core.
 fn on_one_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", "0"]).arg(program);

@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: the generators against peers on this machine.
+//! `cargo xtask bench`: compares the generators with peers on this machine.
 //!
-//! Machines are noisy and drift, so a number of records per second means little by itself. Each
-//! comparison therefore runs both sides in turn, several times, and reports the median of the ratios.
+//! Machines are noisy and drift, so a number of records per second means little by itself. Each comparison therefore
+//! runs both sides in turn, several times, and reports the median of the ratios.
 //!
-//! - [`lake`]: both generators of files against plain Python, into a lake that is 20 ms away;
+//! - [`lake`]: both file generators against plain Python, into a lake that is 20 ms away;
 //! - [`local`]: all four generators with destinations in memory, against `cp`, a loop in Python and `sqlite3`;
 //! - [`stream`]: messages to a real broker, against confluent-kafka and the article's loop;
 //! - [`sql`]: orders into SQL Server, CPU time per row;
@@ -46,13 +46,13 @@ enum BenchArea {
     Users,
 }
 
-/// What the comparisons share.
+/// The state that the comparisons share.
 pub(crate) struct Bench {
     /// Where cargo puts release binaries.
     pub(crate) binaries: PathBuf,
-    /// Python with the peers' packages.
+    /// A Python interpreter with the peers' packages.
     pub(crate) python: PathBuf,
-    /// For what is written; on the disk of the workspace, and removed at the end.
+    /// The directory for the output; it is on the disk of the workspace, and removed at the end.
     pub(crate) scratch: tempfile::TempDir,
     /// Pairs of runs per comparison.
     pub(crate) pairs: usize,
@@ -92,7 +92,8 @@ pub(crate) fn run(options: &BenchArgs) -> Result<()> {
 /// The peers' packages, from PyPI.
 const PEERS: [&str; 2] = ["Faker==40.*", "tpchgen-cli==2.*"];
 
-/// A virtual environment with the peers' packages, made by the first run.
+/// Returns the Python interpreter of a virtual environment with the peers' packages. The first run creates the
+/// environment.
 fn python(directory: &Path) -> Result<PathBuf> {
     let python = directory.join("bin/python");
     if !python.exists() {
@@ -106,12 +107,12 @@ fn python(directory: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The path of a script in this directory.
+/// Returns the path of a script in this directory.
 fn script(name: &str) -> PathBuf {
     build::root().join("crates/xtask/src/bench").join(name)
 }
 
-/// Runs a command and requires that it succeeds.
+/// Runs a command and requires it to succeed.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_os_string();
     let status = command
@@ -122,7 +123,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
 }
 
 impl Bench {
-    /// Runs a command without its output, requires that it succeeds, and returns the seconds it took.
+    /// Runs a command without showing its output, requires it to succeed, and returns the seconds it took.
     pub(crate) fn seconds(&self, command: &mut Command) -> Result<f64> {
         command
             .stdin(Stdio::null())
@@ -133,8 +134,8 @@ impl Bench {
         Ok(started.elapsed().as_secs_f64())
     }
 
-    /// Measures both sides in turn, as rates in one unit, and prints the medians of ours, of the peer's and of
-    /// the ratios pair by pair.
+    /// Measures both sides in turn, as rates in the same unit. Prints the median rate of each side, and the median and
+    /// the range of the ratios of the pairs.
     pub(crate) fn compare(
         &self,
         what: &str,
@@ -176,7 +177,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// Three digits that matter.
+/// Formats a number with three significant digits.
 fn short(number: f64) -> String {
     match number {
         100.0.. => format!("{number:.0}"),

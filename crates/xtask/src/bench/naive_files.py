@@ -1,6 +1,6 @@
-"""Writes a file, renames it, and so on: the simplest program that publishes files whole.
+"""Writes a file, renames it, and repeats this: the simplest program that publishes only complete files.
 
-Arguments: the directory and how many files.
+Arguments: the directory and the number of files.
 """
 
 import os

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::succeed;
 
-/// Runs the benchmark, which needs the test kit's server, in a process of its own.
+/// Runs the benchmark in a separate process, since it needs the test kit's server.
 pub(crate) fn run() -> Result<()> {
     succeed(Command::new(env!("CARGO")).args([
         "bench",

@@ -1,7 +1,7 @@
 //! Messages to Apache Kafka: stream-pageviews against kcat, kafka-producer-perf-test, confluent-kafka and the article's loop.
 //!
-//! The measuring is a script beside the end-to-end checks, with which it shares the broker and its tools; `.ci/kafka` installs
-//! them.
+//! The measuring script is beside the end-to-end checks, with which it shares the broker and its tools; `.ci/kafka`
+//! installs them.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Users: made on one core against other generators, and written to a file against `dd`.
+//! Users: generated on one core compared with other generators, and written to a file compared with `dd`.
 
 use std::fs;
 use std::process::Command;
@@ -9,13 +9,13 @@ use url::Url;
 use super::Bench;
 use crate::build;
 
-/// Writes the article's records with the article's library.
+/// The script that writes the article's records with the library that the article uses.
 const FAKER: &str = "faker_users.py";
 
-/// Records per run: at least a second of work for each side.
+/// The number of records per run: at least a second of work for each side.
 const FAKER_RECORDS: u64 = 3_000;
 const OUR_RECORDS: u64 = 3_000_000;
-/// TPC-H customers at this scale: about a gigabyte, so that the text pool's preparation matters little.
+/// The scale of the TPC-H customers: about a gigabyte, so that preparing the text pool has little influence.
 const TPCH_SCALE: &str = "40";
 
 pub(super) fn run(bench: &Bench) -> Result<()> {
@@ -60,8 +60,8 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     to_a_file(bench)
 }
 
-/// gen-users to a local directory with all cores, against `dd` writing the same bytes to the same disk; both
-/// durable at their end.
+/// Compares gen-users writing to a local directory on all cores with `dd` writing the same bytes to the same disk. Both
+/// make their data durable at the end.
 fn to_a_file(bench: &Bench) -> Result<()> {
     let lake = bench.scratch.path().join("lake");
     let copy = bench.scratch.path().join("copy");
@@ -94,7 +94,7 @@ fn to_a_file(bench: &Bench) -> Result<()> {
     )
 }
 
-/// How many bytes a command prints.
+/// Returns the number of bytes that a command prints.
 fn output_bytes(command: &mut Command) -> Result<u64> {
     let mut child = command
         .stdout(std::process::Stdio::piped())

@@ -1,5 +1,5 @@
-//! The playground's directory. It may be one that holds other files, so that only files which an earlier playground
-//! created are removed from it, and nothing is removed from a directory that no playground has filled.
+//! The directory of the playground. It may contain other files, so that only files that an earlier playground created
+//! are removed, and nothing is removed from a directory that no playground has filled.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The file that says that a playground has filled the directory.
+/// The file that marks a directory as filled by a playground.
 const MARKER: &str = ".dataplayground";
 
 const MARKER_TEXT: &str = "cargo xtask playground has filled this directory. It replaces what it wrote here when it is \
                            run again, and only if this file is present.\n";
 
-/// The files that a playground creates in its directory. `*` stands for a part of one name.
+/// The files that a playground creates in its directory. `*` stands for a part of a file name.
 const CREATED_FILES: [&str; 23] = [
     "lake/users/users.json",
     "lake/vipusers/vipusers.json",
@@ -28,7 +28,7 @@ const CREATED_FILES: [&str; 23] = [
     "stream/pageviews.jsonl",
     "stream/stars.jsonl",
     "stream/_datagen/stream.json",
-    // Left by a stream that was killed.
+    // Left behind by a stream that was killed.
     "stream/_datagen/stream.json.*",
     "orders.db",
     "orders.db-journal",
@@ -39,24 +39,24 @@ const CREATED_FILES: [&str; 23] = [
     "playground.db-wal",
     "playground.db-shm",
     "report.html",
-    // Made of the others by docs/exercises/exercises.py, and out of date when they are replaced.
+    // Created from the other files by docs/exercises/exercises.py, and out of date when they are replaced.
     "exercises.duckdb",
     "exercises.duckdb.wal",
 ];
 
 /// A directory that a playground may fill.
 pub(super) struct Directory {
-    /// Absolute.
+    /// The absolute path.
     path: PathBuf,
-    /// What an earlier playground created in it.
+    /// What an earlier playground created in the directory.
     earlier: Found,
 }
 
 impl Directory {
-    /// Creates the directory if there is none, and marks it as a playground's. Nothing is removed yet.
+    /// Creates the directory if it does not exist, and marks it as a playground. Nothing is removed yet.
     ///
     /// # Errors
-    /// If it holds something in the playground's places that no playground created.
+    /// If the paths of a playground contain something that no playground created.
     pub(super) fn open(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let path = directory.canonicalize()?;
@@ -94,7 +94,7 @@ impl Directory {
             files, directories, ..
         } = &self.earlier;
         let files = files.iter().map(|path| (path, fs::remove_file(path)));
-        // Only empty directories: what has appeared in one of them since is kept, and stops the playground.
+        // Only empty directories can be removed: anything that has been added since is kept, and stops the playground.
         let directories = directories.iter().map(|path| (path, fs::remove_dir(path)));
         for (path, removed) in files.chain(directories) {
             removed.with_context(|| format!("cannot remove {}", path.display()))?;
@@ -103,7 +103,7 @@ impl Directory {
     }
 }
 
-/// What is in the playground's places. Directories follow what is in them.
+/// What exists at the paths of a playground. Directories come after their contents.
 #[derive(Default)]
 struct Found {
     files: Vec<PathBuf>,
@@ -112,7 +112,7 @@ struct Found {
 }
 
 impl Found {
-    /// Adds `path`, which need not exist, and all that is below it. Symbolic links are not followed.
+    /// Adds `path`, which need not exist, and everything below it. Symbolic links are not followed.
     fn add(&mut self, root: &Path, path: &Path) -> Result<()> {
         let context = || format!("cannot read {}", path.display());
         let kind = match fs::symlink_metadata(path) {
@@ -139,7 +139,7 @@ impl Found {
     }
 }
 
-/// Whether the file `name`, relative to the directory, is one that a playground creates.
+/// Returns whether a playground creates the file `name`, which is relative to the directory.
 fn is_created(name: &Path) -> bool {
     let name = name.to_string_lossy();
     CREATED_FILES.iter().any(|pattern| match pattern.split_once('*') {
@@ -164,7 +164,7 @@ mod tests {
         fs::write(path, "").unwrap();
     }
 
-    /// A directory as a playground leaves it.
+    /// Returns a directory as a playground leaves it.
     fn playground() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         prepare(directory.path()).unwrap();
@@ -223,7 +223,7 @@ mod tests {
                 "{error}"
             );
             assert!(file.exists(), "{name}");
-            // A second attempt does not take the first for a playground.
+            // A second attempt does not mistake the result of the first one for a playground.
             prepare(directory.path()).unwrap_err();
             assert!(file.exists(), "{name}");
         }

@@ -1,5 +1,5 @@
-//! `cargo xtask playground`: the main job on this machine. Runs the four real binaries, configured only
-//! through their environment variables, and shows that what they wrote joins.
+//! `cargo xtask playground`: the main use case on a local machine. Runs the four real binaries, configured only through
+//! their environment variables, and shows that their data can be joined.
 
 mod directory;
 mod query;
@@ -56,10 +56,10 @@ pub(crate) struct PlaygroundArgs {
     bin_dir: Option<PathBuf>,
 }
 
-/// The number of VIP users, if there are that many users.
+/// The number of VIP users, unless there are fewer users.
 const VIPS: u64 = 500;
 
-/// One message in this many arrives late, and one in this many twice: something to clean.
+/// One message in this many arrives late, and one in this many arrives twice, so that there is something to clean.
 const LATE_ONE_IN: u64 = 50;
 const DUPLICATE_ONE_IN: u64 = 100;
 
@@ -104,7 +104,7 @@ fn fill(options: &PlaygroundArgs) -> Result<()> {
     query::show(&directory, &options.dir)
 }
 
-/// How long each generator took.
+/// The time that each generator took.
 struct Times {
     users: Duration,
     products: Duration,
@@ -143,7 +143,7 @@ fn generate(options: &PlaygroundArgs, binaries: &Path, directory: &Path) -> Resu
         let mut command = Command::new(binaries.join(name));
         command.env_clear().env("SEED", number(options.seed));
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        // For the progress bar's characters and colours.
+        // The progress bar needs these for its characters and colours.
         command.envs(
             ["TERM", "NO_COLOR", "LANG", "LC_ALL"]
                 .into_iter()
@@ -198,7 +198,8 @@ fn generate(options: &PlaygroundArgs, binaries: &Path, directory: &Path) -> Resu
     })
 }
 
-/// The first of the last `days` days of the orders in `database`, and the day after the last, from the manifest.
+/// Returns the first of the last `days` days of the orders in `database`, and the day after the last one, according to
+/// the manifest.
 fn last_days(database: &Path, days: u32) -> Result<(String, String)> {
     let sql = "SELECT date(date_to, '-' || ? || ' days'), date_to
                FROM (SELECT manifest ->> '$.parameters' ->> '$.date_to' AS date_to FROM _datagen_manifest)";
@@ -207,7 +208,7 @@ fn last_days(database: &Path, days: u32) -> Result<(String, String)> {
         .context("the manifest of the orders does not say until when they are")
 }
 
-/// What was written where, by the manifests or, where there is none, by what was read back.
+/// Returns what was written where, according to the manifests or, if there is none, according to what was read back.
 fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<Row>> {
     let of_manifest = |what, place, manifest: &str, time| -> Result<Row> {
         let manifest = read_json(&directory.join("lake/_datagen").join(manifest))?;
@@ -260,7 +261,7 @@ fn rows(directory: &Path, times: &Times, loaded: &query::Loaded) -> Result<Vec<R
     ])
 }
 
-/// Runs a generator to its good end and says how long it took.
+/// Runs a generator, requires it to succeed, and returns how long it took.
 fn timed(command: &mut Command) -> Result<Duration> {
     let started = Instant::now();
     let status = command
@@ -279,14 +280,14 @@ fn read_json(path: &Path) -> Result<Value> {
     serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
 }
 
-/// A line of the closing table.
+/// A row of the table at the end.
 struct Row {
     what: &'static str,
     place: &'static str,
     records: u64,
-    /// `None` where they are in another row's file.
+    /// `None` if the records are in the file of another row.
     bytes: Option<u64>,
-    /// Of the whole process; `None` where another row's process wrote it.
+    /// The time of the whole process; `None` if the process of another row wrote the records.
     time: Option<Duration>,
 }
 
@@ -303,7 +304,7 @@ fn print_table(rows: &[Row]) {
         time,
     } in rows
     {
-        // In the row above.
+        // The same as in the row above.
         let ditto = || "\u{2033}".to_owned();
         let megabytes = bytes.map_or_else(ditto, |bytes| format!("{:.2}", bytes as f64 / 1e6));
         let seconds = time.map_or_else(ditto, |time| format!("{:.2}", time.as_secs_f64()));

@@ -1,7 +1,7 @@
-//! Shows that the playground joins: loads its files into `playground.db` and asks it a few questions.
+//! Shows that the data of the playground can be joined: loads its files into `playground.db` and runs some queries.
 //!
-//! The generators' own output stays as it is. This database is a copy, without duplicate messages, for queries that need
-//! nothing but `sqlite3`.
+//! The output of the generators is not changed. The database is a copy, without duplicate messages, for queries that
+//! need only `sqlite3`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
-/// A question, as one would ask it using `sqlite3`.
+/// A question, with the query that answers it in `sqlite3`.
 struct Question {
     title: &'static str,
     sql: &'static str,
@@ -90,7 +90,7 @@ impl Loaded {
                 ],
             )
         })?;
-        // In order of activity.
+        // In the order of their activity.
         let mut rank = 0;
         each_line(&directory.join("lake/vipusers/vipusers.json"), |vip| {
             rank += 1;
@@ -171,7 +171,7 @@ impl Loaded {
     }
 }
 
-/// Calls `insert` with every record of a file of JSON lines, and counts them.
+/// Calls `insert` with every record of a file of JSON lines, and returns their number.
 fn each_line(path: &Path, mut insert: impl FnMut(&Value) -> Result<()>) -> Result<u64> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut count = 0;
@@ -182,7 +182,7 @@ fn each_line(path: &Path, mut insert: impl FnMut(&Value) -> Result<()>) -> Resul
     Ok(count)
 }
 
-/// Asks the questions and prints each with its answer.
+/// Runs the queries, and prints each question with its answer.
 pub(super) fn show(directory: &Path, given: &Path) -> Result<()> {
     let connection = Connection::open(directory.join("playground.db"))?;
     connection.execute(

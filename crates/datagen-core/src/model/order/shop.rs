@@ -1,4 +1,4 @@
-//! Orders of the profile `shop`: customers, dates and items as a shop has them.
+//! Orders of the profile `shop`: customers, dates and items as in a real shop.
 
 use chrono::{Datelike, NaiveDate};
 use rand::Rng;
@@ -11,13 +11,14 @@ use crate::world::calendar::{Calendar, SECONDS_PER_DAY};
 /// One order in this many is recorded late. Source: our choice.
 pub const LATE_ONE_IN: u64 = 100;
 
-/// A late order is dated up to so many seconds before its place among the other orders: two days.
+/// A late order is dated at most this many seconds before its place among the other orders: two days.
 pub const LATE_MAX_SECONDS: i64 = 2 * SECONDS_PER_DAY;
 
-/// Of a hundred items that follow the first product of the pair in an order, so many are the second. Source: our choice.
+/// If an order contains the first product of the pair and not yet the second, each further item is the second one
+/// with this probability, in per cent. Source: our choice.
 pub const PAIR_PERCENT: u64 = 30;
 
-/// The number of items of an order in 64ths of the orders, from 1 item on; 3 on average. Source: our choice.
+/// The number of items of an order, for each 64th of the orders; 3 on average. Source: our choice.
 static ITEM_COUNT_SLOTS: [u8; 64] = {
     let shares = [22, 13, 9, 6, 5, 3, 2, 2, 1, 1];
     let mut slots = [0; 64];
@@ -39,7 +40,7 @@ static ITEM_COUNT_SLOTS: [u8; 64] = {
 pub struct ShopOrders {
     world: World,
     calendar: Calendar,
-    /// The part of the calendar's positions (of 2^64) that each order has.
+    /// The number of the calendar's 2^64 positions that each order takes up.
     stride: u64,
 }
 
@@ -56,11 +57,11 @@ impl ShopOrders {
         &self.world
     }
 
-    // Not inlined: it is long, and would make orders of the other profile slower.
+    // Not inlined, because it is long and would make orders of the other profile slower.
     #[inline(never)]
     pub(super) fn get(&self, id: u64, mut rng: RecordRng) -> Order {
         let rng = &mut rng;
-        // Each order has its part of the calendar, so that dates increase with ids.
+        // Each order has a separate part of the calendar, so that dates increase with ids.
         let place = self
             .calendar
             .second_at((id - 1) * self.stride + below(rng, self.stride));
@@ -110,7 +111,7 @@ impl ShopOrders {
     }
 }
 
-/// A uniform number from 1 to `most`; 0 if that is 0.
+/// A uniform number from 1 to `most`, or 0 if `most` is 0.
 #[inline]
 fn below_or_equal(rng: &mut RecordRng, most: i64) -> i64 {
     match u64::try_from(most) {

@@ -1,6 +1,6 @@
 //! Orders of the profile `uniform`: every value is drawn uniformly and independently of the others.
 //!
-//! The draws are those of data version 2, which a test pins.
+//! The draws are those of data version 2; a test ensures this.
 
 use chrono::{NaiveDate, NaiveTime};
 
@@ -49,7 +49,7 @@ impl UniformOrders {
         }
     }
 
-    /// Fills one or two products from one random word: 32 bits each, which 31-bit ids need no more than.
+    /// Fills one or two products from one random word: 32 bits each, which are enough for 31-bit ids.
     #[inline]
     fn draw_products(&self, rng: &mut RecordRng, pair: &mut [i32]) {
         let mut word = rand::Rng::next_u64(rng);

@@ -47,7 +47,7 @@ const EFFECTS: [OrderEffect; 13] = [
     OrderEffect::FavouriteShelf,
 ];
 
-/// How many records have each effect. The counts of several parts of the data add up.
+/// The number of records with each effect. The counts of several parts of the data add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderCounts([u64; EFFECTS.len()]);
 
@@ -59,14 +59,14 @@ impl AddAssign for OrderCounts {
     }
 }
 
-/// Counts and describes what is planted in the orders of one seed.
+/// Counts and describes the effects planted in the orders of one seed.
 #[derive(Clone, Debug)]
 pub struct PlantedOrders<'a> {
     orders: &'a Orders,
 }
 
 impl<'a> PlantedOrders<'a> {
-    /// What is planted in `orders`.
+    /// The effects planted in `orders`.
     pub fn new(orders: &'a Orders) -> Self {
         Self { orders }
     }

@@ -15,7 +15,7 @@ use crate::world::catalogue::LATENCY_VARIANCE_PERCENT;
 use crate::world::population::{OTHER_ADDRESS_ONE_IN, OTHER_BROWSER_ONE_IN};
 use crate::world::{Catalogue, World};
 
-/// Among so many of the most popular products, the slowest are listed.
+/// The slowest products are listed among this many of the most popular ones.
 const SLOWEST_AMONG: u64 = 1_000;
 
 /// An effect that sessions, pageviews or star ratings can have.
@@ -27,9 +27,9 @@ pub enum SessionEffect {
     Outlier,
     /// Star ratings.
     StarRating,
-    /// Messages sent minutes after their event time.
+    /// Messages that are sent minutes after their event time.
     Late,
-    /// Messages sent again.
+    /// Messages that are sent a second time.
     Duplicate,
     /// Sessions in incidents.
     Incident,
@@ -37,9 +37,9 @@ pub enum SessionEffect {
     IncidentOutlier,
     /// Sessions of robots.
     Robot,
-    /// Sessions with another browser than the user's.
+    /// Sessions with a browser other than the user's usual one.
     OtherBrowser,
-    /// Sessions from another address than the user's home.
+    /// Sessions from an address other than the user's home address.
     OtherAddress,
     /// Pageviews with a suspicious method.
     SuspiciousMethod,
@@ -85,7 +85,7 @@ impl SessionEffect {
         Self::BadRatingAfterOutliers,
     ];
 
-    /// How many of [`ALL`](Self::ALL) sessions of the profile `uniform` can have.
+    /// The number of effects in [`ALL`](Self::ALL), from the first, that sessions of the profile `uniform` can have.
     const UNIFORM: usize = 5;
 
     /// The effect's name in the answer key.
@@ -198,9 +198,9 @@ impl SessionEffects {
     }
 }
 
-/// How many records have each effect. The counts of several parts of the data add up.
+/// The number of records with each effect. The counts of several parts of the data add up.
 ///
-/// A duplicate counts as a duplicate and nothing else, so that the other counts are those of the data without duplicates.
+/// A duplicate counts only as a duplicate, so that the other counts are those of the data without duplicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounts([u64; SessionEffect::ALL.len()]);
 
@@ -213,7 +213,7 @@ impl AddAssign for SessionCounts {
 }
 
 impl SessionCounts {
-    /// How many records have `effect`.
+    /// The number of records with `effect`.
     pub fn get(&self, effect: SessionEffect) -> u64 {
         self.0[effect as usize]
     }
@@ -240,7 +240,7 @@ impl SessionCounts {
     }
 }
 
-/// Describes what is planted in the sessions of one seed.
+/// Describes the effects planted in the sessions of one seed.
 #[derive(Clone, Debug)]
 pub struct PlantedSessions<'a> {
     world: Option<&'a World>,
@@ -248,7 +248,7 @@ pub struct PlantedSessions<'a> {
 }
 
 impl<'a> PlantedSessions<'a> {
-    /// What is planted in `sessions`, whose messages are delivered with `faults`.
+    /// The effects planted in `sessions`, whose messages are delivered with `faults`.
     pub fn new(sessions: &'a Sessions, faults: DeliveryFaults) -> Self {
         Self {
             world: sessions.world(),
@@ -376,7 +376,7 @@ mod tests {
         let effects = PlantedSessions::new(&sessions, faults).effects(&whole);
         let names: std::collections::HashSet<_> = effects.iter().map(|effect| effect.effect).collect();
         assert_eq!(names.len(), SessionEffect::ALL.len());
-        // Whether a message is late or a duplicate is not decided by its session.
+        // Whether a message is late or a duplicate does not depend on its session.
         let is_fault = |effect: &Effect| ["late", "duplicate"].contains(&effect.effect);
         for effect in &effects {
             assert_eq!(effect.count == 0, is_fault(effect), "{effect:?}");

@@ -1,21 +1,23 @@
-//! Messages that do not arrive once and in time: late ones and duplicates.
+//! Messages that are not delivered exactly once and in time: late messages and duplicates.
 
 use crate::rng::{Kind, RecordSeed, below, chance};
 
 use super::MAX_PAGEVIEWS;
 
-/// How long after its event time a late message is sent, in milliseconds, the second exclusive: minutes.
+/// The delay between the event time of a late message and its sending in milliseconds, the second exclusive: one to
+/// ten minutes.
 pub const LATE_DELAY_MILLIS: (u64, u64) = (60_000, 600_000);
 
-/// How long after its first sending a message is sent again, in milliseconds, the second exclusive: seconds.
+/// The delay between the first and the second sending of a message in milliseconds, the second exclusive: 2 to 30
+/// seconds.
 pub const DUPLICATE_DELAY_MILLIS: (u64, u64) = (2_000, 30_000);
 
-/// The messages of a session, its star rating included, have positions below this.
+/// The positions of the messages of a session, including its star rating, are below this.
 const POSITIONS: u64 = 32;
 const _: () = assert!(MAX_PAGEVIEWS < POSITIONS);
 
-/// Decides which messages of a stream are late or sent twice. The decision depends on the seed, the session and the
-/// position of the message alone.
+/// Decides which messages of a stream are late or sent twice. The decision depends only on the seed, the session and
+/// the position of the message.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryFaults {
     seed: RecordSeed,
@@ -28,9 +30,9 @@ pub struct DeliveryFaults {
 /// What happens to a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageFaults {
-    /// How many milliseconds after its event time it is sent, if it is late.
+    /// The delay between its event time and its sending in milliseconds, if it is late.
     pub late_ms: Option<u64>,
-    /// How many milliseconds after its first sending it is sent again, if it is.
+    /// The delay between its first and its second sending in milliseconds, if it is sent twice.
     pub duplicate_ms: Option<u64>,
 }
 
@@ -52,7 +54,8 @@ impl DeliveryFaults {
         }
         let id = session.wrapping_mul(POSITIONS).wrapping_add(u64::from(position));
         let rng = &mut self.seed.rng(id);
-        // All four are always drawn, so that neither share changes which messages have the other fault.
+        // All four numbers are always drawn, so that the frequency of one fault does not affect which messages have
+        // the other.
         let mut fault = |one_in, (start, end)| {
             let (is_there, delay) = (chance(rng, 1, one_in), start + below(rng, end - start));
             (one_in > 0 && is_there).then_some(delay)
@@ -86,7 +89,7 @@ mod tests {
                 assert_eq!((alone.late_ms, alone.duplicate_ms), (None, faults.duplicate_ms));
             }
         }
-        // Of 100 000 messages, give or take five deviations.
+        // Of 100 000 messages, within five standard deviations.
         assert!((9_525..10_475).contains(&late), "{late}");
         assert!((19_370..20_630).contains(&twice), "{twice}");
         assert!((1_780..2_220).contains(&late_and_twice), "{late_and_twice}");

@@ -1,37 +1,37 @@
-//! The messages of a stream as events: when each happened, and the ids by which consumers recognize it.
+//! The messages of a stream as events: the time of each, and the ids by which consumers recognize it.
 //!
-//! `session_id` is `TAG-ORDINAL`, where TAG is that of the stream and ORDINAL the number of the session, both with 16
-//! hexadecimal digits; `event_id` adds the position of the message in the session with two decimal digits. Ids in order of
-//! their text are therefore in order of their numbers.
+//! `session_id` is `TAG-ORDINAL`, where TAG is the tag of the stream and ORDINAL is the number of the session, both
+//! with 16 hexadecimal digits. `event_id` adds the position of the message in the session, with two decimal digits.
+//! Sorting the ids of a stream as texts therefore sorts them by these numbers.
 
 use super::{MOST_PAGEVIEW_BYTES, MOST_STARS_BYTES, Pageview, StarRating};
 use crate::locale::network::UserAgent;
 use crate::rng::mix;
 use crate::text::{Cursor, TextBuf, date_time};
 
-/// The bytes of `session_id`.
+/// The length of `session_id`, in bytes.
 const SESSION_ID_LEN: usize = 33;
 
-/// The bytes of `event_id`.
+/// The length of `event_id`, in bytes.
 const EVENT_ID_LEN: usize = 36;
 
-/// The bytes of `event_time`: `2026-11-26T10:00:00.123Z`.
+/// The length of `event_time`, in bytes: `2026-11-26T10:00:00.123Z`.
 const EVENT_TIME_LEN: usize = 24;
 
-/// The bytes of `event_time` up to the seconds.
+/// The length of the part of `event_time` before the seconds, in bytes.
 const MINUTE_LEN: usize = 17;
 
-/// The fields of an event take at most so many bytes as JSON, with some to spare for copies of whole blocks.
+/// The maximum length of the fields of an event as JSON, in bytes, with some space for padded copies.
 const MOST_EVENT_BYTES: usize = 192;
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Tells streams apart: streams with the same tag have the same bytes for the same ids.
+/// Distinguishes streams: streams with the same tag have the same bytes for the same ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamTag(u64);
 
 impl StreamTag {
-    /// The tag of a stream whose bytes depend on `parameters` alone, in this order.
+    /// The tag of a stream whose bytes depend only on `parameters`, in this order.
     pub fn new(parameters: &[u64]) -> Self {
         let length = parameters.len() as u64;
         Self(
@@ -41,13 +41,13 @@ impl StreamTag {
         )
     }
 
-    /// The first part of all ids.
+    /// The first part of all ids of the stream.
     pub fn text(self) -> String {
         format!("{:016x}", self.0)
     }
 }
 
-/// The ids of a message.
+/// The ids of a message and of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId([u8; EVENT_ID_LEN]);
 
@@ -82,15 +82,15 @@ fn hex(number: u64) -> [u8; 16] {
 /// A message of a session, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When it happened: milliseconds since 1970, before the year 10000.
+    /// The time of the event in milliseconds since 1970; before the year 10000.
     pub time_ms: u64,
     /// The session's id.
     pub session: u64,
-    /// Its place in the session, from 0; below 100.
+    /// Its position in the session, 0 to 99.
     pub position: u8,
 }
 
-/// Encodes messages with the fields of their events, or without.
+/// Encodes messages with or without the fields of their events.
 #[derive(Clone, Debug)]
 pub struct EventEncoder {
     tag: StreamTag,
@@ -99,7 +99,7 @@ pub struct EventEncoder {
 }
 
 impl EventEncoder {
-    /// Encodes messages of the stream `tag`; `has_fields` is EVENT_FIELDS.
+    /// Returns an encoder for messages of the stream `tag`; `has_fields` is the setting EVENT_FIELDS.
     pub fn new(tag: StreamTag, has_fields: bool) -> Self {
         Self {
             tag,
@@ -147,8 +147,8 @@ impl EventEncoder {
     }
 }
 
-/// Writes times as RFC 3339 in UTC with milliseconds. It remembers the minute, which seldom changes from one event to the
-/// next.
+/// Writes times as RFC 3339 in UTC with milliseconds. It keeps the text of the last minute, because the minute rarely
+/// changes from one event to the next.
 #[derive(Clone, Debug)]
 pub struct ClockText {
     minute: u64,

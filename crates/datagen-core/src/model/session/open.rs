@@ -1,4 +1,5 @@
-//! The state of an open session, which must be small: a stream with a hundred thousand sources has about two million open sessions.
+//! The state of an open session. It must be small, because a stream with 100 000 sources has about two million open
+//! sessions.
 
 use super::{
     Event, EventEncoder, Pageview, Session, SessionModel, SessionProgress, Sessions, StarRating, shop,
@@ -8,7 +9,7 @@ use crate::locale::network::{ClientIp, UserAgent};
 use crate::model::planted::SessionEffects;
 use crate::text::TextBuf;
 
-/// A session whose messages are made one after the other: the pageviews, then the star rating if there is one.
+/// A session whose messages are generated one after the other: the pageviews, then the star rating if there is one.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     id: u64,
@@ -16,7 +17,7 @@ pub struct OpenSession {
     stars: Option<StarRating>,
     visitor: shop::ShopVisitor,
     start_effects: SessionEffects,
-    /// Ids fit 31 bits.
+    /// Ids fit into 31 bits.
     user_id: u32,
     client_ip: ClientIp,
     user_agent: UserAgent,
@@ -63,13 +64,13 @@ impl OpenSession {
         u64::from(self.user_id)
     }
 
-    /// The place of the next message in the session, from 0.
+    /// The position of the next message in the session, from 0.
     pub fn position(&self) -> u8 {
         self.progress.made + u8::from(self.is_rated)
     }
 
-    /// When the next message comes, in milliseconds after the start of the session; `None` after the last. `sessions` are
-    /// those that the session belongs to.
+    /// The time of the next message, in milliseconds after the start of the session; `None` after the last.
+    /// `sessions` must be the sessions that this one belongs to.
     #[inline]
     pub fn next_offset_ms(&self, sessions: &Sessions) -> Option<u32> {
         if self.progress.made < self.pageview_count {
@@ -87,7 +88,8 @@ impl OpenSession {
         }
     }
 
-    /// Makes the next message; `None` after the last. `sessions` are those that the session belongs to.
+    /// Generates the next message, or returns `None` after the last. `sessions` must be the sessions that this one
+    /// belongs to.
     #[inline]
     pub fn next_message(&mut self, sessions: &Sessions) -> Option<SessionMessage> {
         if self.progress.made < self.pageview_count {
@@ -103,7 +105,8 @@ impl OpenSession {
         Some(SessionMessage::Stars(rating))
     }
 
-    /// The effects in `message`, which was made last: those of the session as a whole belong to its first message.
+    /// The effects of `message`, which must be the last one generated. The first message also has the effects of the
+    /// session as a whole.
     #[inline]
     pub fn effects(&self, message: &SessionMessage) -> SessionEffects {
         match message {
@@ -181,7 +184,7 @@ mod tests {
         }
     }
 
-    /// The memory of a stream follows from it.
+    /// This size determines the memory that a stream requires.
     #[test]
     fn an_open_session_is_small() {
         assert!(size_of::<OpenSession>() <= 104, "{}", size_of::<OpenSession>());

@@ -15,31 +15,31 @@ use crate::world::population::{OTHER_ADDRESS_ONE_IN, OTHER_BROWSER_ONE_IN};
 use crate::world::quantiles::{DWELL_MILLIS, quantile};
 use crate::world::{Catalogue, World};
 
-/// One session in this many is a robot's. Source: our choice; robots cause a larger part of the traffic of real shops,
-/// but most of it is filtered before it gets into such data.
+/// One session in this many is a robot's. Source: our choice; robots cause a larger part of the traffic of real
+/// shops, but most of that is filtered out before it gets into such data.
 pub const ROBOT_ONE_IN: u64 = 100;
 
-/// The pageviews of a robot's session, the second exclusive: long.
+/// The number of pageviews in a robot's session, the second exclusive. These sessions are long.
 const ROBOT_PAGEVIEWS: (u64, u64) = (20, MAX_PAGEVIEWS + 1);
 
 /// The time between two pageviews of a robot in milliseconds, the second exclusive.
 const ROBOT_DWELL_MILLIS: (u64, u64) = (500, 1_500);
 
-/// Of a hundred pages that a robot requests, so many are products', drawn uniformly; the others are categories.
+/// The percentage of product pages among the pages that a robot requests, drawn uniformly; the others are categories.
 const ROBOT_PRODUCT_PERCENT: u64 = 85;
 
 /// There is exactly one incident in each run of this many sessions. Source: our choice.
 pub const INCIDENT_EVERY_SESSIONS: u64 = 800;
 
-/// An incident lasts for so many consecutive sessions. Source: our choice.
+/// The number of consecutive sessions for which an incident lasts. Source: our choice.
 pub const INCIDENT_SESSIONS: u64 = 8;
 
-/// One pageview in this many has an outlier during incidents, so that half of all outliers are in incidents:
+/// One pageview in this many is an outlier during incidents, so that half of all outliers are in incidents:
 /// 8/800 · 1/2 = 1/200.
 const OUTLIER_ONE_IN_DURING_INCIDENTS: u64 = 2;
 
-/// One pageview in this many has an outlier outside incidents, so that the share of outliers is
-/// 1 / [`OUTLIER_ONE_IN`] in all: 792/800 · 1/198 = 1/200.
+/// One pageview in this many is an outlier outside incidents, so that the overall share of outliers is
+/// 1 / [`OUTLIER_ONE_IN`]; this half is 792/800 · 1/198 = 1/200.
 const OUTLIER_ONE_IN_OUTSIDE_INCIDENTS: u64 = 198;
 
 const _: () = {
@@ -49,21 +49,21 @@ const _: () = {
     assert!(in_incidents == 2 * OUTLIER_ONE_IN && outside == 2 * OUTLIER_ONE_IN);
 };
 
-/// Of a hundred ratings, so many are bad (1 or 2 stars): after a session with a lemon, after one with several outliers,
-/// and after any other. Source: our choice.
+/// The percentage of bad ratings (1 or 2 stars) after a session with a lemon, after one with several outliers, and
+/// after any other. Source: our choice.
 const BAD_PERCENT_LEMON: u64 = 65;
 const BAD_PERCENT_OUTLIERS: u64 = 45;
 const BAD_PERCENT: u64 = 12;
 
-/// How many outliers are several.
+/// The number of outliers from which a session has several outliers.
 const SEVERAL_OUTLIERS: u32 = 2;
 
-/// Ratings are J-shaped: most are 5, and of the bad ones most are 1. Source: Hu, Zhang and Pavlou, Overcoming the
-/// J-shaped distribution of product reviews (2009); the numbers are our choice.
+/// The distribution of ratings is J-shaped: most are 5, and of the bad ones most are 1. Source: Hu, Zhang and Pavlou,
+/// Overcoming the J-shaped distribution of product reviews (2009); the numbers are our choice.
 static BAD_STARS: [u8; 10] = [1, 1, 1, 1, 1, 1, 1, 2, 2, 2];
 static OTHER_STARS: [u8; 8] = [3, 4, 4, 5, 5, 5, 5, 5];
 
-/// How long after the last pageview a rating comes, in milliseconds, the second exclusive: seconds to minutes.
+/// The time between the last pageview and the rating in milliseconds, the second exclusive: 5 seconds to 5 minutes.
 const STAR_DELAY_MILLIS: (u64, u64) = (5_000, 300_000);
 
 /// A kind of page.
@@ -80,12 +80,12 @@ enum Page {
     Contact,
 }
 
-/// In hundredths: which page the first pageview of a session is of.
+/// The probabilities of the first page of a session, in hundredths.
 static ENTRY: [(Page, u64); 3] = [(Page::Home, 45), (Page::Category, 10), (Page::Product, 45)];
 
 impl Page {
-    /// In hundredths: which page follows this one. Only the basket leads to the checkout. Source: our choice; one
-    /// session in about seven gets to the checkout.
+    /// The probabilities of the page that follows this one, in hundredths. Only the basket leads to the checkout.
+    /// Source: our choice; about one session in eight reaches the checkout.
     fn next(self) -> &'static [(Page, u64)] {
         match self {
             Self::Home => &[
@@ -110,7 +110,8 @@ impl Page {
         }
     }
 
-    /// In thousandths: with which method it is requested, as an index into [`super::HTTP_METHODS`].
+    /// The probabilities of the methods with which the page is requested, in thousandths; methods are indices into
+    /// [`super::HTTP_METHODS`].
     fn methods(self) -> &'static [(u8, u64)] {
         match self {
             Self::Home | Self::Category | Self::Product | Self::Contact => &[
@@ -145,7 +146,7 @@ impl Page {
     }
 }
 
-/// The methods that robots use, in thousandths.
+/// The probabilities of the methods that robots use, in thousandths.
 static ROBOT_METHODS: [(u8, u64); 2] = [(GET, 700), (HEAD, 300)];
 
 // Indices into `HTTP_METHODS`.
@@ -159,12 +160,13 @@ const OPTIONS: u8 = 6;
 const TRACE: u8 = 7;
 const PATCH: u8 = 8;
 
-/// Whether the method is one that no page of the shop is meant to be requested with. One pageview in about 333 is.
+/// Whether no page of the shop is meant to be requested with this method. About one pageview in 333 has such a
+/// method.
 pub(super) fn is_suspicious_method(method: u8) -> bool {
     matches!(method, DELETE | TRACE | CONNECT)
 }
 
-/// The choice that `draw` makes, below the sum of all weights.
+/// The choice that `draw` selects, which must be below the sum of all weights.
 #[inline]
 fn choose<T: Copy>(choices: &[(T, u64)], mut draw: u64) -> T {
     for &(choice, weight) in choices {
@@ -179,17 +181,17 @@ fn choose<T: Copy>(choices: &[(T, u64)], mut draw: u64) -> T {
 /// What was planted in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionTraits {
-    /// Whether it is a robot's.
+    /// Whether the visitor is a robot.
     pub is_robot: bool,
-    /// The number of the incident that it is in, from 0.
+    /// The number of the incident that the session is in, from 0.
     pub incident: Option<u64>,
-    /// Whether it is not the user's usual browser.
+    /// Whether the browser is not the user's usual one.
     pub is_other_browser: bool,
-    /// Whether it is not the user's home address.
+    /// Whether the address is not the user's home address.
     pub is_other_address: bool,
 }
 
-/// What is special about sessions of this profile.
+/// The data that only sessions of this profile have.
 #[derive(Clone, Debug)]
 pub(super) struct ShopSession<'a> {
     pub(super) world: &'a World,
@@ -205,19 +207,19 @@ pub(super) struct ShopVisitor {
     is_in_incident: bool,
 }
 
-/// What has happened in a session. A stream keeps one for each open session, so that it is small.
+/// The history of a session. A stream keeps one for each open session, so it must be small.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct History {
-    /// The ranks of the first product and of the last, if any was seen.
+    /// The ranks of the first and of the last product, if any was viewed.
     products: Option<(u32, u32)>,
     offset_ms: u32,
-    /// The page last seen; `None` before the first.
+    /// The last page viewed; `None` before the first.
     page: Option<Page>,
     lemons: u8,
     outliers: u8,
 }
 
-/// Session `id` in `world`, which `rng` draws.
+/// Session `id` in `world`, drawn with `rng`.
 pub(super) fn session(id: u64, seed: RecordSeed, world: &World, mut rng: RecordRng) -> Session<'_> {
     let rng = &mut rng;
     let population = &world.population;
@@ -248,17 +250,19 @@ pub(super) fn session(id: u64, seed: RecordSeed, world: &World, mut rng: RecordR
         } else {
             population.home_address(user_id)
         };
-        // The lower of two uniform numbers: fewer long sessions than short ones, 10.5 pageviews on average.
+        // The lower of two uniform numbers, so that there are fewer long sessions than short ones; 10.5 pageviews on
+        // average.
         pageview_count = 1 + below(rng, MAX_PAGEVIEWS).min(below(rng, MAX_PAGEVIEWS));
     }
-    // Robots do not rate, so that the other sessions do so a little more often.
+    // Robots do not rate. The other sessions do so a little more often, so that the overall share remains
+    // 1 / `STARS_ONE_IN`.
     let is_rated = !is_robot && chance(rng, ROBOT_ONE_IN, STARS_ONE_IN * (ROBOT_ONE_IN - 1));
     let shelf_word = population.favourite_shelf_word(user_id);
     let incident = incident(id, seed);
     let model = ShopSession {
         world,
         visitor: ShopVisitor {
-            // Ids, and therefore ranks and shelves, fit 31 bits.
+            // Ids, and therefore ranks and shelves, fit into 31 bits.
             favourite_shelf: world.catalogue.shelf_of_word(shelf_word) as u32,
             is_robot,
             is_in_incident: incident.is_some(),
@@ -272,7 +276,7 @@ pub(super) fn session(id: u64, seed: RecordSeed, world: &World, mut rng: RecordR
     };
     let stars_rng = is_rated.then(|| {
         let mut stars_rng = rng.clone();
-        // Unrelated to that of the pageviews.
+        // Makes the numbers independent of those for the pageviews.
         stars_rng.jump();
         stars_rng
     });
@@ -305,7 +309,7 @@ fn incident(id: u64, seed: RecordSeed) -> Option<u64> {
         .then_some(number)
 }
 
-/// The star rating after a session whose pageviews are all made.
+/// The star rating after a session whose pageviews have all been generated.
 fn stars(progress: &SessionProgress, rng: &mut RecordRng) -> StarRating {
     let history = &progress.history;
     let (cause, bad_percent) = if history.lemons > 0 {
@@ -334,14 +338,15 @@ fn between(rng: &mut RecordRng, (start, end): (u64, u64)) -> u64 {
 }
 
 impl History {
-    /// When the next pageview comes, in milliseconds after the start of the session, if `rng` draws that pageview.
+    /// The time of the next pageview, in milliseconds after the start of the session, if the pageview is drawn with
+    /// `rng`.
     #[inline]
     pub(super) fn next_offset_ms(&self, visitor: ShopVisitor, rng: &RecordRng) -> u32 {
         if self.page.is_none() {
             return self.offset_ms;
         }
         let mut rng = rng.clone();
-        // The word that decides the small things.
+        // Skips the word that decides the choices with few outcomes; see `ShopVisitor::pageview`.
         rng.next_u64();
         self.offset_ms + visitor.dwell_ms(&mut rng)
     }
@@ -358,7 +363,7 @@ impl ShopVisitor {
         }
     }
 
-    /// The next pageview that `rng` draws.
+    /// The next pageview, drawn with `rng`.
     #[inline]
     pub(super) fn pageview(
         self,
@@ -373,7 +378,7 @@ impl ShopVisitor {
         } else {
             OUTLIER_ONE_IN_OUTSIDE_INCIDENTS
         };
-        // One word decides the small things.
+        // One random word decides all choices with few outcomes.
         let draw = below(rng, 100 * 1_000 * 6 * EMPTY_IP_ONE_IN * outlier_one_in);
         let (chain, draw) = (draw % 100, draw / 100);
         let (method, draw) = (draw % 1_000, draw / 1_000);
@@ -420,7 +425,8 @@ impl ShopVisitor {
         }
     }
 
-    /// The rank of the product that is looked at, and which of its pages: at first its own, then perhaps another.
+    /// The rank of the product that is viewed, and the index of its page: first the main page, then possibly another
+    /// one.
     #[inline]
     fn product(
         self,
@@ -438,7 +444,7 @@ impl ShopVisitor {
             history.products = Some((rank as u32, rank as u32));
             return (rank, 0);
         };
-        // In a third of cases another page of the last product.
+        // In a third of the cases, another page of the last product is viewed.
         if page_draw < 2 {
             return (u64::from(last), 1 + page_draw as usize);
         }

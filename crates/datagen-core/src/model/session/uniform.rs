@@ -1,7 +1,7 @@
-//! Sessions of the profile `uniform`: every value is drawn uniformly and independently of the others, and all pageviews
-//! come at once.
+//! Sessions of the profile `uniform`: every value is drawn uniformly and independently of the others, and all
+//! pageviews occur at the same time.
 //!
-//! The draws are those of data version 2, which a test pins.
+//! The draws are those of data version 2; a test ensures this.
 
 use fake::{Fake, Faker};
 use rand_distr::{Distribution, StandardNormal};
@@ -14,7 +14,7 @@ use crate::locale::network::ClientIp;
 use crate::model::product::Pages;
 use crate::rng::{RecordRng, below, chance};
 
-/// One pageview in this many is of a page that is not a product's.
+/// One pageview in this many is of a page that does not belong to a product.
 const OTHER_PAGE_ONE_IN: u64 = 10;
 
 /// The methods in 64ths: mostly GET, as in a shop, but enough of the others to count them.
@@ -34,7 +34,7 @@ static METHOD_SLOTS: [u8; 64] = {
     slots
 };
 
-/// Session `id` of one of `users` users looking at `products` products, which `rng` draws.
+/// Session `id` of one of `users` users who view `products` products, drawn with `rng`.
 pub(super) fn session(id: u64, users: u64, products: u64, mut rng: RecordRng) -> Session<'static> {
     Session {
         id,
@@ -53,10 +53,10 @@ pub(super) fn session(id: u64, users: u64, products: u64, mut rng: RecordRng) ->
     }
 }
 
-/// The next pageview that `rng` draws.
+/// The next pageview, drawn with `rng`.
 #[inline]
 pub(super) fn pageview(products: u64, client_ip: ClientIp, rng: &mut RecordRng) -> Pageview {
-    // One word decides the small things.
+    // One random word decides all choices with few outcomes.
     let draw = below(
         rng,
         64 * OTHER_PAGE_ONE_IN * 24 * EMPTY_IP_ONE_IN * OUTLIER_ONE_IN,

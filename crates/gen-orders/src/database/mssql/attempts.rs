@@ -24,7 +24,8 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Retries as `policy` says, unless the cause of a failure is known better. `timeout` is that of one response.
+    /// Creates the attempts at a request, which follow `policy` unless a failure has a more specific cause. `timeout`
+    /// is that of one response.
     pub(super) fn new(policy: RetryPolicy, timeout: Duration) -> Self {
         Self {
             retries: policy.start(),
@@ -34,8 +35,8 @@ impl Attempts {
         }
     }
 
-    /// Counts the failure of an attempt at `what`, and logs it if there is to be another attempt. Returns the pause before
-    /// that attempt; `None` if there is to be none.
+    /// Counts the failure of an attempt at `what`, and logs it if there will be another attempt. Returns the pause
+    /// before that attempt; `None` if there will be none.
     pub(super) fn pause(&mut self, what: &str, cause: Cause, error: &DestinationError) -> Option<Duration> {
         let retries = match cause {
             Cause::Firewall => &mut self.firewall,

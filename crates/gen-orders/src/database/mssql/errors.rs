@@ -1,7 +1,7 @@
 //! Errors of SQL Server: one line with advice for each, and whether it is transient.
 //!
-//! This is the only file that reads the English of tiberius, where its errors have neither a code nor a type. The test
-//! `what_is_wrong_for_good_is_one_clear_line` in `tests/mssql.rs` pins these texts with the real library.
+//! This is the only file that evaluates the English texts of tiberius, where its errors have neither a code nor a type.
+//! The test `what_is_wrong_for_good_is_one_clear_line` in `tests/mssql.rs` pins these texts with the real library.
 
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ const FIREWALL: u32 = 40615;
 
 /// Transient errors of SQL Server and Azure SQL. Microsoft lists them in
 /// <https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues> and
-/// <https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory>; and there are
-/// those of a restart, a failover, an upgrade or an administrator's KILL looks like: 596, 983, 6005, 6006 and
-/// 18401; and 8645, no memory for a query now
+/// <https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory>. In addition, there
+/// are the errors that clients get during a restart, a failover, an upgrade or an administrator's KILL (596, 983, 6005,
+/// 6006 and 18401), and 8645, a lack of memory for a query
 /// (<https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors>).
 const TRANSIENT: [u32; 29] = [
     64, 233, 596, 983, 1204, 1205, 1222, 4060, 4221, 6005, 6006, 8645, 10053, 10054, 10060, 10928, 10929,
@@ -37,18 +37,18 @@ const TRANSIENT: [u32; 29] = [
 /// <https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-error-severities>
 const FATAL_SEVERITY: u8 = 20;
 
-/// Whether an error that the server reported is transient.
+/// Returns whether an error that the server reported is transient.
 fn is_transient_number(number: u32, severity: u8) -> bool {
     severity >= FATAL_SEVERITY || TRANSIENT.contains(&number)
 }
 
-/// Whether an attempt that failed with `error` may succeed later, over a new connection.
+/// Returns whether an attempt that failed with `error` may succeed later, over a new connection.
 pub(super) fn is_transient(error: &Error) -> bool {
     match error {
         Error::Server(token) => is_transient_number(token.code(), token.class()) || token.code() == FIREWALL,
         Error::Io { .. } | Error::Routing { .. } => true,
-        // The stream of tokens broke off or a connection was used after it broke; refused encryption is
-        // the one protocol error that stays.
+        // The token stream was cut off, or a broken connection was used again. Refused encryption is the only permanent
+        // protocol error.
         Error::Protocol(text) => !text.contains("encryption level"),
         _ => false,
     }
@@ -79,7 +79,7 @@ pub(super) fn cause(error: &Error) -> Cause {
 /// connection never fails with this one.
 const UNRESOLVED: IoErrorKind = IoErrorKind::NotFound;
 
-/// The error of the resolver.
+/// Returns the error for a failure of the resolver.
 pub(super) fn unresolved(error: &std::io::Error) -> Error {
     Error::Io {
         kind: UNRESOLVED,
@@ -95,7 +95,7 @@ fn cause_of_number(number: u32) -> Cause {
     }
 }
 
-/// The one line about `error` of the database `destination`.
+/// Returns the one line about `error` of the database `destination`.
 pub(super) fn describe(destination: &str, error: Error, entra: bool) -> DestinationError {
     let problem = match &error {
         Error::Server(token) => format!("error {}: {}", token.code(), token.message()),
@@ -168,15 +168,15 @@ fn advice(error: &Error, entra: bool) -> Option<&'static str> {
     })
 }
 
-/// What rustls says about a certificate that it refused, if that is what `text`, an error of tiberius, is about. tiberius
-/// adds advice for programmers.
+/// Returns what rustls says about a certificate that it refused, if `text`, an error of tiberius, is about one.
+/// tiberius adds advice for programmers.
 fn certificate_reason(text: &str) -> Option<&str> {
     let (_, reason) = text.split_once("certificate was rejected during the TLS handshake: ")?;
     let reason = reason.split(" To connect anyway").next()?;
     Some(reason.trim_end_matches('.'))
 }
 
-/// The error that tiberius has for a request that took longer than `limit`.
+/// Returns the error that tiberius has for a request that took longer than `limit`.
 pub(super) fn timed_out(limit: Duration) -> Error {
     Error::Io {
         kind: IoErrorKind::TimedOut,

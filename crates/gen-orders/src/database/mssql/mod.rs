@@ -9,7 +9,7 @@
 //! - After any error the session is dropped: a bulk load that broke off leaves a connection in a state in which all
 //!   requests fail, and the server rolls back the open transaction. Otherwise the session is used again.
 //! - The tables are set up in one transaction under an application lock, so shards may start at once.
-//! - Every response has to come within SQL_TIMEOUT. Transient errors are retried, with growing pauses, until five times
+//! - Every response must arrive within SQL_TIMEOUT. Transient errors are retried, with growing pauses, until five times
 //!   that time has passed since the first. Before the first login, a missing firewall rule counts as transient.
 
 mod attempts;
@@ -40,10 +40,10 @@ use crate::retry;
 use crate::rows::{Chunk, ITEMS, ORDERS, TABLES, Table};
 use crate::run::Run;
 
-/// For how many times SQL_TIMEOUT a request is retried.
+/// How long a request is retried, as a multiple of SQL_TIMEOUT.
 const RETRY_TIMEOUTS: u32 = 5;
 
-/// How many times SQL_TIMEOUT counting all rows of a table, or gathering statistics of them, may take.
+/// How long counting the rows of a table or gathering its statistics may take, as a multiple of SQL_TIMEOUT.
 const LONG_REQUEST: u32 = 10;
 
 /// A database on a SQL Server.
@@ -52,14 +52,14 @@ pub struct Mssql {
     connector: Arc<Connector>,
     connections: usize,
     readers: Vec<Reader>,
-    /// Whether a login has ever succeeded: then the address and the names are right.
+    /// Whether a login has ever succeeded. If so, the address and the names are right.
     logged_in: AtomicBool,
-    /// Warns about the tables that are replaced, however often the set-up is repeated.
+    /// Limits the warning about the replaced tables to one, however often the set-up is repeated.
     warned: Once,
 }
 
 impl Mssql {
-    /// The database that `server` describes. Finds out how to sign in and connects later.
+    /// Creates the database that `server` describes. Determines how to sign in; connections are opened later.
     ///
     /// # Errors
     /// If there is no way to sign in.
@@ -73,8 +73,8 @@ impl Mssql {
         })
     }
 
-    /// Runs `work` with a session, and again with another one after a transient error. If it succeeds it may give the
-    /// session back to the connector.
+    /// Runs `work` with a session, and again with another one after a transient error. If `work` succeeds, it may give
+    /// the session back to the connector.
     async fn retried<T, W, F>(&self, what: &str, timeout: Duration, work: W) -> Result<T, DestinationError>
     where
         W: Fn(SqlSession) -> F,
@@ -84,7 +84,7 @@ impl Mssql {
         self.retried_as(policy, what, timeout, work).await
     }
 
-    /// As [`Self::retried`], with another policy.
+    /// Does the same as [`Self::retried`], with another policy.
     async fn retried_as<T, W, F>(
         &self,
         policy: RetryPolicy,
@@ -136,7 +136,7 @@ impl Mssql {
         }
         let found = rows.map(|row| Ok(row.try_get::<&str, _>(0)?.map(str::to_owned)));
         let found = found.collect::<Result<Vec<_>, Error>>()?;
-        // The server found them by its own rules; as a rule these do not tell capitals from small letters.
+        // The server found them by the rules of its collation, which usually does not distinguish upper and lower case.
         let exists = |name: &str| {
             let mut found = found.iter().flatten();
             found.any(|found| found.eq_ignore_ascii_case(name))
@@ -170,7 +170,7 @@ impl Mssql {
         })
     }
 
-    /// Lets a reader read the tables, with a user that it may have already.
+    /// Lets a reader read the tables, with a new user or the one that it already has.
     async fn admit(&self, reader: &Reader) -> Result<(), DestinationError> {
         let admit = |mut session: SqlSession| async move {
             let found = session.rows(&statements::find_user(reader), &[]).await?;
@@ -192,8 +192,7 @@ impl Mssql {
             .await
     }
 
-    /// Runs statements that only affect speed. Their failure is logged and changes nothing, so they get a second attempt
-    /// and no more.
+    /// Runs statements that only affect speed. A failure is logged and has no other effect, so there is only one retry.
     async fn maintain(&self, timeout: Duration, texts: &[String]) {
         for text in texts {
             let text = text.trim_end();
@@ -213,7 +212,7 @@ impl Mssql {
     }
 }
 
-/// What an administrator can do about `reader`, which could not be admitted.
+/// Returns what an administrator can do about `reader`, which could not be admitted.
 fn advice_for_reader(reader: &Reader) -> String {
     format!(
         "choose another NAME in SQL_READERS if another user has it, or sign in as the Microsoft Entra administrator \
@@ -223,7 +222,7 @@ fn advice_for_reader(reader: &Reader) -> String {
     )
 }
 
-/// The row of [`statements::CURRENT_RUN`].
+/// Reads the row of [`statements::CURRENT_RUN`].
 fn stored_run(rows: &[Row]) -> Result<Option<StoredRun>, Error> {
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -274,7 +273,7 @@ impl Database for Mssql {
             };
             match admitted {
                 Ok(()) => tracing::info!("{} may read the tables", reader.name),
-                // A server that has been away for long is not waited for again with the next reader.
+                // The next reader does not wait again for a server that has been unavailable for this long.
                 Err(error) if error.transient => {
                     tracing::warn!("{} could not be admitted as a reader: {error}", reader.name);
                     given_up = Some(error);
@@ -322,7 +321,8 @@ impl Database for Mssql {
     async fn tally(&self, prepared: &Prepared) -> Result<Option<Tally>, DestinationError> {
         let read = |mut session: SqlSession| async move {
             let rows = match session.rows(statements::TALLY, &[]).await {
-                // Where readers wait for writers, this is a chunk that another process does not finish.
+                // Where readers wait for writers, this means that another process has a chunk in progress and does not
+                // finish it.
                 Err(Error::Server(error)) if error.code() == LOCK_TIMEOUT => return Ok(None),
                 result => result?,
             };
@@ -356,7 +356,7 @@ impl Database for Mssql {
     }
 
     async fn finish(&self) {
-        // Two batches: a server that refuses the first may take the second.
+        // There are two batches, because a server that refuses the first may accept the second.
         let texts = [statements::escalate_locks(true), statements::update_statistics()];
         let timeout = self.connector.timeout() * LONG_REQUEST;
         self.maintain(timeout, &texts).await;
@@ -405,7 +405,7 @@ impl Database for Mssql {
     }
 }
 
-/// A chunk's number as a `bigint`.
+/// Returns a chunk's number as a `bigint`.
 fn number(chunk: u64) -> i64 {
     i64::try_from(chunk).expect("chunks are fewer than orders")
 }
@@ -450,7 +450,8 @@ impl MssqlLoader {
         Err(self.permanent(&problem, "nothing of this chunk is loaded; run again"))
     }
 
-    /// An earlier attempt, or another process, has loaded this chunk: makes sure, over another session.
+    /// Checks, over another session, a chunk that an earlier attempt or another process has loaded. Returns that
+    /// session.
     async fn check_loaded(&self, chunk: i64, rows: i64) -> Result<SqlSession, SessionError> {
         let mut session = self.connector.session(self.connector.timeout()).await?;
         let found = session.rows(statements::CHUNK, &[&chunk]).await?;
@@ -490,7 +491,7 @@ impl Connection for MssqlLoader {
     }
 }
 
-/// What comes after the last chunk may use the session.
+/// Gives the session back for the requests after the last chunk.
 impl Drop for MssqlLoader {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
@@ -506,13 +507,14 @@ mod tests {
 
     use super::statements;
 
-    /// With STATEMENTS_FILE set it also leaves the texts there, one per line, for parsers in other languages.
+    /// With STATEMENTS_FILE set, the test also writes the texts to that file, one per line, for parsers in other
+    /// languages.
     #[test]
     fn every_statement_is_t_sql_to_an_independent_parser() {
         let texts = statements::all();
         assert!(texts.len() > 15, "{}", texts.len());
-        // What sqlparser 0.63 does not know of T-SQL: these three statements, and that EXEC may assign the
-        // result of a procedure.
+        // What sqlparser 0.63 does not support of T-SQL: these three statements, and that EXEC may assign the result of
+        // a procedure.
         let unknown = |text: &str| {
             ["UPDATE STATISTICS ", "CREATE USER "]
                 .iter()

@@ -1,5 +1,5 @@
-//! Connections to a SQL Server: sign-in, batches, bulk loads. A session is used again for the next request, since
-//! setting one up takes many round trips; after an error it is not.
+//! Connections to a SQL Server: sign-in, batches, bulk loads. A session is reused for the next request, because setting
+//! one up takes many round trips; after an error, it is dropped.
 
 use std::fmt;
 use std::future::Future;
@@ -77,12 +77,12 @@ impl Connector {
         })
     }
 
-    /// `server/database`, for messages.
+    /// Returns `server/database`, for messages.
     pub(super) fn destination(&self) -> &str {
         &self.destination
     }
 
-    /// The one line about an error.
+    /// Returns the one line about an error.
     pub(super) fn describe(&self, error: SessionError) -> DestinationError {
         match error {
             SessionError::Server(error) => describe(&self.destination, error, self.credential.is_some()),
@@ -90,7 +90,7 @@ impl Connector {
         }
     }
 
-    /// How long a response may take.
+    /// Returns how long a response may take.
     pub(super) fn timeout(&self) -> Duration {
         self.server.timeout
     }
@@ -99,7 +99,7 @@ impl Connector {
         match (&self.server.login, &self.credential) {
             (Some((user, password)), _) => Ok(AuthMethod::sql_server(user, password.expose())),
             (None, Some(credential)) => {
-                // The sign-in has a limit and retries of its own.
+                // The sign-in has a separate limit and separate retries.
                 match credential.token(SQL_SCOPE).await {
                     Ok(token) => Ok(AuthMethod::aad_token(token.secret())),
                     Err(error) => Err(SessionError::Other(sign_in_failed(&self.destination, error))),
@@ -109,7 +109,7 @@ impl Connector {
         }
     }
 
-    /// A session whose answers may take `timeout`: an idle one, or a new one.
+    /// Returns a session whose responses may take `timeout`: an idle one, or a new one.
     pub(super) async fn session(&self, timeout: Duration) -> Result<SqlSession, SessionError> {
         match self.idle_session(timeout) {
             Some(session) => Ok(session),
@@ -124,7 +124,7 @@ impl Connector {
         Some(idle.remove(index).1)
     }
 
-    /// Keeps a session for the next request. Its last one must have succeeded, and no transaction be open.
+    /// Keeps a session for the next request. Its last request must have succeeded, and no transaction may be open.
     pub(super) fn keep(&self, session: SqlSession) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push((Instant::now(), session));
@@ -149,7 +149,7 @@ impl Connector {
             if self.server.trust_certificate {
                 config.trust_cert();
             } else if !has_native_authorities() {
-                // An image built from nothing has no store of its own.
+                // An image built from scratch has no certificate store.
                 config.trust_webpki_roots();
             }
             let limit = CONNECT_TIMEOUT.min(self.server.timeout);
@@ -194,7 +194,7 @@ fn sign_in_failed(destination: &str, error: EntraError) -> DestinationError {
         .caused_by(error)
 }
 
-/// Whether this machine has certificate authorities of its own.
+/// Returns whether this machine has a store of certificate authorities.
 fn has_native_authorities() -> bool {
     static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *FOUND.get_or_init(|| !rustls_native_certs::load_native_certs().certs.is_empty())
@@ -248,8 +248,8 @@ impl SqlSession {
         .await
     }
 
-    /// Runs statements with parameters. The rows of the first begin with an integer, which is taken one by one; those of the
-    /// others are returned.
+    /// Runs statements with parameters. Each row of the first begins with an integer, which is passed to `take`; the
+    /// rows of the others are returned.
     pub(super) async fn each(
         &mut self,
         text: &str,
@@ -301,7 +301,7 @@ impl SqlSession {
     }
 }
 
-/// An integer column of any width; `None` for NULL.
+/// Returns an integer column of any width; `None` for NULL.
 pub(super) fn integer(row: &Row, index: usize) -> Result<Option<i64>, Error> {
     match row.try_get::<i64, _>(index) {
         Ok(value) => Ok(value),
@@ -309,8 +309,8 @@ pub(super) fn integer(row: &Row, index: usize) -> Result<Option<i64>, Error> {
     }
 }
 
-/// SQL Server's `datetime` for a number of seconds since 1970-01-01 00:00:00: days since 1900-01-01 and ticks of 1/300 s.
-/// (`chrono`'s types would be sent as `datetime2`, which a bulk load does not convert.)
+/// Converts a number of seconds since 1970-01-01 00:00:00 to SQL Server's `datetime`: days since 1900-01-01 and ticks
+/// of 1/300 s. (`chrono`'s types would be sent as `datetime2`, which a bulk load does not convert.)
 fn datetime(seconds: i64) -> tiberius::time::DateTime {
     /// Days from 1900-01-01 to 1970-01-01.
     const EPOCH: i64 = 25_567;

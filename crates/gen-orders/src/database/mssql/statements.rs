@@ -1,18 +1,17 @@
 //! The T-SQL that is sent, except for what tiberius generates for a bulk load.
 //!
 //! Every text is one batch and one round trip: statements between which gen-orders decides nothing are sent together.
-//! XACT_ABORT makes sure that no statement is carried out after one that failed.
-//! `@P1`… are parameters of `sp_executesql`. Tables are named with their schema, so that a user whose default
-//! schema is another never drops tables of that schema.
+//! XACT_ABORT makes sure that no statement is executed after one that failed. `@P1`… are parameters of `sp_executesql`.
+//! Tables are named with their schema, so that a user with another default schema never drops tables of that schema.
 
 use super::super::plan::RUN_TABLE;
 use crate::config::{Reader, ReaderKind};
 use crate::rows::{ColumnKind, TABLES, Table};
 
-/// Settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the transaction back, so
-/// that no part of it is committed. LOCK_TIMEOUT, in milliseconds: a request that waits for a lock fails (1222) before
-/// the client's timeout closes the connection. NOCOUNT: the response to a bulk load has the number of its rows.
-/// IMPLICIT_TRANSACTIONS: transactions begin and end only by statements.
+/// Returns the settings of every session, whatever the server's defaults are. XACT_ABORT: any error rolls the
+/// transaction back, so that no part of it is committed. LOCK_TIMEOUT, in milliseconds: a request that waits for a lock
+/// fails (1222) before the client's timeout closes the connection. NOCOUNT: the response to a bulk load has the number
+/// of its rows. IMPLICIT_TRANSACTIONS: transactions begin and end only by statements.
 pub(super) fn session(lock_timeout_ms: u128) -> String {
     format!(
         "SET XACT_ABORT ON; SET NOCOUNT OFF; SET IMPLICIT_TRANSACTIONS OFF; \
@@ -24,12 +23,12 @@ pub(super) const BEGIN: &str = "BEGIN TRANSACTION;";
 
 pub(super) const COMMIT: &str = "COMMIT TRANSACTION;";
 
-/// Begins a transaction, takes the lock under which one process at a time sets up the tables, and asks which of
-/// `names` tables have, or views. The first row has the lock's result, the others a name each.
+/// Begins a transaction, takes the lock under which one process at a time sets up the tables, and queries which of
+/// `names` belong to tables or views. The first row has the lock's result, and each of the others has a name.
 ///
-/// The lock is the transaction's and goes with it, however that ends. Every user of a database may take it
-/// (`sp_getapplock` needs no more than `public`). Its result is negative if the lock was not granted: -1
-/// after the timeout, -3 after a deadlock.
+/// The lock belongs to the transaction and is released with it, however the transaction ends. Every user of a database
+/// may take it (`sp_getapplock` requires only `public`). Its result is negative if the lock was not granted: -1 after
+/// the timeout, -3 after a deadlock.
 pub(super) fn begin_set_up(timeout_ms: u128, names: &[&str]) -> String {
     format!(
         "{BEGIN} DECLARE @result int; EXEC @result = sp_getapplock @Resource = N'datagen gen-orders', \
@@ -41,8 +40,8 @@ pub(super) fn begin_set_up(timeout_ms: u128, names: &[&str]) -> String {
     )
 }
 
-/// How many rows each of the tables has, a row each, and then the run that they belong to: tables that belong to a run
-/// after they were counted belonged to it before.
+/// Counts the rows of the tables, in one row per table, and then reads the run that they belong to: tables that belong
+/// to a run after they were counted belonged to it before.
 pub(super) fn count() -> String {
     let count = |table: &Table| format!("SELECT COUNT_BIG(*) AS found FROM dbo.{}; ", table.name);
     TABLES.into_iter().map(count).collect::<String>() + CURRENT_RUN
@@ -57,11 +56,11 @@ macro_rules! current_run {
 /// The run that the tables belong to.
 pub(super) const CURRENT_RUN: &str = current_run!();
 
-/// The tables that gen-orders keeps for itself, with their columns, in the order in which they are dropped. A transaction that
-/// loads or leaves a manifest inserts into `_datagen_chunks` or `_datagen_manifest` first and reads
-/// `_datagen_run` then. The lock of its insert keeps a drop of that table waiting until it ends, and a drop
-/// keeps new inserts waiting: so the drop of `_datagen_run`, after both, never happens under a transaction
-/// that has read it, and the two never wait for each other.
+/// The tables that gen-orders keeps in addition to those that it fills, with their columns, in the order in which they
+/// are dropped. A transaction that loads a chunk or writes a manifest first inserts into `_datagen_chunks` or
+/// `_datagen_manifest`, and then reads `_datagen_run`. The lock of the insert makes a drop of that table wait for the
+/// end of the transaction, and a drop makes new inserts wait. The drop of `_datagen_run`, which comes after both,
+/// therefore never happens during a transaction that has read it, and the two never wait for each other.
 const OWN_TABLES: [(&str, &str); 3] = [
     (
         "_datagen_chunks",
@@ -82,8 +81,8 @@ pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
     OWN_TABLES.iter().map(|(name, _)| *name)
 }
 
-/// Drops those of all tables that exist. A batch of its own, since a server compiles a whole batch before it carries
-/// out any of it, and the tables may have had other columns.
+/// Drops those of all tables that exist. This is a separate batch, since a server compiles a whole batch before it
+/// executes any of it, and the tables may have had other columns.
 pub(super) fn drop_tables(exists: impl Fn(&str) -> bool) -> String {
     own_tables()
         .chain(TABLES.into_iter().rev().map(|table| table.name))
@@ -123,22 +122,22 @@ fn create(table: &Table) -> String {
     )
 }
 
-/// While a run loads, escalation is off: otherwise the many row locks of a chunk would become a lock of the whole table,
-/// and the connections would wait for each other.
+/// Switches lock escalation on or off. While a run loads, it is off: otherwise the many row locks of a chunk would
+/// become a lock of the whole table, and the connections would wait for each other.
 pub(super) fn escalate_locks(escalate: bool) -> String {
     let value = if escalate { "TABLE" } else { "DISABLE" };
     let set = |table: &Table| format!("ALTER TABLE dbo.{} SET (LOCK_ESCALATION = {value}); ", table.name);
     TABLES.into_iter().map(set).collect()
 }
 
-/// Statistics as after any bulk load, so that a consumer's first query has a good plan.
+/// Updates the statistics, as after any bulk load, so that a consumer's first query has a good plan.
 pub(super) fn update_statistics() -> String {
     let update = |table: &Table| format!("UPDATE STATISTICS dbo.{}; ", table.name);
     TABLES.into_iter().map(update).collect()
 }
 
-/// Begins a transaction, claims a chunk in it, and reads which run the tables belong to. If the chunk is loaded, this is
-/// error 2627; if another transaction is loading it, this waits for the end of that transaction.
+/// Begins a transaction, claims a chunk in it, and reads which run the tables belong to. If the chunk is loaded, this
+/// fails with error 2627; if another transaction is loading it, this waits for the end of that transaction.
 pub(super) fn claim_chunk(chunk: i64, rows: i64) -> String {
     format!(
         "{BEGIN} INSERT INTO dbo._datagen_chunks (chunk, row_count) VALUES ({chunk}, {rows}); {CURRENT_RUN}"
@@ -148,9 +147,9 @@ pub(super) fn claim_chunk(chunk: i64, rows: i64) -> String {
 /// The row count of a chunk that is loaded.
 pub(super) const CHUNK: &str = "SELECT row_count FROM dbo._datagen_chunks WHERE chunk = @P1;";
 
-/// The chunks that are loaded, from the first to before the second. Only they: where readers wait for writers
-/// (READ_COMMITTED_SNAPSHOT is off), a chunk that another shard is loading would hold up this one. Then the run that the
-/// tables belong to.
+/// The chunks that are loaded, from the first parameter to before the second, and then the run that the tables belong
+/// to. No other chunks are read: where readers wait for writers (READ_COMMITTED_SNAPSHOT is off), a chunk that another
+/// shard is loading would block this one.
 pub(super) const CHUNKS: &str = concat!(
     "SELECT chunk FROM dbo._datagen_chunks WHERE chunk >= @P1 AND chunk < @P2 ORDER BY chunk; ",
     current_run!(),
@@ -169,8 +168,8 @@ pub(super) const MANIFEST: &str = concat!(
     current_run!(),
 );
 
-/// Writes a shard's manifest, in place of one that is there, and reads which run the tables belong to: kind,
-/// index, count, text.
+/// Writes a shard's manifest, replacing an existing one, and reads which run the tables belong to. The parameters are
+/// kind, index, count and text.
 pub(super) const REPLACE_MANIFEST: &str = concat!(
     "DELETE FROM dbo._datagen_manifest \
      WHERE kind = @P1 AND shard_index = @P2 AND shard_count = @P3; \
@@ -178,7 +177,7 @@ pub(super) const REPLACE_MANIFEST: &str = concat!(
     current_run!(),
 );
 
-/// The name of a reader's user, if the database has one: one row or none.
+/// Queries the name of a reader's user, if the database has one: one row or none.
 pub(super) fn find_user(reader: &Reader) -> String {
     format!(
         "SELECT name FROM sys.database_principals WHERE sid = {};",
@@ -186,8 +185,8 @@ pub(super) fn find_user(reader: &Reader) -> String {
     )
 }
 
-/// Creates a reader's user. With its SID the server need not look it up in Entra ID, for which it would have to have
-/// an identity of its own with rights there. E is a user or an application and X a group:
+/// Creates a reader's user. With the SID, the server does not have to look up the identity in Entra ID, for which the
+/// server would need an identity with permissions there. E is a user or an application and X a group:
 /// <https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-database-principals-transact-sql>.
 pub(super) fn create_user(reader: &Reader) -> String {
     let kind = match reader.kind {
@@ -201,12 +200,12 @@ pub(super) fn create_user(reader: &Reader) -> String {
     )
 }
 
-/// Lets a user read all tables. A user that may already is not changed.
+/// Lets a user read all tables. There is no effect if the user is allowed to already.
 pub(super) fn let_read(user: &str) -> String {
     format!("ALTER ROLE db_datareader ADD MEMBER {};", quoted(user))
 }
 
-/// The SID of an Entra identity: its GUID in the byte order of `uniqueidentifier`, whose first three fields are
+/// Returns the SID of an Entra identity: its GUID in the byte order of `uniqueidentifier`, whose first three fields are
 /// little-endian.
 fn sid(reader: &Reader) -> String {
     let bytes = reader.id.to_bytes_le();
@@ -214,12 +213,12 @@ fn sid(reader: &Reader) -> String {
     format!("0x{hex}")
 }
 
-/// `name` as an identifier.
+/// Returns `name` as a quoted identifier.
 fn quoted(name: &str) -> String {
     format!("[{}]", name.replace(']', "]]"))
 }
 
-/// Every text of this module, for tests that parse them.
+/// Returns every text of this module, for tests that parse them.
 #[cfg(test)]
 pub(super) fn all() -> Vec<String> {
     let names = TABLES.into_iter().map(|table| table.name);
@@ -268,7 +267,7 @@ mod tests {
             id: "0bd6a2f7-5d9c-4b6b-9c0f-0d3b7c1f2a01".parse().expect("a GUID"),
             name: "a]b".to_owned(),
         };
-        // As [guid]::ToByteArray() of .NET orders the bytes.
+        // .NET's [guid]::ToByteArray() orders the bytes like this.
         let sid = "0xF7A2D60B9C5D6B4B9C0F0D3B7C1F2A01";
         assert_eq!(
             find_user(&reader(ReaderKind::User)),

@@ -1,4 +1,4 @@
-//! librdkafka's callbacks for one producer. They run on its polling thread.
+//! librdkafka's callbacks for one producer. They run on the producer's polling thread.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -19,17 +19,17 @@ use super::health::{Health, lock};
 use super::settings::{Login, REQUEST_BYTES};
 use super::stall::{StallDetector, is_connected};
 
-/// How long librdkafka waits for a token; the credential retries by itself meanwhile.
+/// How long librdkafka waits for a token. The credential retries during this time.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Receives what librdkafka reports about one producer.
 pub(super) struct ProducerCallbacks {
     health: Arc<Health>,
     login: Login,
-    /// How long the broker may refuse us.
+    /// How long the broker may refuse the client before the stream ends.
     refusal_limit: Duration,
     runtime: Handle,
-    /// Messages of this producer that were acknowledged.
+    /// The number of messages of this producer that were acknowledged.
     acknowledged: AtomicU64,
     /// Whether the last request for a token failed.
     token_failed: AtomicBool,
@@ -38,18 +38,18 @@ pub(super) struct ProducerCallbacks {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when the broker refuses us, and why.
+    /// Since when the broker has refused the client, and why.
     refused: Option<(Instant, KafkaSinkError)>,
     has_producer_id: bool,
     producer_id_refusal: Option<String>,
     stall: StallDetector,
     is_stalled: bool,
-    /// While messages wait: how many had been acknowledged at the last sign of trouble.
+    /// While messages wait: the number of acknowledged messages at the last sign of trouble.
     degraded_at: Option<u64>,
 }
 
 impl ProducerCallbacks {
-    /// Callbacks that report to `health`.
+    /// Creates callbacks that report to `health`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -65,17 +65,17 @@ impl ProducerCallbacks {
         }
     }
 
-    /// How this producer signs in.
+    /// Returns how this producer signs in.
     pub(super) fn login(&self) -> &Login {
         &self.login
     }
 
-    /// Why the broker has refused an idempotent producer its id, if it has.
+    /// Returns why the broker has refused to assign an id to an idempotent producer, if it has.
     pub(super) fn producer_id_refusal(&self) -> Option<String> {
         lock(&self.state).producer_id_refusal.clone()
     }
 
-    /// Ends the stream if the broker has refused us for too long.
+    /// Ends the stream if the broker has refused the client for too long.
     fn check_refusal(&self, state: &mut State, statistics: &Statistics) {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             state.refused = None;
@@ -87,7 +87,7 @@ impl ProducerCallbacks {
         }
     }
 
-    /// Logs that messages wait, and that they no longer do.
+    /// Logs when messages start to wait, and when they no longer wait.
     fn check_progress(&self, state: &mut State, statistics: &Statistics, acknowledged: u64) {
         let stall = state.stall.check(statistics, acknowledged, Instant::now());
         if let Some(reason) = stall {
@@ -115,7 +115,7 @@ impl ProducerCallbacks {
         }
     }
 
-    /// librdkafka's text without our password, which a broker might repeat, and without line breaks.
+    /// Returns librdkafka's text without line breaks and without the password, which a broker might repeat.
     fn clean(&self, text: &str) -> String {
         let text = match self.login.secret() {
             Some(secret) if !secret.is_empty() => text.replace(secret, "***"),
@@ -140,7 +140,7 @@ impl ClientContext for ProducerCallbacks {
             }
             None => {}
         }
-        // Errors arrive in `error` too, where they are classified and limited.
+        // Errors also arrive in `error`, where they are classified and rate-limited.
         if (level as i32) < RDKafkaLogLevel::Error as i32 && facility != "FATAL" {
             tracing::error!("librdkafka {facility}: {message}");
         } else {
@@ -159,7 +159,7 @@ impl ClientContext for ProducerCallbacks {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let reason = self.clean(reason);
         let class = match classify(code, &reason) {
-            // Without a token, the identity service is at fault and not the broker.
+            // If there is no token, the cause is the identity service and not the broker.
             ErrorClass::SignIn if self.token_failed.load(Relaxed) => ErrorClass::Transient,
             class => class,
         };
@@ -173,7 +173,7 @@ impl ClientContext for ProducerCallbacks {
                 let mut state = lock(&self.state);
                 let sums_up = code == RDKafkaErrorCode::AllBrokersDown;
                 if sums_up && state.refused.is_some() {
-                    // It follows from the refusal, which says more.
+                    // The error is a consequence of the refusal, which is more specific.
                     return;
                 }
                 self.health.add_error();
@@ -225,7 +225,7 @@ impl ClientContext for ProducerCallbacks {
         let lifetime = token.expires_on().duration_since(UNIX_EPOCH)?;
         Ok(OAuthToken {
             token: token.secret().to_owned(),
-            // Event Hubs takes the principal from the token, but librdkafka needs a value.
+            // Event Hubs takes the principal from the token, but librdkafka requires a value.
             principal_name: "stream-pageviews".to_owned(),
             lifetime_ms: i64::try_from(lifetime.as_millis())?,
         })

@@ -1,5 +1,5 @@
-//! Errors of the Kafka destination. This is the only file that reads the English of librdkafka and OpenSSL, and
-//! only where no error code says the same; tests with the real library pin each of these texts.
+//! Errors of the Kafka destination. This is the only file that parses English texts of librdkafka and OpenSSL, and it
+//! does so only where no error code provides the same information; tests with the real library pin each of these texts.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Why nothing can be delivered: one line with what to check, without secrets.
+/// Why nothing can be delivered: one line that says what to check, without secrets.
 #[derive(Clone)]
 pub struct KafkaSinkError {
     message: Arc<str>,
@@ -41,7 +41,7 @@ impl KafkaSinkError {
         }
     }
 
-    /// Adds the error that this one explains. Its text may contain a secret: it is not printed.
+    /// Adds the error that this one explains. It is never printed, since its text may contain a secret.
     pub(super) fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             source: Some(source.into().into()),
@@ -49,7 +49,7 @@ impl KafkaSinkError {
         }
     }
 
-    /// librdkafka's code, if librdkafka reported the error.
+    /// Returns librdkafka's error code, if librdkafka reported the error.
     pub(super) fn code(&self) -> Option<RDKafkaErrorCode> {
         self.source
             .as_ref()?
@@ -57,8 +57,8 @@ impl KafkaSinkError {
             .rdkafka_error_code()
     }
 
-    /// The error of properties that librdkafka does not accept. librdkafka's own text quotes the value, which may be a
-    /// password.
+    /// Creates the error for properties that librdkafka does not accept. librdkafka's text is not used: it quotes the
+    /// value, which may be a password.
     pub(super) fn properties(error: KafkaError) -> Self {
         Self::new(match &error {
             KafkaError::ClientConfig(_, description, name, _) => {
@@ -78,15 +78,16 @@ impl KafkaSinkError {
 pub(super) enum ErrorClass {
     /// librdkafka retries by itself.
     Transient,
-    /// The broker does not accept our sign-in.
+    /// The broker does not accept the client's sign-in.
     SignIn,
-    /// We do not accept the broker's certificate, or it does not speak TLS.
+    /// The client does not accept the broker's certificate, or the broker does not speak TLS.
     Tls,
     /// The producer can never send again.
     Fatal,
 }
 
-/// OpenSSL's reasons that no retry changes. A connection that breaks during the handshake is not among them.
+/// OpenSSL's reasons for failures that no retry can fix. A connection that breaks during the handshake is not among
+/// them.
 const PERMANENT_TLS_REASONS: [&str; 4] = [
     "certificate",
     "hostname mismatch",
@@ -109,11 +110,11 @@ pub(super) fn classify(code: RDKafkaErrorCode, reason: &str) -> ErrorClass {
 }
 
 /// What librdkafka logs about the id of an idempotent producer. Its API reports the id only in the statistics, half a
-/// second late, and a refusal of the id not at all.
+/// second late, and does not report a refusal of the id at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProducerIdEvent<'a> {
     Assigned,
-    /// The request failed, for this reason; it is repeated.
+    /// The request failed for this reason and is repeated.
     Refused(&'a str),
 }
 

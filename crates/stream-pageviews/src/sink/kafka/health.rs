@@ -1,7 +1,7 @@
-//! What became of the messages, what is wrong at the moment, and when the stream must end.
+//! What has become of the messages, which problems exist at the moment, and when the stream must end.
 //!
-//! All producers of a sink share one [`Health`]. librdkafka retries by itself and reports everything, and most of it
-//! is transient: it is logged at most every few seconds. The first error that no retry can mend ends the stream.
+//! All producers of a sink share one [`Health`]. librdkafka retries by itself and reports every error. Most errors are
+//! transient: they are logged at most once every few seconds. The first error that no retry can fix ends the stream.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,33 +14,33 @@ use super::error::KafkaSinkError;
 use crate::metrics::delivery_times::DeliveryTimes;
 use crate::sink::Delivery;
 
-/// The least time between two warnings.
+/// The shortest time between two warnings.
 const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the producers of one sink have in common.
+/// The state that the producers of one sink share.
 #[derive(Debug)]
 pub struct Health {
-    /// From here on the times of sending are counted.
+    /// The times of sending are counted from here.
     started: Instant,
     delivered: AtomicU64,
     lost: AtomicU64,
     errors: AtomicU64,
     delivery_times: DeliveryTimes,
-    /// How many producers have got an id.
+    /// How many producers have an id.
     producer_ids: watch::Sender<usize>,
     error: watch::Sender<Option<KafkaSinkError>>,
-    /// Cancelled when the time to deliver is over.
+    /// Cancelled when the time for delivering is over.
     closing: CancellationToken,
     connection: Mutex<ConnectionState>,
 }
 
-/// How far the sink is.
+/// How far the sink has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The topics are not known yet.
     #[default]
     Connecting,
-    /// The topics are known, but idempotent producers have no id yet.
+    /// The topics are known, but idempotent producers do not have ids yet.
     AwaitingProducerIds,
     /// Messages are taken.
     Sending,
@@ -52,9 +52,9 @@ struct ConnectionState {
     stage: Stage,
     last_error: Option<String>,
     warned_at: Option<Instant>,
-    /// Errors reported by the last warning and those before it.
+    /// The number of errors that the warnings so far have reported.
     logged_errors: u64,
-    /// How many producers have messages that wait, and since when there has been one.
+    /// How many producers have waiting messages, and since when there has been at least one.
     degraded: usize,
     degraded_since: Option<Instant>,
 }
@@ -74,7 +74,7 @@ impl Health {
         }
     }
 
-    /// How many messages were delivered and lost, and how many errors passed by themselves.
+    /// Returns how many messages were delivered and lost, and how many transient errors there were.
     pub fn delivery(&self) -> Delivery {
         Delivery {
             delivered: self.delivered.load(Relaxed),
@@ -84,12 +84,12 @@ impl Health {
         }
     }
 
-    /// How long deliveries took.
+    /// Returns how long deliveries took.
     pub fn delivery_times(&self) -> &DeliveryTimes {
         &self.delivery_times
     }
 
-    /// Why nothing can be delivered any more, once that is so.
+    /// Returns why nothing can be delivered any more, once that is the case.
     pub fn error(&self) -> Option<KafkaSinkError> {
         self.error.borrow().clone()
     }
@@ -104,14 +104,14 @@ impl Health {
             .and_then(|error| error.clone());
         match error {
             Some(error) => error,
-            // The sender is ours, so it is never gone.
+            // The sender belongs to `self`, so it has not been dropped.
             None => std::future::pending().await,
         }
     }
 
-    /// Waits until so many producers have got an id.
+    /// Waits until this many producers have an id.
     pub(super) async fn has_producer_ids(&self, producers: usize) {
-        // The sender is ours, so it is never gone.
+        // The sender belongs to `self`, so it has not been dropped.
         let _ = self
             .producer_ids
             .subscribe()
@@ -123,8 +123,8 @@ impl Health {
         lock(&self.connection).stage = stage;
     }
 
-    /// The time to deliver is over: producers no longer wait for the identity service. They would hold up the reports
-    /// of lost messages, which arrive on the thread that asks for tokens.
+    /// Ends the time for delivering: producers no longer wait for the identity service. This wait would delay the
+    /// reports of lost messages, which arrive on the thread that requests tokens.
     pub(super) fn close(&self) {
         self.closing.cancel();
     }
@@ -137,7 +137,7 @@ impl Health {
         lock(&self.connection).last_error.clone()
     }
 
-    /// Microseconds since the start, which a message carries until it is acknowledged.
+    /// Returns the microseconds since the start, which a message carries until it is acknowledged.
     pub(super) fn clock(&self) -> usize {
         self.started.elapsed().as_micros() as usize
     }
@@ -162,7 +162,7 @@ impl Health {
         self.errors.fetch_add(1, Relaxed);
     }
 
-    /// Ends the stream. The first error counts: the others are its consequences.
+    /// Ends the stream. Only the first error is kept: the others are its consequences.
     pub(super) fn fail(&self, error: KafkaSinkError) {
         self.error.send_if_modified(|current| {
             let is_first = current.is_none();
@@ -173,8 +173,8 @@ impl Health {
         });
     }
 
-    /// Ends the stream before its first message, when nothing that waits could be saved by retrying. Returns whether
-    /// it was that early.
+    /// Ends the stream if it is still starting, when there are no waiting messages that a retry could save. Returns
+    /// whether it is still starting.
     pub(super) fn fail_at_start(&self, error: KafkaSinkError) -> bool {
         let is_start = lock(&self.connection).stage != Stage::Sending;
         if is_start {
@@ -183,13 +183,13 @@ impl Health {
         is_start
     }
 
-    /// Logs what makes messages wait, at most every [`WARNING_INTERVAL`].
+    /// Logs why messages wait, at most every [`WARNING_INTERVAL`].
     pub(super) fn warn(&self, reason: String) {
         let mut connection = lock(&self.connection);
         let what = match connection.stage {
             Stage::Connecting => "not connected yet",
             Stage::Sending => "messages wait",
-            // One warning will say that there was no id, and why.
+            // A single warning says later that there was no id, and why.
             Stage::AwaitingProducerIds => return,
         };
         if connection
@@ -204,13 +204,13 @@ impl Health {
         connection.last_error = Some(reason);
     }
 
-    /// Logs the error with which librdkafka sums up others: the one before it says why.
+    /// Logs the error with which librdkafka sums up earlier ones. The most recent of these is logged as the cause.
     pub(super) fn warn_all_brokers_down(&self) {
         let cause = lock(&self.connection).last_error.take();
         self.warn(cause.unwrap_or_else(|| "it closes the connection or does not answer".to_owned()));
     }
 
-    /// The messages of one more producer wait.
+    /// Records that the messages of one more producer wait.
     pub(super) fn add_degraded(&self) {
         let mut connection = lock(&self.connection);
         connection.degraded += 1;
@@ -219,7 +219,7 @@ impl Health {
         }
     }
 
-    /// The messages of one producer no longer wait. If it is the last one, the log says so.
+    /// Records that the messages of one producer no longer wait. If it was the last one, this is logged.
     pub(super) fn remove_degraded(&self) {
         let mut connection = lock(&self.connection);
         connection.degraded -= 1;

@@ -1,9 +1,9 @@
-//! The Kafka destination: Event Hubs through its Kafka endpoint, its emulator, Kafka, Redpanda.
+//! The Kafka destination: Event Hubs through its Kafka endpoint, the Event Hubs emulator, Kafka, and Redpanda.
 //!
-//! - [`settings`] turns a configuration into librdkafka's properties, each with its reason;
-//! - [`token`] is where bearer tokens come from;
+//! - [`settings`] turns a configuration into librdkafka's properties, and gives the reason for each;
+//! - [`token`] provides bearer tokens;
 //! - [`producers`] connects and sends;
-//! - `callbacks` receives what librdkafka reports, `stall` notices what it does not report, and [`error`] classifies it;
+//! - `callbacks` receives librdkafka's reports, `stall` detects what it does not report, [`error`] classifies errors;
 //! - [`health`] counts, logs, and decides when the stream must end.
 
 mod callbacks;
@@ -40,10 +40,10 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// Connects, signs in, and makes sure that both topics are there.
+    /// Connects, signs in, and makes sure that both topics exist.
     ///
     /// # Errors
-    /// If nothing can be signed in, the broker refuses us or does not answer, or a topic is missing.
+    /// If no sign-in is possible, if the broker refuses the client or does not answer, or if a topic is missing.
     pub async fn open(config: &KafkaConfig) -> Result<Self, DestinationError> {
         let failed = |error| destination_error(&config.bootstrap_servers, error);
         let logins = logins(&config.sign_in).await.map_err(failed)?;
@@ -72,7 +72,7 @@ fn destination_error(bootstrap_servers: &str, error: KafkaSinkError) -> Destinat
     DestinationError::permanent(bootstrap_servers, error.to_string()).caused_by(error)
 }
 
-/// The logins of the topics, in the order of [`Topic::ALL`].
+/// Returns the logins of the topics, in the order of [`Topic::ALL`].
 async fn logins(sign_in: &SignIn) -> Result<[Login; 2], KafkaSinkError> {
     let namespace = match sign_in {
         SignIn::None => return Ok([Login::None, Login::None]),
@@ -92,7 +92,7 @@ async fn logins(sign_in: &SignIn) -> Result<[Login; 2], KafkaSinkError> {
         credential,
         format!("https://{namespace}.servicebus.windows.net/.default"),
     );
-    // One request before the broker is asked: if it fails, the sign-in is the problem to report.
+    // Request a token before connecting to the broker: if this fails, the sign-in is the problem to report.
     tokens
         .token()
         .await

@@ -1,4 +1,4 @@
-//! Sending: one producer for each login, a bounded queue, and an orderly end.
+//! Sending: one producer for each login, a bounded queue, and an orderly shutdown.
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -19,34 +19,35 @@ use crate::config::kafka::KafkaConfig;
 use crate::message::Topic;
 use crate::sink::Delivery;
 
-/// How long to wait before another attempt when librdkafka's queue is full: it holds far more than is sent meanwhile.
+/// The pause between two attempts while librdkafka's queue is full. The queue holds far more than is sent during the
+/// pause.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long to wait at the start before asking for a topic again.
+/// The pause at the start before a topic is requested again.
 const TOPIC_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a broker may take to say what it knows of a topic before it is asked again.
+/// How long a broker may take to describe a topic before it is asked again.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a topic may be unknown at the start: a broker that creates topics on demand needs a moment.
 const TOPIC_CREATION: Duration = Duration::from_secs(4);
 
-/// The pauses between questions whether an identity has its role yet.
+/// The pauses between two checks at the start whether an identity has its role yet.
 const ROLE_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(10),
 };
 
-/// How often the end checks whether everything is delivered.
+/// The pause between two checks during the shutdown whether everything has been delivered.
 const SETTLING_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long the end waits for messages in flight once it is known that not all will arrive.
+/// How long the shutdown waits for messages in flight once it is known that not all of them will arrive.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
-/// How long the reports of messages given up may take: they come from this process.
+/// How long the reports of messages that are given up may take. They come from this process.
 const PURGE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long disconnecting may hold up the process.
+/// How long disconnecting may delay the end of the process.
 const DISCONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 /// One message, on its way to a topic.
@@ -54,17 +55,17 @@ const DISCONNECT_LIMIT: Duration = Duration::from_millis(500);
 pub struct Record<'a> {
     /// The topic.
     pub topic: Topic,
-    /// Decides the partition.
+    /// The key, which determines the partition.
     pub key: &'a [u8],
     /// The value.
     pub payload: &'a [u8],
-    /// When it happened, milliseconds since 1970.
+    /// When the event happened, in milliseconds since 1970.
     pub timestamp: i64,
     /// The same time as text, for the header `event_time`.
     pub event_time: &'a str,
-    /// For the header of the same name.
+    /// The value of the header of the same name.
     pub session_id: &'a str,
-    /// For the header of the same name.
+    /// The value of the header of the same name.
     pub event_id: &'a str,
 }
 
@@ -73,11 +74,11 @@ type KafkaProducer = ThreadedProducer<ProducerCallbacks>;
 /// A connection to a broker that takes messages until it is [flushed](Producers::flush).
 pub struct Producers {
     producers: Vec<Arc<KafkaProducer>>,
-    /// The place of each topic's producer, in the order of [`Topic::ALL`].
+    /// The index of each topic's producer, in the order of [`Topic::ALL`].
     places: [usize; 2],
     health: Arc<Health>,
     idempotent: bool,
-    /// Taken by the one sender that asks a full queue for room.
+    /// Held by the one sender that polls a full queue for room.
     full: Mutex<()>,
 }
 
@@ -90,9 +91,9 @@ impl std::fmt::Debug for Producers {
     }
 }
 
-/// Why producers could not start.
+/// Why the producers could not start.
 enum StartError {
-    /// There are topics but no producer ids, for this reason: without idempotence it may work.
+    /// The topics are known, but there are no producer ids, for this reason. It may work without idempotence.
     NoProducerId(String),
     Final(KafkaSinkError),
 }
@@ -105,15 +106,15 @@ impl From<KafkaSinkError> for StartError {
 
 impl Producers {
     /// Connects, signs in with the login of each topic, in the order of [`Topic::ALL`], and makes sure that the topics
-    /// are there.
+    /// exist.
     ///
-    /// Topics with the same login share a producer. If the broker hands out no ids for idempotent producers, the
-    /// producers are not idempotent.
+    /// Topics with the same login share a producer. If the broker assigns no ids to idempotent producers, the producers
+    /// are not idempotent.
     ///
     /// # Errors
-    /// If librdkafka does not accept the properties (a CA file that cannot be read), if the broker refuses the sign-in
-    /// or the topic, and after [`Limits::connect`]. An identity that may not send gets [`Limits::role`], since its role
-    /// may be new.
+    /// If librdkafka does not accept the properties (for example, if a CA file cannot be read), if the broker refuses
+    /// the sign-in or the topic, and after [`Limits::connect`]. If an identity may not send, this waits up to
+    /// [`Limits::role`], since its role assignment may be new.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -162,7 +163,7 @@ impl Producers {
         };
         tokio::select! {
             biased;
-            // A producer that has sent nothing yet fails fatally only for want of an id.
+            // The only fatal error of a producer that has sent nothing yet is a missing id.
             error = sink.health.failed() => Err(match error.code() {
                 Some(RDKafkaErrorCode::Fatal) => StartError::NoProducerId(error.to_string()),
                 _ => StartError::Final(error),
@@ -174,7 +175,8 @@ impl Producers {
     }
 
     async fn wait_until_ready(&self, limits: &Limits) -> Result<(), StartError> {
-        // At the same time: a broker that closes the connection when it is asked for an id has then answered both.
+        // Both topics at the same time: a broker that closes the connection when an id is requested has then answered
+        // for both.
         tokio::try_join!(
             self.wait_for_topic(Topic::Pageviews, limits),
             self.wait_for_topic(Topic::Stars, limits),
@@ -215,7 +217,7 @@ impl Producers {
                 TopicState::Forbidden => {
                     let pause = self.wait_for_role(topic, limits, &mut role)?;
                     tokio::time::sleep(pause).await;
-                    // The broker answers: the time for a connection begins again.
+                    // The broker answers, so that the time limit for a connection starts again.
                     started = Instant::now();
                     continue;
                 }
@@ -225,7 +227,7 @@ impl Producers {
         }
     }
 
-    /// Notes that the broker does not let us send to a topic. Returns how long to wait before asking again.
+    /// Records that the broker does not let the client send to a topic. Returns how long to wait before asking again.
     fn wait_for_role(
         &self,
         topic: Topic,
@@ -303,17 +305,17 @@ impl Producers {
         &self.producers[self.places[topic as usize]]
     }
 
-    /// What the producers report.
+    /// Returns what the producers report.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
     }
 
-    /// Whether the producers are idempotent, so that a retry never delivers twice.
+    /// Returns whether the producers are idempotent, so that a retry never delivers twice.
     pub fn is_idempotent(&self) -> bool {
         self.idempotent
     }
 
-    /// Messages sent and not yet acknowledged.
+    /// Returns the number of messages that were sent and are not acknowledged yet.
     pub fn in_flight(&self) -> u64 {
         self.producers
             .iter()
@@ -321,15 +323,15 @@ impl Producers {
             .sum()
     }
 
-    /// Hands a message to the queue; waits while the queue is full.
+    /// Adds a message to the queue; waits while the queue is full.
     ///
     /// # Errors
-    /// When nothing can be delivered any more; see [`Health::error`]. The message was not taken.
+    /// If nothing can be delivered any more; see [`Health::error`]. The message was not taken.
     pub async fn send(&self, record: Record<'_>) -> Result<(), KafkaSinkError> {
         if self.try_send(record)? {
             return Ok(());
         }
-        // One of the waiting senders asks again and again; the others wait behind it.
+        // Only one of the waiting senders tries again repeatedly; the others wait behind it.
         let _turn = self.full.lock().await;
         while !self.try_send(record)? {
             if let Some(error) = self.health.error() {
@@ -340,7 +342,7 @@ impl Producers {
         Ok(())
     }
 
-    /// Hands a message to the queue, or returns `false` if the queue is full.
+    /// Adds a message to the queue, or returns `false` if the queue is full.
     fn try_send(&self, record: Record<'_>) -> Result<bool, KafkaSinkError> {
         let topic = record.topic.name();
         let headers = [
@@ -369,10 +371,11 @@ impl Producers {
         }
     }
 
-    /// Delivers what is queued and gives up what is not delivered within `limit`, half a second later at most.
-    /// Afterwards nothing is sent. May be called again with a shorter limit. Returns what became of all messages.
+    /// Delivers what is queued. What is not delivered within `limit` is given up, which takes at most half a second
+    /// more. Nothing is sent afterwards. May be called again with a shorter limit. Returns what has become of all
+    /// messages.
     pub async fn flush(&self, limit: Duration) -> Delivery {
-        // After an error most will not be delivered, but what is in flight may still arrive.
+        // After an error most messages will not be delivered, but those in flight may still arrive.
         let given_up = async {
             self.health.failed().await;
             tokio::time::sleep(AFTER_FAILURE).await;
@@ -387,13 +390,13 @@ impl Producers {
             for producer in &self.producers {
                 producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
             }
-            // Purged messages come back as reports of their loss, behind those of deliveries.
+            // Purged messages are reported as lost, after the reports of deliveries.
             let _ = timeout(PURGE_LIMIT, self.settled()).await;
         }
         self.health.delivery()
     }
 
-    /// Waits until all that was sent is delivered or lost.
+    /// Waits until everything that was sent has been delivered or lost.
     async fn settled(&self) {
         while self.in_flight() > 0 {
             tokio::time::sleep(SETTLING_PAUSE).await;
@@ -402,8 +405,8 @@ impl Producers {
 }
 
 impl Drop for Producers {
-    /// Disconnects. librdkafka waits for its threads, which a name server may hold up for longer than a process may
-    /// take to end: they are then left behind.
+    /// Disconnects. librdkafka waits for its threads, which a name server may block for longer than the process may
+    /// take to end: in that case the threads are left behind.
     fn drop(&mut self) {
         self.health.close();
         let producers = std::mem::take(&mut self.producers);
@@ -412,7 +415,7 @@ impl Drop for Producers {
             drop(producers);
             let _ = disconnected.send(());
         };
-        // Without another thread, the closure is dropped here, and disconnecting takes as long as it takes.
+        // If no thread can be started, the closure is dropped here, and disconnecting takes as long as it takes.
         if std::thread::Builder::new().spawn(disconnect).is_ok() {
             let _ = waiting.recv_timeout(DISCONNECT_LIMIT);
         }
@@ -422,13 +425,13 @@ impl Drop for Producers {
 /// The wait for a role at the start.
 #[derive(Debug, Default)]
 struct RoleWait {
-    /// Since when the broker has answered that something is not allowed.
+    /// Since when the broker has answered that an operation is not allowed.
     since: Option<Instant>,
-    /// How often it has.
+    /// How often the broker has given this answer.
     failures: u32,
 }
 
-/// What the broker says of a topic.
+/// What the broker reports about a topic.
 enum TopicState {
     Ready,
     Unknown,

@@ -13,7 +13,7 @@ use super::token::TokenSource;
 use crate::config::kafka::KafkaConfig;
 use crate::connection_string::ConnectionString;
 
-/// The user name that belongs to a connection string as the password.
+/// The user name to use with a connection string as the password.
 /// <https://learn.microsoft.com/azure/event-hubs/azure-event-hubs-apache-kafka-overview>
 const CONNECTION_STRING_USER: &str = "$ConnectionString";
 
@@ -34,7 +34,7 @@ pub enum Login {
 }
 
 impl Login {
-    /// Whether one producer can serve both logins.
+    /// Returns whether one producer can serve both logins.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
@@ -44,7 +44,7 @@ impl Login {
         }
     }
 
-    /// What it is called in messages.
+    /// Returns the name of the login for log and error messages.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::None => "us",
@@ -53,12 +53,13 @@ impl Login {
         }
     }
 
-    /// Whether roles decide what it may do. A new role assignment takes minutes to arrive everywhere.
+    /// Returns whether roles decide what the login is allowed to do. A new role assignment takes minutes to take effect
+    /// everywhere.
     pub(super) fn has_roles(&self) -> bool {
         matches!(self, Self::EntraId(_))
     }
 
-    /// What must never be printed, even if the text of an error contains it.
+    /// Returns what must never be printed, even if the text of an error contains it.
     pub(super) fn secret(&self) -> Option<&str> {
         match self {
             Self::ConnectionString { string, .. } => Some(string.secret().expose()),
@@ -76,20 +77,21 @@ impl fmt::Debug for Login {
 /// How long the sink waits before it gives up, and how much may wait in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// At the start, for a connection and for the topics.
+    /// At the start, the limit for connecting and for finding the topics.
     pub connect: Duration,
-    /// At the start, when the topics are known, for the id of an idempotent producer. Afterwards the producer is not
-    /// idempotent.
+    /// At the start, when the topics are known, the limit for the id of an idempotent producer. When it is exceeded,
+    /// the producer is not idempotent.
     pub producer_id: Duration,
-    /// At the start, for the role that lets an identity of Microsoft Entra ID send.
+    /// At the start, the limit for the role that allows a Microsoft Entra ID identity to send.
     pub role: Duration,
-    /// For one message, retries included; then it is lost.
+    /// The limit for one message, retries included. When it is exceeded, the message is lost.
     pub delivery: Duration,
-    /// For a broker that refuses our sign-in, or whose certificate we refuse, in the middle of a run.
+    /// The limit during a run for a broker that refuses the client's sign-in, or whose certificate the client refuses.
     pub refusal: Duration,
-    /// Messages that wait for the broker. Each takes about 200 bytes of librdkafka's memory besides its own bytes.
+    /// The maximum number of messages that wait for the broker. Each takes about 200 bytes of librdkafka's memory in
+    /// addition to the message itself.
     pub queued_messages: usize,
-    /// Memory that these messages take, KiB.
+    /// The maximum memory of the waiting messages, in KiB.
     pub queued_kib: usize,
 }
 
@@ -97,31 +99,32 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            // Brokers that have one hand it out within milliseconds; some that have none do not answer.
+            // Brokers that support producer ids assign one within milliseconds; some that do not support them never
+            // answer.
             producer_id: Duration::from_secs(5),
             role: ROLE_ASSIGNMENT_DELAY,
-            // Failovers and upgrades take a minute or two; librdkafka's own default is the same.
+            // Failovers and upgrades take a minute or two; librdkafka's default is the same.
             delivery: Duration::from_secs(300),
             // Less than the 30 s in which a refusal must have ended the process.
             refusal: Duration::from_secs(10),
-            // A broker has at most five requests of an idempotent producer in flight, which hold about 10 000 messages. More
-            // of them would only leave the processor's cache before they are sent.
+            // A broker has at most five requests of an idempotent producer in flight, which hold about 10 000 messages.
+            // With a longer queue, messages would only drop out of the processor's cache before they are sent.
             queued_messages: 20_000,
             queued_kib: 32_768,
         }
     }
 }
 
-/// The size of a request, bytes, that a topic must accept. Event Hubs closes the connection above 1046528 bytes.
+/// The size of a request, in bytes, that a topic must accept. Event Hubs closes the connection above 1046528 bytes.
 /// <https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations>
 pub(super) const REQUEST_BYTES: u32 = 1_000_000;
 
 /// How often librdkafka reports its statistics.
 pub const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The properties of one of `producers` producers, which share the memory.
+/// Returns the properties of one of `producers` producers, which share the memory.
 ///
-/// Without `idempotent` it still keeps the order, with one request in flight, but a retry may deliver twice.
+/// Without `idempotent` the producer still keeps the order, with one request in flight, but a retry may deliver twice.
 pub(super) fn client_config(
     config: &KafkaConfig,
     login: &Login,
@@ -145,7 +148,7 @@ pub(super) fn client_config(
         set("ssl.endpoint.identification.algorithm", "https");
         match &config.ca_file {
             Some(file) => set("ssl.ca.location", &file.to_string_lossy()),
-            // The vendored OpenSSL looks where it was built, not where this machine keeps its authorities.
+            // The vendored OpenSSL looks where it was built, not where this machine keeps its certificate authorities.
             None => set("ssl.ca.location", "probe"),
         }
     }
@@ -159,40 +162,42 @@ pub(super) fn client_config(
         Login::EntraId(_) => set("sasl.mechanism", "OAUTHBEARER"),
     }
 
-    // Delivery: acknowledged by all replicas, retried until the message's own time is over.
+    // Delivery: acknowledged by all replicas, and retried until the message's time limit is over.
     set("acks", "all");
     set("message.timeout.ms", &limits.delivery.as_millis().to_string());
     if idempotent {
         set("enable.idempotence", "true");
-        // Logs when the broker has handed out the producer's id.
+        // Makes librdkafka log when the broker has assigned the producer's id.
         set("debug", "eos");
     } else {
         set("max.in.flight.requests.per.connection", "1");
     }
-    // A topic that was there and is gone is a loss now, not after `message.timeout.ms`.
+    // If a topic that existed disappears, its messages are lost after this time, and not only after
+    // `message.timeout.ms`.
     set("topic.metadata.propagation.max.ms", "10000");
 
-    // Event Hubs, https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations: an idle connection is closed
-    // after 240 s. Hence keep-alive, a limit of our own below that, and a refresh of the metadata in time.
+    // Event Hubs closes an idle connection after 240 s,
+    // https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations. Hence keep-alive, a lower limit in the
+    // client, and a timely refresh of the metadata.
     set("socket.keepalive.enable", "true");
     set("connections.max.idle.ms", "180000");
     set("topic.metadata.refresh.interval.ms", "180000");
     set("metadata.max.age.ms", "180000");
-    // Same page: at least 60 s for the service to acknowledge. The connection gets a little more, so that the service's
-    // own answer arrives.
+    // Same page: at least 60 s for the service to acknowledge. The limit of the connection is a little higher, so that
+    // the service's answer still arrives.
     set("request.timeout.ms", "60000");
     set("socket.timeout.ms", "65000");
     set("message.max.bytes", &REQUEST_BYTES.to_string());
     set("batch.size", "900000");
-    // While the service throttles (ServerBusy) or fails over, wait longer each time.
+    // While the service throttles (ServerBusy) or fails over, the wait gets longer each time.
     set("retry.backoff.ms", "100");
     set("retry.backoff.max.ms", "5000");
     // A broker that comes back is noticed within seconds.
     set("reconnect.backoff.ms", "100");
     set("reconnect.backoff.max.ms", "3000");
-    // Requests are few and large under load, and a single pageview still arrives quickly.
+    // Under load, requests are few and large; otherwise a single pageview still arrives quickly.
     set("linger.ms", "20");
-    // Above this the generator waits.
+    // When this limit is reached, the generator waits.
     set(
         "queue.buffering.max.messages",
         &(limits.queued_messages / producers).to_string(),
@@ -201,7 +206,7 @@ pub(super) fn client_config(
         "queue.buffering.max.kbytes",
         &(limits.queued_kib / producers).to_string(),
     );
-    // The same key goes to the same partition as from any Java client.
+    // Messages with the same key go to the same partition as from any Java client.
     set("partitioner", "murmur2_random");
 
     set(

@@ -1,5 +1,5 @@
-//! Recognizes a broker that keeps its connections open but no longer answers, and messages that are not acknowledged
-//! for any other reason. librdkafka reports neither as an error before a request has timed out, a minute later.
+//! Detects a broker that keeps its connections open but no longer answers, and messages that are not acknowledged for
+//! any other reason. librdkafka reports neither as an error before a request has timed out, a minute later.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// Watches the statistics of one producer.
 #[derive(Debug, Default)]
 pub(super) struct StallDetector {
-    /// Messages acknowledged, and since when that number has not changed while messages wait.
+    /// The number of acknowledged messages, and since when it has not changed while messages wait.
     acknowledged: Option<(u64, Instant)>,
-    /// The same for each broker's responses.
+    /// The same for the responses of each broker.
     responses: HashMap<String, (u64, Instant)>,
 }
 
 impl StallDetector {
-    /// What has not been answered for longer than [`STALL_LIMIT`], if anything.
+    /// Returns what has not been answered for longer than [`STALL_LIMIT`], if anything.
     pub(super) fn check(
         &mut self,
         statistics: &Statistics,
@@ -52,7 +52,7 @@ impl StallDetector {
     }
 }
 
-/// Whether a broker is connected, and every broker to which this producer sends.
+/// Returns whether at least one broker is connected, and every broker to which this producer sends.
 pub(super) fn is_connected(statistics: &Statistics) -> bool {
     let brokers = || statistics.brokers.values();
     brokers().any(|broker| broker.state == "UP")
@@ -85,17 +85,17 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut stall = StallDetector::default();
-        // Nothing to do is no stall, however long.
+        // An idle producer is not stalled, for however long.
         assert_eq!(stall.check(&statistics(0, 1, 0), 7, at(0)), None);
         assert_eq!(stall.check(&statistics(0, 1, 0), 7, at(100)), None);
         // Answers arrive, slowly.
         assert_eq!(stall.check(&statistics(9, 2, 1), 8, at(104)), None);
         assert_eq!(stall.check(&statistics(9, 3, 1), 9, at(108)), None);
-        // A request without an answer, also when nothing else waits.
+        // A request without an answer is a stall, even if nothing else waits.
         assert_eq!(stall.check(&statistics(0, 3, 1), 9, at(112)), None);
         let silent = stall.check(&statistics(0, 3, 1), 9, at(113));
         assert_eq!(silent.unwrap(), "broker:9092 has not answered for 5 s");
-        // Answers, but no acknowledgement.
+        // There are answers, but no acknowledgements.
         assert_eq!(stall.check(&statistics(1, 4, 1), 9, at(114)), None);
         let waiting = stall.check(&statistics(1, 5, 0), 9, at(120));
         assert_eq!(waiting.unwrap(), "no message has been acknowledged for 7 s");

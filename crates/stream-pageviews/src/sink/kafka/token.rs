@@ -5,16 +5,16 @@ use std::error::Error;
 use async_trait::async_trait;
 use datagen_azure::entra::{AccessToken, EntraCredential};
 
-/// Why there is no token; the text contains no secrets.
+/// Why there is no token. The text contains no secrets.
 pub type TokenError = Box<dyn Error + Send + Sync>;
 
-/// A source of access tokens. librdkafka asks again when 80 % of a token's life is over.
+/// A source of access tokens. librdkafka requests a new one when 80 % of a token's lifetime is over.
 #[async_trait]
 pub trait TokenSource: Send + Sync {
-    /// A token that is valid now.
+    /// Returns a token that is valid now.
     ///
     /// # Errors
-    /// If nothing can be signed in.
+    /// If no sign-in is possible.
     async fn token(&self) -> Result<AccessToken, TokenError>;
 }
 
@@ -26,7 +26,7 @@ pub struct EntraTokens {
 }
 
 impl EntraTokens {
-    /// Tokens of `credential` for `scope`.
+    /// Creates a source of tokens that `credential` obtains for `scope`.
     pub fn new(credential: EntraCredential, scope: String) -> Self {
         Self { credential, scope }
     }

@@ -1,11 +1,12 @@
-//! The parts of charts, as SVG: scales, axes, bars and lines. Colours are classes, which the page's style sheet defines for
-//! both colour schemes. What a pointer shows is in the attribute `data-tip`.
+//! The parts of charts, as SVG: scales, axes, bars and lines. Colours are classes, which the page's style sheet defines
+//! for both colour schemes. The attribute `data-tip` contains the text that is shown when the pointer is over an
+//! element.
 
 use std::fmt::Write;
 
 use maud::{Markup, Render, html};
 
-/// A coordinate, with a tenth of a pixel.
+/// A coordinate in pixels, written with one decimal.
 pub(super) struct Px(pub(super) f64);
 
 impl Render for Px {
@@ -16,7 +17,7 @@ impl Render for Px {
     }
 }
 
-/// A number with its thousands separated by narrow spaces, and `decimals` decimals.
+/// Formats a number with its thousands separated by narrow spaces, and `decimals` decimals.
 pub(super) fn grouped(number: f64, decimals: usize) -> String {
     if !number.is_finite() {
         return "–".to_owned();
@@ -40,7 +41,7 @@ pub(super) fn grouped(number: f64, decimals: usize) -> String {
     result
 }
 
-/// A number for an axis: no decimals that are not needed.
+/// Formats a number for an axis, without unnecessary decimals.
 pub(super) fn short(number: f64) -> String {
     let decimals = if number.abs() >= 1.0 || number == 0.0 {
         0
@@ -61,7 +62,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// `from` and `to` are at the two pixels.
+    /// Creates a linear scale. `from` and `to` are at the two pixels.
     pub(super) fn linear(from: f64, to: f64, pixels: (f64, f64)) -> Self {
         let to = if to > from { to } else { from + 1.0 };
         Self {
@@ -72,7 +73,7 @@ impl Scale {
         }
     }
 
-    /// The same with a logarithmic axis, for positive values.
+    /// Creates a logarithmic scale for positive values. `from` and `to` are at the two pixels.
     pub(super) fn log(from: f64, to: f64, pixels: (f64, f64)) -> Self {
         let from = if from > 0.0 { from } else { 1.0 };
         let to = if to > from { to } else { from * 10.0 };
@@ -97,7 +98,7 @@ impl Scale {
         self.pixels.0 + share.clamp(0.0, 1.0) * (self.pixels.1 - self.pixels.0)
     }
 
-    /// About `count` round values, or the powers of ten of a logarithmic axis.
+    /// Returns about `count` round values, or the powers of ten on a logarithmic scale.
     pub(super) fn ticks(&self, count: usize) -> Vec<f64> {
         if self.is_log {
             let powers = self.from.log10().ceil() as i32..=self.to.log10().floor() as i32;
@@ -133,7 +134,7 @@ impl Frame {
             width,
             height,
             left: 46.0,
-            // For half of a label.
+            // Space for half of a label.
             right: 22.0,
             top: 26.0,
             bottom: 42.0,
@@ -144,12 +145,12 @@ impl Frame {
         (self.left, self.width - self.right)
     }
 
-    /// From the bottom to the top.
+    /// Returns the y coordinates from the bottom to the top.
     pub(super) fn y(&self) -> (f64, f64) {
         (self.height - self.bottom, self.top)
     }
 
-    /// The whole chart; `label` is read to those who do not see it.
+    /// Draws the whole chart; `label` describes it for screen readers.
     pub(super) fn svg(&self, label: &str, content: &Markup) -> Markup {
         let view = format!("0 0 {} {}", self.width, self.height);
         html! {
@@ -159,7 +160,7 @@ impl Frame {
         }
     }
 
-    /// Horizontal grid lines with their values, and the axis title above them.
+    /// Draws horizontal grid lines with their values, and the axis title above them.
     pub(super) fn y_axis(&self, scale: &Scale, title: &str) -> Markup {
         html! {
             @for value in scale.ticks(5) {
@@ -170,7 +171,7 @@ impl Frame {
         }
     }
 
-    /// Values below the chart, and the axis title below them.
+    /// Draws values below the chart, and the axis title below them.
     pub(super) fn x_axis(&self, scale: &Scale, title: &str) -> Markup {
         let labels: Vec<_> = scale
             .ticks(6)
@@ -180,7 +181,7 @@ impl Frame {
         self.x_labels(&labels, title)
     }
 
-    /// Labels at pixels below the chart, and the axis title below them.
+    /// Draws labels at pixels below the chart, and the axis title below them.
     pub(super) fn x_labels(&self, labels: &[(f64, String)], title: &str) -> Markup {
         let y = self.height - self.bottom;
         html! {
@@ -193,7 +194,7 @@ impl Frame {
     }
 }
 
-/// A rectangle, from one corner to the opposite one.
+/// Draws a rectangle from one corner to the opposite one.
 pub(super) fn bar(class: &str, (x1, x2): (f64, f64), (y1, y2): (f64, f64), tip: &str) -> Markup {
     html! {
         rect class=(class) x=(Px(x1.min(x2))) y=(Px(y1.min(y2))) width=(Px((x2 - x1).abs())) height=(Px((y2 - y1).abs()))
@@ -201,12 +202,12 @@ pub(super) fn bar(class: &str, (x1, x2): (f64, f64), (y1, y2): (f64, f64), tip: 
     }
 }
 
-/// A point.
+/// Draws a point.
 pub(super) fn dot(class: &str, (x, y): (f64, f64), radius: f64, tip: &str) -> Markup {
     html! { circle class=(class) cx=(Px(x)) cy=(Px(y)) r=(Px(radius)) data-tip=(tip) {} }
 }
 
-/// A line through the points.
+/// Draws a line through the points.
 pub(super) fn line(class: &str, points: &[(f64, f64)]) -> Markup {
     let mut list = String::new();
     for &(x, y) in points {
@@ -218,7 +219,7 @@ pub(super) fn line(class: &str, points: &[(f64, f64)]) -> Markup {
     html! { polyline class=(class) points=(list.trim_end()) {} }
 }
 
-/// Names of the colours of a chart.
+/// Draws a legend with the names of the colours.
 pub(super) fn legend(entries: &[(&str, &str)]) -> Markup {
     html! {
         p.legend {
@@ -227,7 +228,7 @@ pub(super) fn legend(entries: &[(&str, &str)]) -> Markup {
     }
 }
 
-/// Horizontal bars with names on the left and values on the right.
+/// Draws horizontal bars with names on the left and values on the right.
 pub(super) fn bars(width: f64, label: &str, class: &str, entries: &[(String, f64, String)]) -> Markup {
     const ROW: f64 = 22.0;
     const CHARACTER: f64 = 6.8;
@@ -288,7 +289,7 @@ mod tests {
             (0.0, 100.0, 300.0)
         );
         assert_eq!(log.ticks(5), [1.0, 10.0, 100.0, 1_000.0]);
-        // Without data, there is still a scale.
+        // Even without data, there is a valid scale.
         assert!(Scale::linear(0.0, 0.0, (0.0, 1.0)).at(0.0).is_finite());
         assert!(Scale::log(0.0, 0.0, (0.0, 1.0)).at(0.0).is_finite());
     }

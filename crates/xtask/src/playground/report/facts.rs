@@ -1,8 +1,8 @@
-//! The run's own files as tables, and the answers of queries to them.
+//! The files of the run as tables, and the answers to queries about them.
 //!
-//! The report's queries are DuckDB SQL, for readers who continue there. The playground does not compile DuckDB, which takes
-//! longer than everything else together: it runs the queries using SQLite, in which the few functions of DuckDB that they
-//! need are defined here. A check runs all of them in DuckDB as well.
+//! The report's queries are DuckDB SQL, for readers who want to continue there. The playground does not compile DuckDB,
+//! which would take longer than everything else together: it runs the queries using SQLite, for which the few functions
+//! of DuckDB that they need are defined here. A check also runs all of them in DuckDB.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 /// The tables of a playground, read-only.
 pub(super) struct Tables {
     connection: Connection,
-    /// Several parts of the page ask the same.
+    /// The answers so far, since several parts of the page use the same query.
     answers: RefCell<HashMap<String, Answer>>,
 }
 
@@ -53,7 +53,7 @@ impl Tables {
     /// Runs a query.
     ///
     /// # Errors
-    /// If it is wrong, or if the tables cannot be read.
+    /// If the query is wrong, or if the tables cannot be read.
     pub(super) fn query(&self, sql: &str) -> Result<Answer> {
         let run = || {
             let mut statement = self.connection.prepare(sql)?;
@@ -71,7 +71,7 @@ impl Tables {
         Ok(answer)
     }
 
-    /// The manifest of the orders.
+    /// Returns the manifest of the orders.
     pub(super) fn orders_manifest(&self) -> Result<Json> {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
         let text = self
@@ -80,7 +80,7 @@ impl Tables {
         Ok(serde_json::from_str(&text.context("orders.db has no manifest")?)?)
     }
 
-    /// The time that a generator's run took, in seconds.
+    /// Returns the time that a generator's run took, in seconds.
     pub(super) fn seconds(&self, generator: &str) -> Result<f64> {
         let sql = "SELECT seconds FROM runs WHERE generator = ?";
         Ok(self.connection.query_row(sql, [generator], |row| row.get(0))?)
@@ -93,19 +93,19 @@ impl Answer {
         found.unwrap_or_else(|| panic!("the query has no column {name}"))
     }
 
-    /// A column of numbers. NULL becomes NaN.
+    /// Returns a column of numbers. NULL becomes NaN.
     pub(super) fn numbers(&self, column: &str) -> Vec<f64> {
         let column = self.column(column);
         self.rows.iter().map(|row| as_number(&row[column])).collect()
     }
 
-    /// A column of texts.
+    /// Returns a column of texts.
     pub(super) fn texts(&self, column: &str) -> Vec<&str> {
         let column = self.column(column);
         self.rows.iter().map(|row| as_text(&row[column])).collect()
     }
 
-    /// The number in the only row. It is NaN if there is no row, or NULL in it.
+    /// Returns the number in the only row. It is NaN if there is no row, or if the number is NULL.
     pub(super) fn number(&self, column: &str) -> f64 {
         self.numbers(column).first().copied().unwrap_or(f64::NAN)
     }
@@ -146,7 +146,7 @@ fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// The milliseconds since 1970 of a time; of a number of milliseconds, the time.
+/// Converts a time to milliseconds since 1970, and a number of milliseconds to a time.
 fn epoch_ms(context: &Context<'_>) -> rusqlite::Result<Value> {
     Ok(match context.get_raw(0) {
         ValueRef::Text(text) => {
@@ -160,8 +160,8 @@ fn epoch_ms(context: &Context<'_>) -> rusqlite::Result<Value> {
     })
 }
 
-/// The milliseconds since 1970 of a time such as `2025-12-31 23:59:59` or `2025-12-31T23:59:59.999Z`. Its numbers are at
-/// fixed places, which is much faster to read than any format.
+/// Returns the milliseconds since 1970 of a time such as `2025-12-31 23:59:59` or `2025-12-31T23:59:59.999Z`. Its
+/// numbers are at fixed positions, so that this is much faster than parsing by a format.
 fn millis(time: &str) -> Option<i64> {
     let number = |range: Range<usize>| time.get(range)?.parse::<u32>().ok();
     let date = NaiveDate::from_ymd_opt(number(0..4)? as i32, number(5..7)?, number(8..10)?)?;

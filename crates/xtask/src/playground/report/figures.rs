@@ -9,7 +9,7 @@ use super::charts::{self, Frame, Px, Scale, bar, dot, grouped, legend, line, sho
 use super::facts::{Answer, Tables};
 use super::map;
 
-/// A part of the page.
+/// A section of the page.
 pub(super) struct Section {
     /// The anchor.
     pub(super) id: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct Section {
     pub(super) figures: Vec<Figure>,
 }
 
-/// A chart with what belongs to it.
+/// A chart with its title, explanation and query.
 pub(super) struct Figure {
     pub(super) title: String,
     /// One sentence.
@@ -27,17 +27,17 @@ pub(super) struct Figure {
     pub(super) answer: Answer,
 }
 
-/// A chart, in a form for screens and one for phones.
+/// A chart, in one form for wide screens and one for phones.
 pub(super) struct Chart {
-    /// Whether it is as wide as the page, not as a column of it.
+    /// Whether it is as wide as the page instead of a column.
     pub(super) is_wide: bool,
     pub(super) broad: Markup,
-    /// `None` if the other form adapts itself.
+    /// `None` if the broad form adapts itself.
     pub(super) narrow: Option<Markup>,
 }
 
 impl Chart {
-    /// A chart as wide as a column.
+    /// Creates a chart as wide as a column.
     fn column(draw: impl Fn(f64) -> Markup) -> Self {
         Self {
             is_wide: false,
@@ -46,7 +46,7 @@ impl Chart {
         }
     }
 
-    /// A chart as wide as the page.
+    /// Creates a chart as wide as the page.
     fn page(draw: impl Fn(f64) -> Markup) -> Self {
         Self {
             is_wide: true,
@@ -55,7 +55,7 @@ impl Chart {
         }
     }
 
-    /// A table.
+    /// Creates a chart that is a table.
     pub(super) fn table(is_wide: bool, table: Markup) -> Self {
         Self {
             is_wide,
@@ -75,7 +75,7 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// All figures, but for what was written and the answer key.
+/// Returns all figures, except for what was written and the answer key.
 pub(super) fn sections(tables: &Tables) -> Result<Vec<Section>> {
     Ok(vec![
         Section {
@@ -334,7 +334,7 @@ SELECT decade, gender, rank, first_name, users FROM counted WHERE rank <= 4 ORDE
     })
 }
 
-/// Days on which the shop had hardly any orders, though it was not a quiet season.
+/// The days on which the shop had hardly any orders, although it was not a quiet season.
 pub(super) const MISSING_DAYS: &str = "WITH RECURSIVE daily AS (
     SELECT CAST(floor(epoch_ms(orderDate) / 86400000) AS bigint) AS number, COUNT(*) AS orders
     FROM orders GROUP BY number
@@ -351,7 +351,7 @@ pub(super) const MISSING_DAYS: &str = "WITH RECURSIVE daily AS (
 SELECT strftime('%Y-%m-%d', epoch_ms(number * 86400000)) AS day, orders, round(usual, 1) AS usual
 FROM compared WHERE orders < usual / 10 AND usual > 8 ORDER BY day";
 
-/// The missing days.
+/// Returns the missing days.
 fn missing_days(tables: &Tables) -> Result<Vec<NaiveDate>> {
     let answer = tables.query(MISSING_DAYS)?;
     Ok(answer
@@ -625,7 +625,7 @@ FROM (SELECT COUNT(*) AS pieces FROM items GROUP BY orderId) AS basket GROUP BY 
     })
 }
 
-/// The bars of a histogram with a logarithmic axis, of which each decade has `bins`.
+/// Draws the bars of a histogram with a logarithmic axis. Each decade has `bins` bins.
 fn log_histogram(
     frame: &Frame,
     (x, y): (&Scale, &Scale),
@@ -761,7 +761,7 @@ FROM pageviews GROUP BY twentieth_of_a_decade ORDER BY twentieth_of_a_decade";
     })
 }
 
-/// Incidents: sessions with many outliers, shortly after one another.
+/// Incidents: sessions with many outliers that follow each other closely.
 pub(super) const INCIDENTS: &str = "WITH visit AS (
     SELECT session_id, MIN(epoch_ms(event_time)) AS started, COUNT(*) AS views,
            SUM(CASE WHEN latency >= 500 THEN 1 ELSE 0 END) AS outliers
@@ -777,7 +777,8 @@ pub(super) const INCIDENTS: &str = "WITH visit AS (
 SELECT MIN(started) AS began, COUNT(*) AS sessions, SUM(outliers) AS outliers
 FROM island GROUP BY number HAVING COUNT(*) >= 3 ORDER BY began";
 
-/// The range of the stream's event times in milliseconds, and a number of hours that divides it into about 80 parts.
+/// Returns the range of the stream's event times in milliseconds, and a number of hours that divides it into about 80
+/// parts.
 fn stream_span(tables: &Tables) -> Result<(f64, f64, u32)> {
     let span = tables.query(
         "SELECT MIN(epoch_ms(event_time)) AS began, MAX(epoch_ms(event_time)) AS ended FROM pageviews",
@@ -797,7 +798,7 @@ fn stream_span(tables: &Tables) -> Result<(f64, f64, u32)> {
 
 const HOUR_MILLIS: f64 = 3_600_000.0;
 
-/// An axis of time with a label for every few days.
+/// Returns the labels of a time axis, one for every few days.
 fn time_labels(x: &Scale, began: f64, ended: f64, most: usize) -> Vec<(f64, String)> {
     const DAY: f64 = 24.0 * HOUR_MILLIS;
     let days = ((ended - began) / DAY).ceil().max(1.0) as usize;
@@ -872,7 +873,7 @@ fn outliers(tables: &Tables) -> Result<Figure> {
 
 fn ratings(tables: &Tables) -> Result<Figure> {
     let (began, ended, hours) = stream_span(tables)?;
-    // A rating is rarer than a pageview.
+    // Ratings are rarer than pageviews.
     let hours = hours * 3;
     let step = f64::from(hours) * HOUR_MILLIS;
     let sql = format!(

@@ -1,8 +1,8 @@
-//! The answer key against the data: for each effect that a manifest lists, a query that looks for it, and whether it was
-//! found.
+//! Compares the answer key with the data: for each effect that a manifest lists, a query looks for it, and the report
+//! says whether it was found.
 //!
-//! Counts alone would not do: orders fall on Mondays in any data. Where the count does not show the effect, a factor is
-//! compared as well, so that data without the effect are told from data with it.
+//! Counts alone would not be enough: any data has orders on Mondays. Where the count does not show the effect, a factor
+//! is compared as well, so that data without the effect can be distinguished from data with it.
 
 use anyhow::{Result, bail};
 use datagen_core::model::planted::MAX_LISTED;
@@ -12,14 +12,14 @@ use super::charts::grouped;
 use super::facts::{Answer, Tables};
 use super::figures::{INCIDENTS, MISSING_DAYS};
 
-/// An effect of the answer key, and what became of it.
+/// An effect of the answer key, and the result of looking for it.
 pub(super) struct Finding {
-    /// The manifest that lists it.
+    /// The kind of the manifest that lists the effect.
     pub(super) kind: String,
     pub(super) effect: String,
-    /// How many were planted.
+    /// How many occurrences were planted.
     pub(super) count: f64,
-    /// The same, and what is counted.
+    /// The count with the name of what is counted.
     pub(super) planted: String,
     /// What the query found.
     pub(super) found: String,
@@ -32,7 +32,7 @@ pub(super) struct Finding {
 pub(super) enum Verdict {
     Found,
     NotFound,
-    /// This part of the data has none.
+    /// This part of the data contains no occurrences.
     NonePlanted,
 }
 
@@ -41,26 +41,28 @@ pub(super) enum Verdict {
 enum Rule {
     /// The column `found` equals the count.
     Count,
-    /// The column `found` is within these parts of the count: not every occurrence is visible.
+    /// The column `found` is between these fractions of the count: not every occurrence is visible.
     Part(f64, f64),
-    /// The column `factor` is within this range; the text says what it is a factor of.
+    /// The column `factor` is within this range; the text says what the factor refers to.
     Factor(f64, f64, &'static str),
-    /// Both `found` and `factor`, of which the latter may differ by the chance of so many records.
+    /// Both `found` and `factor` are compared; the range of `factor` is widened by the statistical uncertainty of the
+    /// number of records found.
     CountAndFactor(f64, f64, &'static str),
     /// The column `found` is at least half of the ids that this parameter lists.
     HalfOf(&'static str),
-    /// The ids in the column `found`: this part of them is in the parameter, and this part of the parameter is among them.
+    /// The ids in the column `found`: at least the first fraction of them are in the parameter, and at least the second
+    /// fraction of the parameter's ids are among them.
     Ids(&'static str, f64, f64),
     /// The days in the column `day` are those of the parameter `days`.
     Days,
     /// The prices are those of the parameter `prices`, for at least half of its products.
     Prices,
-    /// There is a row for each incident, and the sum of this column is at least this part of the count.
+    /// There is a row for each incident, and the sum of this column is at least this fraction of the count.
     Incidents(&'static str, f64),
 }
 
-/// The manifest's kind, the effect, its query and its rule. In a query, `[KIND.EFFECT.PARAMETER]` stands for the ids that a
-/// manifest lists.
+/// The manifest's kind, the effect, its query and its rule. In a query, `[KIND.EFFECT.PARAMETER]` stands for the ids
+/// that a manifest lists.
 type Effect = (&'static str, &'static str, &'static str, Rule);
 
 const UNLIMITED: f64 = f64::INFINITY;
@@ -74,7 +76,7 @@ const EFFECTS: [Effect; 39] = [
     ("products", "price", PRICES, Rule::Prices),
     ("products", "lemon", LEMONS, Rule::Ids("products", 0.5, 0.4)),
     ("products", "pair", PAIR, Rule::Ids("products", 1.0, 1.0)),
-    // An order that is late by less than the time to the previous one is not visibly late.
+    // If an order is late by less than the time to the previous one, this is not visible.
     ("orders", "late_order", LATE_ORDERS, Rule::Part(0.8, 1.0)),
     ("orders", "outage", MISSING_DAYS, Rule::Days),
     ("orders", "black_friday", BLACK_FRIDAY, Rule::CountAndFactor(2.0, 4.5, "times another Friday of November")),
@@ -91,10 +93,10 @@ const EFFECTS: [Effect; 39] = [
     ("stream", "empty_address", EMPTY_ADDRESSES, Rule::Count),
     ("stream", "latency_outlier", OUTLIERS, Rule::Count),
     ("stream", "star_rating", STAR_RATINGS, Rule::Count),
-    // The key also counts late star ratings, of which there are few.
+    // The answer key also counts late star ratings, of which there are few.
     ("stream", "late", LATE_MESSAGES, Rule::Part(0.95, 1.0)),
     ("stream", "duplicate", DUPLICATES, Rule::Count),
-    // Sessions with a single pageview do not show that they are in an incident.
+    // Sessions with a single pageview do not show that they belong to an incident.
     ("stream", "incident", INCIDENTS, Rule::Incidents("sessions", 0.6)),
     ("stream", "incident_outlier", INCIDENTS, Rule::Incidents("outliers", 0.85)),
     ("stream", "robot", ROBOTS, Rule::Count),
@@ -363,7 +365,8 @@ pub(super) fn findings(tables: &Tables, manifests: &[Json]) -> Result<Vec<Findin
     Ok(findings)
 }
 
-/// Replaces the names of parameters by their ids, and says whether one of these lists is only the first part of a longer one.
+/// Replaces the names of parameters by their ids, and returns whether one of these lists may be only the first part of
+/// a longer one.
 fn fill(template: &str, manifests: &[Json]) -> (String, bool) {
     let (mut sql, mut is_capped) = (String::new(), false);
     let mut rest = template;
@@ -380,7 +383,7 @@ fn fill(template: &str, manifests: &[Json]) -> (String, bool) {
         let ids = listed.map_or(vec![], |planted| ids(&planted["parameters"][parameter]));
         is_capped |= ids.len() >= MAX_LISTED;
         sql += before;
-        // A list in SQL is not empty.
+        // In SQL, a list must not be empty.
         sql += &if ids.is_empty() {
             "NULL".to_owned()
         } else {
@@ -391,7 +394,7 @@ fn fill(template: &str, manifests: &[Json]) -> (String, bool) {
     (sql + rest, is_capped)
 }
 
-/// The ids in a parameter: a number, a list of numbers, or a list of objects that have a `product`.
+/// Returns the ids in a parameter: a number, a list of numbers, or a list of objects that have a `product`.
 fn ids(parameter: &Json) -> Vec<i64> {
     match parameter {
         Json::Array(list) => list.iter().flat_map(ids).collect(),
@@ -400,7 +403,7 @@ fn ids(parameter: &Json) -> Vec<i64> {
     }
 }
 
-/// What was found, in words, and whether that is what was planted.
+/// Returns what was found, in words, and whether it matches what was planted.
 fn judge(rule: Rule, planted: &Json, is_capped: bool, answer: &Answer) -> (String, bool) {
     let count = planted["count"].as_f64().unwrap_or(0.0);
     let parameters = &planted["parameters"];

@@ -1,4 +1,4 @@
-//! The map of Czechia: regions shaded by their users, and towns as circles.
+//! The map of Czechia: regions shaded according to their number of users, and towns as circles.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ pub(super) fn country(width: f64, regions: &HashMap<&str, f64>, towns: &[((&str,
         .collect();
     let most = regions.values().copied().fold(1.0, f64::max);
     let largest = towns.iter().map(|&(_, users)| users).fold(1.0, f64::max);
-    // Regions that enclose others come first in the order of the file, except for Praha.
+    // In the order of the file, regions that enclose others come first, except for Praha.
     let mut outlines: Vec<_> = lines(REGIONS).collect();
     outlines.rotate_left(1);
     frame.svg(
@@ -68,7 +68,7 @@ pub(super) fn country(width: f64, regions: &HashMap<&str, f64>, towns: &[((&str,
     )
 }
 
-/// So many of the largest towns have their name on the map.
+/// The number of the largest towns whose names are shown.
 const LABELLED: usize = 8;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `report.html`: a page that shows what is in a playground. It is computed from the run's own files alone, it is one file,
-//! and it opens without a network.
+//! `report.html`: a page that shows the contents of a playground. It is computed only from the files of the run,
+//! consists of one file, and opens without a network.
 
 mod charts;
 mod facts;
@@ -22,7 +22,7 @@ use crate::playground::read_json;
 
 const FILE: &str = "report.html";
 
-/// Writes the report on the playground in `directory`, and returns its path.
+/// Writes the report about the playground in `directory`, and returns its path.
 ///
 /// # Errors
 /// If the playground's files cannot be read, or if the page cannot be written.
@@ -38,7 +38,7 @@ pub(super) fn write(directory: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What the generators say that they wrote.
+/// The manifests in which the generators describe what they have written.
 struct Manifests {
     users: Json,
     vips: Json,
@@ -72,7 +72,7 @@ impl Manifests {
     }
 }
 
-/// What was written where, and how fast.
+/// Creates the section about what was written where, and how fast.
 fn written(directory: &Path, tables: &Tables, manifests: &Manifests) -> Result<Section> {
     let sql = "SELECT 'users' AS what, COUNT(*) AS records FROM users
 UNION ALL SELECT 'VIP users', COUNT(*) FROM vipusers
@@ -90,7 +90,7 @@ UNION ALL SELECT 'stars', COUNT(*) FROM star_messages";
         stream,
     } = manifests;
     let number = |value: &Json| value.as_f64().unwrap_or(f64::NAN);
-    // In the file, or by the process, of the row above.
+    // The value is the same as in the row above: the same file, or the same process.
     let same = f64::NAN;
     let rows = [
         (

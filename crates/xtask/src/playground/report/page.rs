@@ -1,4 +1,4 @@
-//! The page around the figures. Its style sheet and its script are part of it.
+//! The page around the figures, including its style sheet and its script.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(super) fn render(
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                // Browsers ask for an icon unless the page has one.
+                // Browsers request an icon unless the page contains one.
                 link rel="icon" href="data:,";
                 title { "Playground report" }
                 style { (PreEscaped(STYLE)) }
@@ -72,7 +72,7 @@ pub(super) fn render(
     }
 }
 
-/// The run in one paragraph.
+/// Summarizes the run in one paragraph.
 fn summary(manifests: &Manifests) -> Markup {
     let Manifests {
         users,
@@ -125,7 +125,7 @@ fn draw(figure: &Figure) -> Markup {
     }
 }
 
-/// A query, ready to copy, and its answer.
+/// Shows a query, ready to be copied, and its answer.
 fn query(sql: &str, answer: &Answer) -> Markup {
     html! {
         div.query {
