@@ -39,7 +39,7 @@ locals {
   ]
 
   source_errors = try(var.concurrent_users >= var.stream_shards, true) ? [] : [
-    "concurrent_users must be at least stream_shards (${var.stream_shards}): each container of the stream has a source of its own.",
+    "concurrent_users must be at least stream_shards (${var.stream_shards}): each container of the stream needs at least one source.",
   ]
 
   errors = concat(local.number_errors, local.quota_errors, local.source_errors)

@@ -258,7 +258,7 @@ def incidents(rows, key, data):
     require_between("outliers in incidents", sum(row["outliers"] for row in rows), 0.85 * outliers, outliers)
     # Sessions with a single pageview do not show that they are in an incident.
     require_between("sessions in incidents", sum(row["sessions"] for row in rows), 0.6 * sessions, sessions)
-    # One incident in every so many sessions; there is one source, so sessions have the order of their starts.
+    # One incident per this many sessions. There is only one source, so sessions are numbered in the order of their starts.
     every = key.parameter("stream", "incident", "one_incident_in_sessions")
     starts = [start for (start,) in data.execute("SELECT MIN(event_time) FROM pageviews GROUP BY session_id").fetchall()]
     runs = {sum(start < row["began"] for start in starts) // every for row in rows}

@@ -172,7 +172,7 @@ settings! {
         /// sign in with Microsoft Entra ID. Set either this or STORAGE_SAS.
         LAKE_URL => lake_url: Option<TextLine>;
         /// The same https:// URL with a SAS: https://ACCOUNT.dfs.core.windows.net/[FILESYSTEM/[DIR/]]?sv=…&sig=….
-        /// If the path is empty, each kind of record has a filesystem of its own: users, vipusers, products.
+        /// If the path is empty, each kind of record has a separate filesystem: users, vipusers, products.
         STORAGE_SAS => storage_sas: Option<Secret>;
         /// Which API of the storage account is used: the Data Lake API (dfs) or the Blob API (blob).
         LAKE_API => lake_api: Option<LakeApi>, otherwise "derived from the host name";

@@ -85,7 +85,7 @@ pub(super) fn read(text: &str, problems: &mut ConfigurationErrors) -> Vec<Reader
             );
         } else if !names.insert(name.to_lowercase()) {
             // Azure SQL does not distinguish upper and lower case in names, unless a database was created to do so.
-            report("whose name is that of an earlier entry: give each entry a name of its own");
+            report("whose name is that of an earlier entry: give each entry a different name");
         }
         if let (Some(kind), Some(id)) = (kind, id) {
             let name = name.to_owned();
