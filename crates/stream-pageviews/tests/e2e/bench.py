@@ -37,7 +37,6 @@ SETTINGS = {
     "enable.idempotence": "true",
     "linger.ms": "20",
     "batch.size": "900000",
-    "queue.buffering.max.messages": "100000",
     "partitioner": "murmur2_random",
 }
 
