@@ -12,8 +12,13 @@ import time
 from broker import PARTITIONS, TOPICS
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-
 EVENT_FIELDS = ["event_time", "session_id", "event_id"]
+
+USERS, PRODUCTS = 1000, 100
+LOAD = {"SESSION_PAUSE_MEAN": 0, "SEED": 7, "USER_MAX_ID": USERS - 1, "PRODUCT_MAX_ID": PRODUCTS - 1}
+# Event times are in the past, so that every run has the same bytes.
+PAST = LOAD | {"STREAM_FROM": "2026-01-01"}
+LIVE = LOAD | {"SESSION_PAUSE_MEAN": 5, "SESSION_PAUSE_STDDEV": 3}
 
 
 def read(broker, topic, count):
@@ -79,13 +84,16 @@ class Generator:
 
     def peak_rss(self):
         """Returns the peak resident memory so far, in KiB."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        return self.memory("VmHWM")
 
     def rss(self):
         """Returns the current resident memory, in KiB."""
+        return self.memory("VmRSS")
+
+    def memory(self, field):
+        """Returns a field of the process's status, in KiB."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
 
 
 def expected(bin_dir, directory, **variables):
@@ -93,6 +101,12 @@ def expected(bin_dir, directory, **variables):
     generator = Generator(bin_dir, directory / "expected.log", STREAM_URL=f"file://{directory}/expected", **variables)
     assert generator.wait() == 0, generator.text()
     return {topic: (directory / "expected" / f"{topic}.jsonl").read_bytes().splitlines() for topic in TOPICS}
+
+
+def all_arrived(broker, done):
+    """Asserts that the topics have as many messages as the generator reports at its end."""
+    for topic in TOPICS:
+        assert len(read(broker, topic, done[topic])) == done[topic]
 
 
 def by_user(bodies):
